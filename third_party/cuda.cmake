@@ -1,0 +1,33 @@
+# Enables CUDA when asked for, or when nvcc is there; sets HFLOAD_HAVE_CUDA.
+set(HFLOAD_HAVE_CUDA OFF)
+if(NOT HFLOAD_CUDA STREQUAL "OFF")
+  # An A100 (80), an H100 (90a: wgmma needs the "a"), and PTX for what is newer.
+  set(CMAKE_CUDA_ARCHITECTURES "80-real;90a-real;90-virtual" CACHE STRING "CUDA architectures")
+  # nvcc is often installed without being on PATH.
+  find_program(HFLOAD_NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)
+  if(HFLOAD_NVCC AND NOT DEFINED CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_COMPILER ${HFLOAD_NVCC})
+  endif()
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+    enable_language(CUDA)
+    # CMake 3.25 does not know this option for nvcc.
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+    endif()
+    set(CMAKE_CUDA_STANDARD 20)
+    find_package(CUDAToolkit REQUIRED)
+    set(HFLOAD_HAVE_CUDA ON)
+    message(STATUS "CUDA ${CUDAToolkit_VERSION}: building the CUDA backend for ${CMAKE_CUDA_ARCHITECTURES}")
+  elseif(HFLOAD_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "HFLOAD_CUDA=ON, but there is no nvcc. Put it on PATH, or name it with -DCMAKE_CUDA_COMPILER=.")
+  else()
+    message(STATUS "No nvcc: the CUDA backend and kernels are left out; host and emulated-GPU backends are built. "
+                   "Install the CUDA Toolkit, or name it with -DCMAKE_CUDA_COMPILER=, to have them.")
+  endif()
+else()
+  message(STATUS "HFLOAD_CUDA=OFF: the CUDA backend and kernels are left out.")
+endif()

@@ -1,0 +1,9 @@
+# Packages of Debian 12, by their development packages in third_party/debian-packages.txt. Nothing is vendored.
+find_package(Threads REQUIRED)
+find_package(fmt 9 REQUIRED)
+find_package(spdlog 1.10 REQUIRED)
+find_package(simdjson 3.0 REQUIRED)
+find_package(CLI11 2.1 REQUIRED)
+if(HFLOAD_TESTS)
+  find_package(Catch2 2.13 REQUIRED)
+endif()
