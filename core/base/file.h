@@ -1,0 +1,94 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace hfload {
+
+/// An owned file descriptor.
+class FileDescriptor {
+ public:
+  FileDescriptor() = default;
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~FileDescriptor();
+
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+/// What tells one state of a file from another. Two equal identities mean: not replaced, truncated or
+/// rewritten since.
+struct FileIdentity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  uint64_t bytes = 0;
+  int64_t modified_ns = 0;
+  bool operator==(const FileIdentity&) const = default;
+};
+
+/// An open regular file and its identity at the time of opening.
+struct RegularFile {
+  FileDescriptor fd;
+  FileIdentity identity;
+  std::string path;
+};
+
+/// Opens `path` for reading. Never blocks on a pipe and never opens a device.
+/// Throws Error(not_found), Error(not_a_file), Error(io_error).
+RegularFile open_regular_file(const std::string& path);
+
+/// How a name is looked up below a directory: by openat2 with RESOLVE_BENEATH, and by hand where the kernel
+/// lacks it; or always by hand, one component at a time.
+enum class BeneathLookup : uint8_t { kernel, by_hand };
+
+/// As open_regular_file, for a path from an untrusted index: `name` is looked up below the directory `root`,
+/// and no component, symbolic links included, may leave it. An absolute link is refused wherever it leads.
+/// Throws Error(unsafe_path) besides.
+RegularFile open_regular_file_beneath(const std::string& root, const std::string& name,
+                                      BeneathLookup lookup = BeneathLookup::kernel);
+
+/// Fills `into` from `offset`, retrying interrupted and short reads.
+/// Throws Error(changed_during_read) at an early end of file, Error(io_error).
+void read_exactly(const RegularFile& file, uint64_t offset, std::span<std::byte> into);
+
+/// Throws Error(changed_during_read) when the file behind the descriptor no longer has the identity it was
+/// opened with.
+void require_unchanged(const RegularFile& file);
+
+/// The whole file as text. Throws Error(json_too_large) above `limit_bytes`, before anything is allocated.
+std::string read_text_file(const RegularFile& file, uint64_t limit_bytes);
+
+/// A private read-only mapping of a whole file. Reading it after the file was truncated raises SIGBUS: use it
+/// only for what stays on disk, and read_exactly for everything else.
+class MappedFile {
+ public:
+  MappedFile() = default;
+  /// Throws Error(io_error).
+  explicit MappedFile(const RegularFile& file);
+  MappedFile(MappedFile&& other) noexcept : data_(std::exchange(other.data_, {})) {}
+  MappedFile& operator=(MappedFile&& other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return data_; }
+
+ private:
+  std::span<const std::byte> data_;
+};
+
+}  // namespace hfload

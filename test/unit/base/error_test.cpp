@@ -1,0 +1,41 @@
+#include "core/base/error.h"
+
+#include <catch2/catch.hpp>
+#include <set>
+
+namespace hfload {
+namespace {
+
+TEST_CASE("The table of error codes is indexed by code and its names are unique") {
+  std::set<std::string_view> names;
+  for (size_t i = 0; i < error_code_table().size(); ++i) {
+    const ErrorCodeInfo& info = error_code_table()[i];
+    CAPTURE(info.name);
+    CHECK(static_cast<size_t>(info.code) == i);
+    CHECK(&error_code_info(info.code) == &info);
+    CHECK(names.insert(info.name).second);
+    CHECK(!info.meaning.empty());
+    const std::set<int> statuses = {1, 2, 3, 4, 5, 8, 9};
+    CHECK(statuses.contains(info.exit_status));
+  }
+}
+
+TEST_CASE("An error carries what it was given") {
+  const Error error = Error(ErrorCode::offset_gap, "a gap")
+                          .with_path("f")
+                          .with_tensor("t")
+                          .with_offset(7)
+                          .with_hint("mend it");
+  CHECK(error.code() == ErrorCode::offset_gap);
+  CHECK(error.exit_status() == 3);
+  CHECK(error.message() == "a gap");
+  CHECK(std::string(error.what()) == "a gap");
+  CHECK(error.path() == "f");
+  CHECK(error.tensor() == "t");
+  CHECK(error.offset().value() == 7);
+  CHECK(error.hint() == "mend it");
+  CHECK(!Error(ErrorCode::internal, "x").offset().has_value());
+}
+
+}  // namespace
+}  // namespace hfload

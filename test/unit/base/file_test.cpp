@@ -1,0 +1,204 @@
+#include "core/base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+
+#include "core/base/error.h"
+#include "test/support/temp_directory.h"
+
+namespace hfload {
+namespace {
+
+using test::TempDirectory;
+
+/// The code of the Error that `f` throws, and its hint; fails when it throws none.
+template <class F>
+Error error_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error;
+  }
+  return Error(ErrorCode::internal, "nothing was thrown");
+}
+
+std::string content(const RegularFile& file) { return read_text_file(file, 1000); }
+
+TEST_CASE("A regular file is opened with its identity") {
+  const TempDirectory directory;
+  const std::string path = directory.write("f", "hello");
+  const RegularFile file = open_regular_file(path);
+  CHECK(file.path == path);
+  CHECK(file.identity.bytes == 5);
+  CHECK(content(file) == "hello");
+  CHECK_NOTHROW(require_unchanged(file));
+  CHECK(open_regular_file(path).identity == file.identity);
+}
+
+TEST_CASE("What is no regular file is refused without waiting for it") {
+  const TempDirectory directory;
+  const std::string pipe = directory / "pipe";
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(error_of([&] { open_regular_file(pipe); }).code() == ErrorCode::not_a_file);
+  CHECK(error_of([&] { open_regular_file(directory.path()); }).code() == ErrorCode::not_a_file);
+  CHECK(error_of([&] { open_regular_file("/dev/zero"); }).code() == ErrorCode::not_a_file);
+  CHECK(error_of([&] { open_regular_file(directory / "absent"); }).code() == ErrorCode::not_found);
+  CHECK(error_of([&] { open_regular_file(directory.write("f", "") + "/below"); }).code() ==
+        ErrorCode::not_found);
+  CHECK(error_of([&] { open_regular_file(directory / std::string(300, 'x')); }).code() ==
+        ErrorCode::not_found);
+  CHECK(error_of([&] { open_regular_file(std::string("f\0g", 3)); }).code() == ErrorCode::not_found);
+}
+
+TEST_CASE("A file that may not be read is an I/O error") {
+  if (geteuid() == 0) {
+    WARN("skipped: root may read every file");
+    return;
+  }
+  const TempDirectory directory;
+  const std::string path = directory.write("f", "x");
+  std::filesystem::permissions(path, std::filesystem::perms::none);
+  const Error error = error_of([&] { open_regular_file(path); });
+  CHECK(error.code() == ErrorCode::io_error);
+  CHECK(error.path() == path);
+}
+
+TEST_CASE("Reads are exact and never past the end") {
+  const TempDirectory directory;
+  const RegularFile file = open_regular_file(directory.write("f", "0123456789"));
+  std::string buffer(4, ' ');
+  read_exactly(file, 3, std::as_writable_bytes(std::span(buffer)));
+  CHECK(buffer == "3456");
+  read_exactly(file, 10, {});
+  const Error error = error_of([&] { read_exactly(file, 8, std::as_writable_bytes(std::span(buffer))); });
+  CHECK(error.code() == ErrorCode::changed_during_read);
+  CHECK(error.offset().value() == 10);
+  CHECK(error.path() == file.path);
+  CHECK(error_of([&] {
+          read_exactly(file, UINT64_MAX - 1, std::as_writable_bytes(std::span(buffer)));
+        }).code() == ErrorCode::changed_during_read);
+}
+
+TEST_CASE("A file that changes while it is open is noticed") {
+  const TempDirectory directory;
+  const std::string path = directory.write("f", "0123456789");
+  const RegularFile file = open_regular_file(path);
+  SECTION("truncated") { std::filesystem::resize_file(path, 4); }
+  SECTION("grown") { std::filesystem::resize_file(path, 40); }
+  SECTION("rewritten") {
+    const timespec times[2] = {{.tv_sec = 1, .tv_nsec = 0}, {.tv_sec = 1, .tv_nsec = 1}};
+    REQUIRE(utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+  }
+  CHECK(error_of([&] { require_unchanged(file); }).code() == ErrorCode::changed_during_read);
+  CHECK(error_of([&] { content(file); }).code() == ErrorCode::changed_during_read);
+}
+
+TEST_CASE("A text file above its limit is refused before it is read") {
+  const TempDirectory directory;
+  const std::string path = directory.write("f", "");
+  std::filesystem::resize_file(path, uint64_t{1} << 40);
+  const RegularFile file = open_regular_file(path);
+  CHECK(error_of([&] { read_text_file(file, 1000); }).code() == ErrorCode::json_too_large);
+  CHECK(read_text_file(open_regular_file(directory.write("g", "1234")), 4) == "1234");
+  CHECK(error_of([&] { read_text_file(open_regular_file(directory.write("g", "12345")), 4); }).code() ==
+        ErrorCode::json_too_large);
+}
+
+TEST_CASE("A mapping shows the file's bytes") {
+  const TempDirectory directory;
+  const RegularFile file = open_regular_file(directory.write("f", "mapped"));
+  MappedFile mapping(file);
+  const MappedFile moved = std::move(mapping);
+  const std::string_view text(reinterpret_cast<const char*>(moved.bytes().data()), moved.bytes().size());
+  CHECK(text == "mapped");
+  CHECK(MappedFile(open_regular_file(directory.write("empty", ""))).bytes().empty());
+}
+
+TEST_CASE("Names below a directory are opened, links inside it included") {
+  const auto lookup = GENERATE(BeneathLookup::kernel, BeneathLookup::by_hand);
+  const TempDirectory directory;
+  directory.write("models--org--name/blobs/etag", "weights");
+  directory.link("models--org--name/snapshots/0123/model.safetensors", "../../blobs/etag");
+  directory.link("models--org--name/snapshots/main", "0123");
+  directory.write("models--org--name/snapshots/0123/sub/plain", "plain");
+  const std::string root = directory / "models--org--name";
+  const auto open = [&](const std::string& name) {
+    return content(open_regular_file_beneath(root, name, lookup));
+  };
+  CHECK(open("blobs/etag") == "weights");
+  CHECK(open("snapshots/0123/model.safetensors") == "weights");
+  CHECK(open("snapshots/main/model.safetensors") == "weights");
+  CHECK(open("snapshots/main/sub/plain") == "plain");
+  CHECK(open("./snapshots//0123/../0123/sub/plain") == "plain");
+  CHECK(open_regular_file_beneath(root, "blobs/etag", lookup).path == root + "/blobs/etag");
+  CHECK(content(open_regular_file_beneath(root + "/", "blobs/etag", lookup)) == "weights");
+}
+
+TEST_CASE("Names that leave a directory are refused") {
+  const auto lookup = GENERATE(BeneathLookup::kernel, BeneathLookup::by_hand);
+  const TempDirectory directory;
+  directory.write("secret", "secret");
+  directory.write("root/inside", "inside");
+  directory.link("root/up", "../secret");
+  directory.link("root/up-and-back", "../root/inside");
+  directory.link("root/directory-up", "..");
+  directory.link("root/absolute", directory / "secret");
+  directory.link("root/absolute-inside", directory / "root/inside");
+  directory.link("root/loop", "loop");
+  directory.link("root/ping", "pong");
+  directory.link("root/pong", "ping");
+  directory.link("root/process", "/proc/self/root");
+  const std::string root = directory / "root";
+  const std::string names[] = {"../secret",
+                               "..",
+                               "up",
+                               "up-and-back",
+                               "directory-up/secret",
+                               "absolute",
+                               "absolute-inside",
+                               "loop",
+                               "ping",
+                               "process/etc/passwd",
+                               "/etc/passwd",
+                               "",
+                               std::string("inside\0", 7)};
+  for (const std::string& name : names) {
+    CAPTURE(name);
+    const Error error = error_of([&] { open_regular_file_beneath(root, name, lookup); });
+    CHECK(error.code() == ErrorCode::unsafe_path);
+    CHECK(error.exit_status() == 3);
+    CHECK(!error.path().empty());
+  }
+  const Error error = error_of([&] { open_regular_file_beneath(root, "absolute", lookup); });
+  CHECK(error.message().find(directory / "secret") != std::string::npos);
+  CHECK(!error.hint().empty());
+}
+
+TEST_CASE("Below a directory, too, only regular files are opened") {
+  const auto lookup = GENERATE(BeneathLookup::kernel, BeneathLookup::by_hand);
+  const TempDirectory directory;
+  directory.write("root/sub/file", "x");
+  directory.link("root/dangling", "nowhere");
+  REQUIRE(mkfifo((directory / "root/pipe").c_str(), 0600) == 0);
+  const std::string root = directory / "root";
+  const auto code = [&](const std::string& name) {
+    return error_of([&] { open_regular_file_beneath(root, name, lookup); }).code();
+  };
+  CHECK(code("pipe") == ErrorCode::not_a_file);
+  CHECK(code("sub") == ErrorCode::not_a_file);
+  CHECK(code(".") == ErrorCode::not_a_file);
+  CHECK(code("absent") == ErrorCode::not_found);
+  CHECK(code("sub/absent") == ErrorCode::not_found);
+  CHECK(code("sub/file/below") == ErrorCode::not_found);
+  CHECK(code("dangling") == ErrorCode::not_found);
+  CHECK(code(std::string(300, 'x')) == ErrorCode::not_found);
+  CHECK(error_of([&] { open_regular_file_beneath(directory / "absent", "f", lookup); }).code() ==
+        ErrorCode::not_found);
+}
+
+}  // namespace
+}  // namespace hfload
