@@ -1,0 +1,193 @@
+#pragma once
+
+// The room's own reader of JSON, on top of simdjson's On-Demand parser. On-Demand leaves unchecked what
+// nobody reads, keeps duplicate keys, and has no limit on depth; this layer checks every value, and refuses
+// both.
+
+#include <simdjson.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/base/error.h"
+
+namespace hfload::json {
+
+/// Levels of arrays and objects that a document may nest, its root being the first.
+inline constexpr unsigned kMaxDepth = 128;
+
+enum class Kind : uint8_t { null, boolean, number, string, array, object };
+
+/// Whether NaN, Infinity and -Infinity are numbers, as Python's json module writes them.
+enum class Dialect : uint8_t { strict, python };
+
+class Document;
+
+/// One value. Reading is forward only: a value is read at most once and before the next one of its document.
+/// What its receiver leaves unread is still checked. All offsets are bytes from the start of the file.
+class Value {
+ public:
+  Kind kind() const { return kind_; }
+  uint64_t offset() const;
+  /// Of a boolean.
+  bool boolean() const { return token_ == "true"; }
+  /// The text of a number, of the grammar of JSON or one of Python's three words.
+  std::string_view number() const { return token_; }
+  /// Of a number. Throws Error(invalid_number) for anything but an integer in [0, 2^64) without fraction or
+  /// exponent.
+  uint64_t uint64() const;
+  /// Of a string, unescaped; lives as long as the document.
+  std::string_view string();
+
+  /// Calls `f(std::string_view key, Value& value)` for each member of an object, in file order. An Error
+  /// thrown meanwhile is first passed to `add_context(Error&, std::string_view key)`. Throws
+  /// Error(duplicate_key) after the last member.
+  template <class F, class Context>
+  void for_each_member(F&& f, Context&& add_context);
+  template <class F>
+  void for_each_member(F&& f) {
+    for_each_member(std::forward<F>(f), [](Error&, std::string_view) {});
+  }
+  /// Calls `f(Value& value)` for each element of an array.
+  template <class F>
+  void for_each_element(F&& f);
+
+ private:
+  friend class Document;
+  Value(Document& document, simdjson::ondemand::value* value, std::string_view raw_token, unsigned depth);
+  /// Checks what the receiver left unread.
+  void finish();
+
+  Document& document_;
+  simdjson::ondemand::value* value_;
+  std::string_view token_;  ///< of a scalar without its white space; else the opening character
+  unsigned depth_;          ///< of the arrays and objects around it
+  Kind kind_ = Kind::null;
+  bool read_ = false;
+};
+
+/// A JSON text while it is read.
+class Document {
+ public:
+  /// `text_offset`: bytes from the start of the file to the start of the text.
+  /// Throws Error(invalid_utf8, invalid_json).
+  Document(simdjson::padded_string text, uint64_t text_offset, Dialect dialect = Dialect::strict);
+  Document(const Document&) = delete;
+  Document& operator=(const Document&) = delete;
+
+  /// Passes the one value of the document to `f(Value& root)`. Throws Error(invalid_json) when it is neither
+  /// an object nor an array, or when more text follows.
+  template <class F>
+  void read(F&& f);
+
+  uint64_t offset_of(const char* position) const;
+
+ private:
+  friend class Value;
+  struct Key {
+    std::string_view name;
+    const char* position;
+  };
+  /// Throws when two of the keys from `first` on are equal, and takes these keys off the list.
+  template <class Context>
+  void require_distinct_keys(size_t first, Context&& add_context);
+  /// The second of two equal keys; null when all are distinct.
+  const Key* find_duplicate_key(size_t first) const;
+  Error duplicate_key(const Key& key) const;
+  Error not_a_container();
+  /// Where simdjson stands; the end of the text when it has read all.
+  const char* position();
+  /// An error at the token where simdjson stopped.
+  Error syntax_error(simdjson::error_code code);
+  Error string_error(const char* position) const;
+  void require_well_formed_escapes(std::string_view unescaped, const char* position) const;
+  void require_end();
+
+  simdjson::padded_string text_;
+  uint64_t text_offset_;
+  Dialect dialect_;
+  simdjson::ondemand::parser parser_;
+  simdjson::ondemand::document document_;
+  std::vector<Key> keys_;  ///< of all objects that are open
+};
+
+/// The start of `text` for a message: whole characters, at most 200 bytes.
+std::string shorten(std::string_view text);
+
+/// A copy of `text` as simdjson needs it. Throws Error(out_of_memory).
+simdjson::padded_string padded_copy(std::string_view text);
+
+/// An uninitialised buffer for a text of `bytes` bytes. Throws Error(out_of_memory).
+simdjson::padded_string padded_buffer(uint64_t bytes);
+
+template <class F, class Context>
+void Value::for_each_member(F&& f, Context&& add_context) {
+  read_ = true;
+  simdjson::ondemand::object object;
+  const auto error =
+      value_ == nullptr ? document_.document_.get_object().get(object) : value_->get_object().get(object);
+  if (error) throw document_.syntax_error(error);
+  const size_t first_key = document_.keys_.size();
+  for (auto result : object) {
+    simdjson::ondemand::field field;
+    if (const auto field_error = std::move(result).get(field)) throw document_.syntax_error(field_error);
+    const char* key_position = field.key().raw() - 1;
+    std::string_view key;
+    if (field.unescaped_key().get(key)) throw document_.string_error(key_position);
+    document_.require_well_formed_escapes(key, key_position);
+    document_.keys_.push_back({key, key_position});
+    try {
+      Value value(document_, &field.value(), field.value().raw_json_token(), depth_ + 1);
+      f(key, value);
+      value.finish();
+    } catch (Error& inner_error) {
+      add_context(inner_error, key);
+      throw;
+    }
+  }
+  document_.require_distinct_keys(first_key, add_context);
+}
+
+template <class F>
+void Value::for_each_element(F&& f) {
+  read_ = true;
+  simdjson::ondemand::array array;
+  const auto error =
+      value_ == nullptr ? document_.document_.get_array().get(array) : value_->get_array().get(array);
+  if (error) throw document_.syntax_error(error);
+  for (auto result : array) {
+    simdjson::ondemand::value element;
+    if (const auto element_error = std::move(result).get(element))
+      throw document_.syntax_error(element_error);
+    Value value(document_, &element, element.raw_json_token(), depth_ + 1);
+    f(value);
+    value.finish();
+  }
+}
+
+template <class F>
+void Document::read(F&& f) {
+  // Read as any other value: simdjson's own entry for a root first looks at the last byte of the text, and
+  // can then not say where a text that was cut off goes wrong.
+  simdjson::ondemand::value value;
+  if (document_.get_value().get(value)) throw not_a_container();
+  Value root(*this, &value, value.raw_json_token(), 0);
+  f(root);
+  root.finish();
+  require_end();
+}
+
+template <class Context>
+void Document::require_distinct_keys(size_t first, Context&& add_context) {
+  if (const Key* key = find_duplicate_key(first)) {
+    Error error = duplicate_key(*key);
+    add_context(error, key->name);
+    throw error;
+  }
+  keys_.resize(first);
+}
+
+}  // namespace hfload::json

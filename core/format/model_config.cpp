@@ -1,0 +1,223 @@
+#include "core/format/model_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+#include "core/base/error.h"
+#include "core/format/json.h"
+#include "core/format/lfs_pointer.h"
+
+namespace hfload {
+namespace {
+
+constexpr uint64_t kMaxUint = uint64_t{1} << 48;
+constexpr uint64_t kMaxCount = 100'000;
+
+class ValueReader {
+ public:
+  explicit ValueReader(std::vector<std::string>& notes) : notes_(notes) {}
+
+  ConfigValue read(json::Value& value) {
+    switch (value.kind()) {
+      case json::Kind::null:
+        return {};
+      case json::Kind::boolean:
+        return {value.boolean()};
+      case json::Kind::string:
+        return {std::string(value.string())};
+      case json::Kind::number:
+        return read_number(value);
+      case json::Kind::array: {
+        ConfigValue::Array array;
+        value.for_each_element([&](json::Value& element) { array.push_back(read(element)); });
+        return {std::move(array)};
+      }
+      case json::Kind::object: {
+        ConfigValue::Object object;
+        value.for_each_member(
+            [&](std::string_view key, json::Value& member) { object.emplace_back(key, read(member)); });
+        return {std::move(object)};
+      }
+    }
+    return {};
+  }
+
+ private:
+  ConfigValue read_number(const json::Value& value) {
+    const std::string_view text = value.number();
+    const char* end = text.data() + text.size();
+    const auto parse = [&](auto& number) {
+      const auto [stop, error] = std::from_chars(text.data(), end, number);
+      return error == std::errc() && stop == end;
+    };
+    if (text == "NaN") return non_finite(text, std::numeric_limits<double>::quiet_NaN());
+    if (text == "Infinity") return non_finite(text, std::numeric_limits<double>::infinity());
+    if (text == "-Infinity") return non_finite(text, -std::numeric_limits<double>::infinity());
+    if (uint64_t number = 0; parse(number)) return {number};
+    if (int64_t number = 0; parse(number)) {
+      // Python's json reads -0 as the integer 0.
+      if (number == 0) return {uint64_t{0}};
+      return {number};
+    }
+    double number = 0;
+    if (!parse(number)) {
+      throw Error(ErrorCode::invalid_number,
+                  fmt::format("{} is outside of what a double holds", json::shorten(text)))
+          .with_offset(value.offset());
+    }
+    if (text.find_first_of(".eE") == std::string_view::npos) {
+      add_note(fmt::format("the integer {} does not fit in 64 bits and is kept as a floating-point number",
+                           json::shorten(text)));
+    }
+    return {number};
+  }
+
+  ConfigValue non_finite(std::string_view text, double number) {
+    add_note(fmt::format("{} is no JSON, but Python writes it", text));
+    return {number};
+  }
+
+  void add_note(std::string note) {
+    constexpr size_t kMaxNotes = 16;
+    if (notes_.size() < kMaxNotes && std::find(notes_.begin(), notes_.end(), note) == notes_.end()) {
+      notes_.push_back(std::move(note));
+    }
+  }
+
+  std::vector<std::string>& notes_;
+};
+
+Error wrong_type(std::string key, std::string_view expected) {
+  return Error(ErrorCode::invalid_config, fmt::format("config.json: {} is not {}", key, expected));
+}
+
+/// The value of that key; null when it is absent or null.
+const ConfigValue* find_present(const ConfigValue& root, std::string_view key) {
+  const ConfigValue* found = root.find(key);
+  return found == nullptr || found->is_null() ? nullptr : found;
+}
+
+}  // namespace
+
+const ConfigValue* ConfigValue::find(std::string_view key) const {
+  const auto* object = std::get_if<Object>(&value);
+  if (object == nullptr) return nullptr;
+  const auto member =
+      std::find_if(object->begin(), object->end(), [&](const auto& entry) { return entry.first == key; });
+  return member == object->end() ? nullptr : &member->second;
+}
+
+std::string ModelConfig::path_of(std::string_view key) const { return prefix_ + std::string(key); }
+
+uint64_t ModelConfig::get_uint_up_to(std::string_view key, const ConfigValue& found, uint64_t limit) const {
+  const auto* number = std::get_if<uint64_t>(&found.value);
+  if (number == nullptr || *number > limit) {
+    throw wrong_type(path_of(key), fmt::format("an integer from 0 to {}", limit));
+  }
+  return *number;
+}
+
+std::optional<uint64_t> ModelConfig::get_uint(std::string_view key) const {
+  const ConfigValue* found = find_present(root_, key);
+  if (found == nullptr) return std::nullopt;
+  return get_uint_up_to(key, *found, kMaxUint);
+}
+
+uint64_t ModelConfig::get_uint(std::string_view key, uint64_t fallback) const {
+  return get_uint(key).value_or(fallback);
+}
+
+uint64_t ModelConfig::get_count(std::string_view key, uint64_t fallback) const {
+  const ConfigValue* found = find_present(root_, key);
+  return found == nullptr ? fallback : get_uint_up_to(key, *found, kMaxCount);
+}
+
+bool ModelConfig::get_bool(std::string_view key, bool fallback) const {
+  const ConfigValue* found = find_present(root_, key);
+  if (found == nullptr) return fallback;
+  if (const auto* flag = std::get_if<bool>(&found->value)) return *flag;
+  throw wrong_type(path_of(key), "true or false");
+}
+
+std::string ModelConfig::get_string(std::string_view key, std::string_view fallback) const {
+  const ConfigValue* found = find_present(root_, key);
+  if (found == nullptr) return std::string(fallback);
+  if (const auto* text = std::get_if<std::string>(&found->value)) return *text;
+  throw wrong_type(path_of(key), "a string");
+}
+
+double ModelConfig::get_double(std::string_view key, double fallback) const {
+  const ConfigValue* found = find_present(root_, key);
+  if (found == nullptr) return fallback;
+  if (const auto* number = std::get_if<double>(&found->value)) return *number;
+  if (const auto* number = std::get_if<uint64_t>(&found->value)) return static_cast<double>(*number);
+  if (const auto* number = std::get_if<int64_t>(&found->value)) return static_cast<double>(*number);
+  throw wrong_type(path_of(key), "a number");
+}
+
+ModelConfig ModelConfig::nested(std::string_view key) const {
+  ModelConfig config;
+  config.prefix_ = path_of(key) + ".";
+  if (const ConfigValue* found = find_present(root_, key)) {
+    if (!std::holds_alternative<ConfigValue::Object>(found->value))
+      throw wrong_type(path_of(key), "an object");
+    config.root_ = *found;
+  }
+  return config;
+}
+
+std::vector<std::string> ModelConfig::architectures() const {
+  std::vector<std::string> names;
+  const ConfigValue* found = find_present(root_, "architectures");
+  if (found == nullptr) return names;
+  const auto* array = std::get_if<ConfigValue::Array>(&found->value);
+  if (array == nullptr) throw wrong_type(path_of("architectures"), "an array of strings");
+  for (const ConfigValue& element : *array) {
+    const auto* name = std::get_if<std::string>(&element.value);
+    if (name == nullptr) throw wrong_type(path_of("architectures"), "an array of strings");
+    names.push_back(*name);
+  }
+  return names;
+}
+
+std::optional<std::string> ModelConfig::dtype() const {
+  for (const std::string_view key : {"dtype", "torch_dtype"}) {
+    if (find_present(root_, key) == nullptr) continue;
+    std::string name = get_string(key, "");
+    if (name.starts_with("torch.")) name.erase(0, 6);
+    return name;
+  }
+  return std::nullopt;
+}
+
+uint64_t ModelConfig::num_labels() const {
+  const ConfigValue* id2label = find_present(root_, "id2label");
+  if (id2label == nullptr) return get_count("num_labels", 2);
+  const auto* labels = std::get_if<ConfigValue::Object>(&id2label->value);
+  if (labels == nullptr || labels->size() > kMaxCount) {
+    throw wrong_type(path_of("id2label"), fmt::format("an object of at most {} labels", kMaxCount));
+  }
+  return labels->size();
+}
+
+ConfigValue parse_config_value(std::string_view json, std::vector<std::string>& notes) {
+  refuse_lfs_pointer(json);
+  json::Document document(json::padded_copy(json), 0, json::Dialect::python);
+  ConfigValue result;
+  document.read([&](json::Value& root) { result = ValueReader(notes).read(root); });
+  return result;
+}
+
+ModelConfig parse_model_config(std::string_view json) {
+  ModelConfig config;
+  config.root_ = parse_config_value(json, config.notes_);
+  if (!std::holds_alternative<ConfigValue::Object>(config.root_.value)) {
+    throw Error(ErrorCode::invalid_config, "config.json is not a JSON object").with_offset(0);
+  }
+  return config;
+}
+
+}  // namespace hfload

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace hfload {
+
+inline constexpr uint64_t kMaxConfigBytes = 16'000'000;
+
+/// A JSON value of config.json; key order is the file's. A negative integer is an int64_t, any other a
+/// uint64_t; one that fits neither is a double, as are numbers with a fraction or an exponent.
+class ConfigValue {
+ public:
+  using Array = std::vector<ConfigValue>;
+  using Object = std::vector<std::pair<std::string, ConfigValue>>;
+  std::variant<std::nullptr_t, bool, int64_t, uint64_t, double, std::string, Array, Object> value = nullptr;
+
+  bool is_null() const { return std::holds_alternative<std::nullptr_t>(value); }
+  /// The member of an object; null when this is no object or has no such member.
+  const ConfigValue* find(std::string_view key) const;
+};
+
+/// A parsed config.json. The getters check the type and the range of what they return and throw
+/// Error(invalid_config) naming the key; a key that is absent or null gives the fallback.
+class ModelConfig {
+ public:
+  ModelConfig() = default;
+  explicit ModelConfig(ConfigValue root) : root_(std::move(root)) {}
+
+  /// Non-negative integer up to 2^48 (no dimension of a real model comes near; products are still checked).
+  uint64_t get_uint(std::string_view key, uint64_t fallback) const;
+  std::optional<uint64_t> get_uint(std::string_view key) const;
+  /// A count of layers or labels: as get_uint, at most 100,000.
+  uint64_t get_count(std::string_view key, uint64_t fallback) const;
+  bool get_bool(std::string_view key, bool fallback) const;
+  std::string get_string(std::string_view key, std::string_view fallback) const;
+  double get_double(std::string_view key, double fallback) const;
+  const ConfigValue* find(std::string_view key) const { return root_.find(key); }
+  const ConfigValue& root() const { return root_; }
+  /// The nested config of that key (`text_config`), or an empty one.
+  ModelConfig nested(std::string_view key) const;
+
+  std::string model_type() const { return get_string("model_type", ""); }
+  std::vector<std::string> architectures() const;
+  /// `dtype`, else `torch_dtype`, as torch names it ("bfloat16"), without "torch.".
+  std::optional<std::string> dtype() const;
+  /// As PretrainedConfig.num_labels: the size of `id2label` where present, else `num_labels`, else 2.
+  uint64_t num_labels() const;
+  /// Accepted oddities (Infinity and NaN, which Python's json writes), one sentence each.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  friend ModelConfig parse_model_config(std::string_view json);
+  /// The full name of a key for messages: "text_config.hidden_size".
+  std::string path_of(std::string_view key) const;
+  uint64_t get_uint_up_to(std::string_view key, const ConfigValue& found, uint64_t limit) const;
+
+  ConfigValue root_{ConfigValue::Object{}};
+  std::string prefix_;
+  std::vector<std::string> notes_;
+};
+
+/// Parses any JSON object or array by the rules of parse_model_config, with one sentence in `notes` per
+/// accepted oddity. Pure. Throws Error of exit status 3.
+ConfigValue parse_config_value(std::string_view json, std::vector<std::string>& notes);
+
+/// Parses a config.json: an object, without duplicate keys, nested at most 128 levels deep. Pure.
+/// Throws Error of exit status 3.
+ModelConfig parse_model_config(std::string_view json);
+
+}  // namespace hfload

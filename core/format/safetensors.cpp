@@ -1,0 +1,373 @@
+#include "core/format/safetensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <optional>
+
+#include "core/base/checked.h"
+#include "core/base/error.h"
+#include "core/format/json.h"
+#include "core/format/lfs_pointer.h"
+
+namespace hfload {
+namespace {
+
+constexpr uint64_t kLengthPrefixBytes = 8;
+constexpr std::string_view kMetadataKey = "__metadata__";
+
+std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// What a file is that starts like none of safetensors; empty where it cannot be told.
+std::string_view other_format(std::string_view start) {
+  struct Magic {
+    std::string_view start, format;
+  };
+  using namespace std::string_view_literals;
+  constexpr std::array kMagics = {
+      Magic{"PK\3\4"sv, "a zip archive, as torch.save writes"},
+      Magic{"\x89HDF"sv, "HDF5"},
+      Magic{"GGUF"sv, "GGUF"},
+      Magic{"\x80\2"sv, "a Python pickle"},
+      Magic{"<!DOCTYPE"sv, "an HTML page"},
+      Magic{"<html"sv, "an HTML page"},
+      Magic{"{"sv, "a JSON text"},
+  };
+  for (const Magic& magic : kMagics) {
+    if (start.starts_with(magic.start)) return magic.format;
+  }
+  return {};
+}
+
+/// Where the fields of a tensor stand in the file, for errors found after parsing.
+struct FieldOffsets {
+  uint64_t shape = 0;
+  uint64_t data_offsets = 0;
+};
+
+/// The first of some accepted oddities and how many there are, so that a hostile header cannot ask for a note
+/// per tensor.
+struct Oddity {
+  std::string first;
+  uint64_t count = 0;
+
+  template <class MakeSentence>
+  void add(MakeSentence&& make_sentence) {
+    if (count++ == 0) first = make_sentence();
+  }
+  void write_to(std::vector<std::string>& notes) const {
+    if (count == 1) notes.push_back(first);
+    if (count > 1) notes.push_back(fmt::format("{} (and {} more like it)", first, count - 1));
+  }
+};
+
+class HeaderReader {
+ public:
+  HeaderReader(uint64_t header_bytes, uint64_t file_bytes) : file_bytes_(file_bytes) {
+    header_.data_start = kLengthPrefixBytes + header_bytes;
+    constexpr uint64_t kUsualEntryBytes = 120;
+    header_.tensors.reserve(header_bytes / kUsualEntryBytes);
+    fields_.reserve(header_bytes / kUsualEntryBytes);
+  }
+
+  SafetensorsHeader read(simdjson::padded_string text) {
+    json::Document document(std::move(text), kLengthPrefixBytes);
+    document.read([&](json::Value& root) { read_root(root); });
+    validate_in_data_order();
+    unknown_dtypes_.write_to(header_.notes);
+    unknown_fields_.write_to(header_.notes);
+    return std::move(header_);
+  }
+
+ private:
+  void read_root(json::Value& root) {
+    if (root.kind() != json::Kind::object) {
+      throw Error(ErrorCode::invalid_json, "the header is not a JSON object").with_offset(root.offset());
+    }
+    if (root.offset() != kLengthPrefixBytes) {
+      header_.notes.emplace_back(
+          "the header starts with white space, which the format forbids and readers accept");
+    }
+    root.for_each_member(
+        [&](std::string_view key, json::Value& value) {
+          if (key == kMetadataKey) {
+            read_metadata(value);
+          } else {
+            read_entry(key, value);
+          }
+        },
+        [](Error& error, std::string_view key) {
+          if (key != kMetadataKey) error.with_tensor(std::string(key));
+        });
+  }
+
+  void read_metadata(json::Value& value) {
+    if (value.kind() == json::Kind::null) return;
+    if (value.kind() != json::Kind::object) {
+      throw Error(ErrorCode::invalid_metadata, "__metadata__ is not an object").with_offset(value.offset());
+    }
+    value.for_each_member([&](std::string_view key, json::Value& entry) {
+      if (entry.kind() != json::Kind::string) {
+        throw Error(ErrorCode::invalid_metadata,
+                    fmt::format("the value of \"{}\" in __metadata__ is not a string", json::shorten(key)))
+            .with_offset(entry.offset());
+      }
+      header_.metadata.emplace_back(key, entry.string());
+    });
+  }
+
+  void read_entry(std::string_view name, json::Value& value) {
+    require_kind(value, json::Kind::object, "the tensor's entry is not an object");
+    TensorInfo tensor;
+    FieldOffsets fields;
+    tensor.name = name;
+    bool has_dtype = false, has_shape = false, has_data_offsets = false;
+    value.for_each_member([&](std::string_view key, json::Value& field) {
+      if (key == "dtype") {
+        has_dtype = true;
+        read_dtype(field, tensor);
+      } else if (key == "shape") {
+        has_shape = true;
+        fields.shape = field.offset();
+        read_shape(field, tensor);
+      } else if (key == "data_offsets") {
+        has_data_offsets = true;
+        fields.data_offsets = field.offset();
+        read_data_offsets(field, tensor);
+      } else {
+        unknown_fields_.add([&] {
+          return fmt::format("the field \"{}\" of tensor \"{}\" is unknown and ignored", json::shorten(key),
+                             json::shorten(name));
+        });
+      }
+    });
+    const std::string_view missing = !has_dtype          ? "dtype"
+                                     : !has_shape        ? "shape"
+                                     : !has_data_offsets ? "data_offsets"
+                                                         : "";
+    if (!missing.empty()) {
+      throw Error(ErrorCode::invalid_tensor_entry, fmt::format("the tensor's entry has no {}", missing))
+          .with_offset(value.offset());
+    }
+    header_.tensors.push_back(std::move(tensor));
+    fields_.push_back(fields);
+  }
+
+  static void require_kind(const json::Value& value, json::Kind kind, std::string_view otherwise) {
+    if (value.kind() != kind) {
+      throw Error(ErrorCode::invalid_tensor_entry, std::string(otherwise)).with_offset(value.offset());
+    }
+  }
+
+  void read_dtype(json::Value& field, TensorInfo& tensor) {
+    require_kind(field, json::Kind::string, "the tensor's dtype is not a string");
+    tensor.dtype_name = field.string();
+    tensor.dtype = dtype_from_safetensors_name(tensor.dtype_name).value_or(Dtype::unknown);
+    if (tensor.dtype != Dtype::unknown) return;
+    unknown_dtypes_.add([&] {
+      return fmt::format("tensor \"{}\" has the unknown dtype \"{}\"; its size is not checked",
+                         json::shorten(tensor.name), json::shorten(tensor.dtype_name));
+    });
+  }
+
+  void read_shape(json::Value& field, TensorInfo& tensor) {
+    require_kind(field, json::Kind::array, "the tensor's shape is not an array");
+    shape_.clear();
+    field.for_each_element([&](json::Value& dimension) {
+      require_kind(dimension, json::Kind::number, "a dimension of the tensor's shape is not a number");
+      shape_.push_back(dimension.uint64());
+    });
+    tensor.shape = shape_;
+  }
+
+  static void read_data_offsets(json::Value& field, TensorInfo& tensor) {
+    require_kind(field, json::Kind::array, "the tensor's data_offsets are not an array");
+    std::array<uint64_t, 2> offsets{};
+    size_t count = 0;
+    field.for_each_element([&](json::Value& offset) {
+      require_kind(offset, json::Kind::number, "one of the tensor's data_offsets is not a number");
+      const uint64_t number = offset.uint64();
+      if (count < offsets.size()) offsets[count] = number;
+      ++count;
+    });
+    if (count != offsets.size()) {
+      throw Error(ErrorCode::invalid_tensor_entry,
+                  fmt::format("the tensor's data_offsets have {} numbers, not 2", count))
+          .with_offset(field.offset());
+    }
+    tensor.begin = offsets[0];
+    tensor.end = offsets[1];
+  }
+
+  /// The checks of safetensors 0.8's `validate`, in its order.
+  void validate_in_data_order() {
+    sort_by_data();
+    uint64_t data_end = 0;
+    for (size_t i = 0; i < header_.tensors.size(); ++i) {
+      validate_offsets(i, data_end);
+      validate_size(header_.tensors[i], fields_[i]);
+      data_end = header_.tensors[i].end;
+    }
+    validate_file_size(data_end);
+  }
+
+  void sort_by_data() {
+    std::vector<TensorInfo>& tensors = header_.tensors;
+    const auto before = [](const TensorInfo& a, const TensorInfo& b) {
+      return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+    };
+    // Most writers list tensors in data order.
+    if (std::is_sorted(tensors.begin(), tensors.end(), before)) return;
+    std::vector<size_t> order(tensors.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return before(tensors[a], tensors[b]); });
+    std::vector<TensorInfo> sorted_tensors;
+    std::vector<FieldOffsets> sorted_fields;
+    sorted_tensors.reserve(order.size());
+    sorted_fields.reserve(order.size());
+    for (const size_t i : order) {
+      sorted_tensors.push_back(std::move(tensors[i]));
+      sorted_fields.push_back(fields_[i]);
+    }
+    tensors = std::move(sorted_tensors);
+    fields_ = std::move(sorted_fields);
+  }
+
+  void validate_offsets(size_t index, uint64_t data_end) const {
+    const TensorInfo& tensor = header_.tensors[index];
+    const auto fail = [&](ErrorCode code, std::string message) {
+      throw Error(code, std::move(message)).with_tensor(tensor.name).with_offset(fields_[index].data_offsets);
+    };
+    if (tensor.end < tensor.begin) {
+      fail(ErrorCode::offset_reversed,
+           fmt::format("the tensor's data ends at {}, before it begins at {}", tensor.end, tensor.begin));
+    }
+    if (tensor.begin > data_end) {
+      fail(ErrorCode::offset_gap,
+           fmt::format("bytes {} to {} of the data section, before this tensor, belong to none", data_end,
+                       tensor.begin));
+    }
+    if (tensor.begin < data_end) {
+      fail(ErrorCode::offset_overlap,
+           fmt::format("the tensor's data begins at {}, before that of \"{}\" ends at {}", tensor.begin,
+                       json::shorten(header_.tensors[index - 1].name), data_end));
+    }
+  }
+
+  static void validate_size(const TensorInfo& tensor, const FieldOffsets& fields) {
+    const auto fail = [&](ErrorCode code, std::string message, uint64_t offset) {
+      throw Error(code, std::move(message)).with_tensor(tensor.name).with_offset(offset);
+    };
+    const std::optional<uint64_t> elements = element_count(tensor.shape);
+    const unsigned bits_per_element = dtype_info(tensor.dtype).bits;
+    const std::optional<uint64_t> bits = elements ? checked_mul(*elements, bits_per_element) : std::nullopt;
+    if (!bits) {
+      fail(ErrorCode::shape_overflow, "the size of the tensor's shape does not fit in 64 bits", fields.shape);
+    }
+    if (tensor.dtype == Dtype::unknown) return;
+    if (*bits % 8 != 0) {
+      fail(ErrorCode::misaligned_dtype,
+           fmt::format("{} elements of {} bits are not a whole number of bytes", *elements, bits_per_element),
+           fields.shape);
+    }
+    if (*bits / 8 != tensor.bytes()) {
+      fail(ErrorCode::size_mismatch,
+           fmt::format("{} elements of {} are {} bytes, but the data_offsets hold {}", *elements,
+                       tensor.dtype_name, *bits / 8, tensor.bytes()),
+           fields.data_offsets);
+    }
+  }
+
+  void validate_file_size(uint64_t data_end) const {
+    const std::optional<uint64_t> needed = checked_add(header_.data_start, data_end);
+    if (!needed || *needed > file_bytes_) {
+      const auto cut = std::find_if(
+          header_.tensors.begin(), header_.tensors.end(),
+          [&](const TensorInfo& tensor) { return tensor.end > file_bytes_ - header_.data_start; });
+      throw Error(ErrorCode::data_truncated,
+                  fmt::format("the file has {} bytes of data, but its tensors need {}",
+                              file_bytes_ - header_.data_start, data_end))
+          .with_tensor(cut->name)
+          .with_offset(file_bytes_)
+          .with_hint("The file is incomplete: download or export it again.");
+    }
+    if (*needed < file_bytes_) {
+      throw Error(ErrorCode::trailing_bytes,
+                  fmt::format("{} bytes follow the last tensor", file_bytes_ - *needed))
+          .with_offset(*needed)
+          .with_hint("The file was changed after it was written: download or export it again.");
+    }
+  }
+
+  uint64_t file_bytes_;
+  SafetensorsHeader header_;
+  std::vector<FieldOffsets> fields_;  ///< of the tensors of the same index
+  std::vector<uint64_t> shape_;       ///< of the tensor that is being read
+  Oddity unknown_dtypes_, unknown_fields_;
+};
+
+}  // namespace
+
+uint64_t parse_safetensors_header_length(std::span<const std::byte> prefix, uint64_t file_bytes) {
+  const std::string_view start = as_text(prefix);
+  refuse_lfs_pointer(start);
+  if (file_bytes < kLengthPrefixBytes || prefix.size() < kLengthPrefixBytes) {
+    throw Error(ErrorCode::header_too_small,
+                fmt::format("the file has {} bytes; its length prefix alone takes 8", file_bytes))
+        .with_offset(std::min<uint64_t>(file_bytes, prefix.size()))
+        .with_hint("The file is incomplete: download or export it again.");
+  }
+  uint64_t header_bytes = 0;
+  for (size_t i = 0; i < kLengthPrefixBytes; ++i)
+    header_bytes |= std::to_integer<uint64_t>(prefix[i]) << (8 * i);
+  if (header_bytes > kMaxSafetensorsHeaderBytes) {
+    const std::string_view format = other_format(start);
+    throw Error(ErrorCode::header_too_large,
+                fmt::format("the file declares a header of {} bytes; at most {} are allowed", header_bytes,
+                            kMaxSafetensorsHeaderBytes))
+        .with_offset(0)
+        .with_hint(format.empty() ? "This is not a safetensors file."
+                                  : fmt::format("This is not a safetensors file but {}.", format));
+  }
+  if (header_bytes > file_bytes - kLengthPrefixBytes) {
+    throw Error(ErrorCode::header_truncated,
+                fmt::format("the file declares a header of {} bytes but ends after {} of them", header_bytes,
+                            file_bytes - kLengthPrefixBytes))
+        .with_offset(file_bytes)
+        .with_hint("The file is incomplete: download or export it again.");
+  }
+  return header_bytes;
+}
+
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> head, uint64_t file_bytes) {
+  const uint64_t header_bytes = parse_safetensors_header_length(head, file_bytes);
+  if (header_bytes > head.size() - kLengthPrefixBytes) {
+    throw Error(ErrorCode::header_truncated, "the header is not there in full").with_offset(head.size());
+  }
+  const std::string_view text = as_text(head.subspan(kLengthPrefixBytes, header_bytes));
+  return HeaderReader(header_bytes, file_bytes).read(json::padded_copy(text));
+}
+
+SafetensorsHeader read_safetensors_header(const RegularFile& file) {
+  try {
+    std::array<std::byte, kLfsPointerStart.size()> start{};
+    const uint64_t file_bytes = file.identity.bytes;
+    const auto prefix = std::span(start).first(std::min<uint64_t>(start.size(), file_bytes));
+    read_exactly(file, 0, prefix);
+    const uint64_t header_bytes = parse_safetensors_header_length(prefix, file_bytes);
+    simdjson::padded_string text = json::padded_buffer(header_bytes);
+    read_exactly(file, kLengthPrefixBytes, std::as_writable_bytes(std::span(text.data(), header_bytes)));
+    require_unchanged(file);
+    return HeaderReader(header_bytes, file_bytes).read(std::move(text));
+  } catch (Error& error) {
+    error.with_path(file.path);
+    throw;
+  }
+}
+
+}  // namespace hfload

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/base/file.h"
+#include "core/format/dtype.h"
+
+namespace hfload {
+
+/// Most bytes that a header may declare (safetensors 0.8, MAX_HEADER_SIZE).
+inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;
+
+/// One tensor of a safetensors file. Checked: end - begin is exactly the bytes of dtype and shape (for a
+/// known dtype), and the range lies in the data section.
+struct TensorInfo {
+  std::string name;
+  Dtype dtype = Dtype::unknown;
+  std::string dtype_name;  ///< as written in the header; differs from the table's only for Dtype::unknown
+  std::vector<uint64_t> shape;
+  uint64_t begin = 0;  ///< data_offsets[0]: bytes from the start of the data section
+  uint64_t end = 0;    ///< data_offsets[1], exclusive
+
+  uint64_t bytes() const { return end - begin; }
+};
+
+/// A parsed and validated header.
+struct SafetensorsHeader {
+  std::vector<std::pair<std::string, std::string>> metadata;  ///< `__metadata__` in file order
+  std::vector<TensorInfo> tensors;  ///< in data order: contiguous from 0 to the end of the file
+  uint64_t data_start = 0;          ///< 8 + header length: bytes from the start of the file
+  std::vector<std::string> notes;   ///< accepted oddities, one sentence each
+};
+
+/// The declared header length of a file of `file_bytes` bytes whose first bytes are `prefix`.
+/// Throws Error(header_too_small, header_too_large, header_truncated, lfs_pointer).
+uint64_t parse_safetensors_header_length(std::span<const std::byte> prefix, uint64_t file_bytes);
+
+/// Parses and validates the header of a file of `file_bytes` bytes, of which `head` holds at least the length
+/// prefix and the header. The rules are those of safetensors 0.8 (`read_metadata`, `validate`) with the
+/// decisions of docs/formats.md: duplicate keys are refused, unknown fields and unknown dtypes are accepted
+/// with a note. Pure; offsets in errors are bytes from the start of the file. Throws Error of exit status 3.
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> head, uint64_t file_bytes);
+
+/// Reads and parses the header of an open file, allocating no more than the file itself is long.
+/// Errors carry the file's path.
+SafetensorsHeader read_safetensors_header(const RegularFile& file);
+
+}  // namespace hfload

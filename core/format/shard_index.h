@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hfload {
+
+/// Most bytes of a shard index; a mixture-of-experts model of 10^12 parameters has about 30 MB.
+inline constexpr uint64_t kMaxShardIndexBytes = 256'000'000;
+
+/// One entry of a weight map.
+struct WeightMapEntry {
+  std::string tensor;
+  uint32_t shard = 0;  ///< into ShardIndex::shards
+};
+
+/// A checked `model.safetensors.index.json` (or `pytorch_model.bin.index.json`).
+struct ShardIndex {
+  std::vector<std::string> shards;           ///< relative paths of plain components, sorted, each once
+  std::vector<WeightMapEntry> weight_map;    ///< in file order
+  std::optional<uint64_t> total_size_bytes;  ///< metadata.total_size; advisory
+  std::optional<std::string> dtype;          ///< metadata.dtype, torch's name
+  std::vector<std::string> notes;            ///< accepted oddities, one sentence each
+};
+
+/// Parses and checks an index. Every shard path is relative, of plain components (no "..", no backslash, no
+/// drive, no NUL). Pure. Throws Error of exit status 3 (unsafe_path, duplicate_key, invalid_index,
+/// lfs_pointer, …).
+ShardIndex parse_shard_index(std::string_view json);
+
+}  // namespace hfload
