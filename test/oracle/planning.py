@@ -1,0 +1,170 @@
+"""Runs the planners of transformers and accelerate and records what they answer, errors included.
+
+Nothing of the algorithm is replaced. What a CPU-only machine answers differently, and why it does no harm here:
+- accelerate's `get_max_memory` warns of ordinals above `torch.cuda.device_count()`, and uses them all the same; the
+  warning is silenced. `get_balanced_memory` counts every integer key as an accelerator without asking torch.
+- transformers adds the memory that torch reserved but does not use; without CUDA, as in a fresh process, it is 0.
+- `find_tied_parameters` returns its groups in the order of a Python set of strings, which changes from run to run.
+  Each case runs under every order of the groups; where the answers differ, all are recorded (`expected_any`).
+"""
+
+import copy
+import itertools
+import logging
+import re
+import warnings
+from unittest import mock
+
+import accelerate.utils.modeling as accelerate_modeling
+import torch
+from accelerate import infer_auto_device_map
+from accelerate.utils import find_tied_parameters, get_balanced_memory
+from accelerate.utils.modeling import clean_device_map
+from transformers import modeling_utils
+
+from common import keep_in_fp32, keep_in_fp32_regex
+
+_log = logging.getLogger(accelerate_modeling.__name__)
+_log.propagate = False
+_log.addHandler(logging.NullHandler())
+_log.setLevel(logging.INFO)
+
+
+class _Minimums(logging.Handler):
+    """Catches the one INFO line that tells what devices left empty would have needed."""
+
+    def __init__(self):
+        super().__init__(logging.INFO)
+        self.found = None
+
+    def emit(self, record):
+        found = re.findall(r"^  - (.*): (.*) bytes required$", record.getMessage(), re.MULTILINE)
+        self.found = [[device, number(float(size))] for device, size in found] or self.found
+
+
+def number(value):
+    return int(value) if value == int(value) else value
+
+
+def error_text(error):
+    return {"error": f"{type(error).__name__}: {error}"}
+
+
+def device_key(key):
+    return int(key) if re.fullmatch(r"-?\d+", key) else key
+
+
+def pairs(memory):
+    return [[str(device), number(size)] for device, size in memory.items()]
+
+
+def _in_assignment_order(assigned, cleaned):
+    """A cleaned map in the order hfload prints: a collapsed entry stands where its last member was assigned.
+
+    Python's own order of collapsed entries follows a set of strings and changes from run to run.
+    """
+    place = {}
+    for index, name in enumerate(assigned):
+        parts = name.split(".")
+        for depth in range(len(parts) + 1):
+            place[".".join(parts[:depth])] = index
+    return dict(sorted(cleaned.items(), key=lambda entry: place[entry[0]]))
+
+
+def _record(call):
+    """One run: {"expected": map} or {"expected": {"error": text}}, with the buffer warning and minimums if any."""
+    assigned = []
+
+    def spy(device_map, *args, **kwargs):
+        if not assigned:
+            assigned.extend(device_map)
+        return clean_device_map(device_map, *args, **kwargs)
+
+    minimums = _Minimums()
+    _log.addHandler(minimums)
+    answer = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with mock.patch.object(accelerate_modeling, "clean_device_map", spy):
+                cleaned = call()
+            answer["expected"] = _in_assignment_order(assigned, cleaned)
+        except Exception as error:
+            answer["expected"] = error_text(error)
+        finally:
+            _log.removeHandler(minimums)
+    for warning in caught:
+        if found := re.match(r"Current model requires (\S+) bytes of buffer", str(warning.message)):
+            answer["buffer_warning_bytes"] = number(float(found[1]))
+    if minimums.found and "error" not in answer["expected"]:
+        answer["minimum"] = minimums.found
+    return answer
+
+
+def _under_every_tie_order(model, call):
+    groups = sorted(find_tied_parameters(model))
+    answers = []
+    for order in itertools.permutations(groups):
+        with mock.patch.object(accelerate_modeling, "find_tied_parameters", lambda _: copy.deepcopy(list(order))):
+            answer = _record(call)
+        if answer not in answers:
+            answers.append(answer)
+    if len(answers) > 1:
+        return {**answers[0], "expected_any": [a["expected"] for a in answers]}
+    return answers[0]
+
+
+def plan_from_pretrained(model, dtype, device_map, max_memory, no_split=None):
+    """What `from_pretrained(..., device_map=...)` plans. `max_memory`: pairs, as in the fixtures."""
+    balanced = {}
+
+    def spy(*args, **kwargs):
+        memory = get_balanced_memory(*args, **kwargs)
+        balanced["balanced"] = pairs(memory)
+        return memory
+
+    def call():
+        user = {device_key(device): size for device, size in max_memory}
+        return modeling_utils._get_device_map(model, device_map, user, None, dtype, keep_in_fp32_regex(model, dtype))
+
+    with mock.patch.object(modeling_utils, "get_balanced_memory", spy):
+        if no_split is None:
+            answer = _under_every_tie_order(model, call)
+        else:
+            with mock.patch.object(model, "_get_no_split_modules", lambda _: list(no_split)):
+                answer = _under_every_tie_order(model, call)
+    return {**balanced, **answer}
+
+
+def plan_infer(model, dtype, max_memory, no_split, special_dtypes=None, **options):
+    """What a direct `accelerate.infer_auto_device_map` call plans."""
+
+    def call():
+        user = {device_key(device): size for device, size in max_memory}
+        return infer_auto_device_map(
+            model, max_memory=user, no_split_module_classes=no_split, dtype=dtype, special_dtypes=special_dtypes,
+            **options
+        )
+
+    return _under_every_tie_order(model, call)
+
+
+def plan_balanced_infer(model, dtype, max_memory, no_split, low_zero):
+    """accelerate's documented pair of calls, without transformers: balance, then infer."""
+
+    def balance():
+        user = {device_key(device): size for device, size in max_memory}
+        return get_balanced_memory(
+            model, max_memory=user, no_split_module_classes=no_split, dtype=dtype, low_zero=low_zero
+        )
+
+    try:
+        memory = balance()
+    except Exception as error:
+        return {"expected": error_text(error)}
+    answer = plan_infer(model, dtype, [(str(device), size) for device, size in memory.items()], no_split)
+    return {"expected_balanced_memory": pairs(memory), **answer}
+
+
+def special_dtypes(model, dtype):
+    return dict.fromkeys(keep_in_fp32(model, dtype), torch.float32)
