@@ -1,0 +1,49 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+#include <span>
+#include <string_view>
+
+#include "core/format/model_config.h"
+#include "core/model/module_builder.h"
+
+namespace hfload {
+
+/// Up to eight names, so that a table of classes is a constant.
+struct NameList {
+  std::array<std::string_view, 8> names{};
+  size_t count = 0;
+  constexpr NameList(std::initializer_list<std::string_view> list = {}) : count(list.size()) {
+    std::ranges::copy(list, names.begin());
+  }
+  constexpr auto begin() const { return names.begin(); }
+  constexpr auto end() const { return names.begin() + static_cast<std::ptrdiff_t>(count); }
+};
+
+/// One class that a checkpoint can be saved from, such as LlamaForCausalLM.
+struct ModelClass {
+  std::string_view name;
+  std::string_view base_model_prefix;
+  /// Declares every module, parameter and buffer in the order of the class's `__init__`, then its ties.
+  void (*declare)(ModuleBuilder& b, const ModelConfig& config);
+  NameList no_split_modules = {};
+  NameList keep_in_fp32 = {};       ///< `_keep_in_fp32_modules`: float32 where the model is float16
+  NameList ignore_missing = {};     ///< `_keys_to_ignore_on_load_missing`, regular expressions
+  NameList ignore_unexpected = {};  ///< `_keys_to_ignore_on_load_unexpected`, regular expressions
+};
+
+/// A family of model classes: one file under core/model/architecture/, one line in the registry.
+struct Architecture {
+  std::string_view model_type;
+  std::span<const ModelClass> classes;  ///< the first is taken when config.json names none
+};
+
+/// All known architectures, sorted by model_type.
+std::span<const Architecture* const> architectures();
+
+/// Nothing for an unknown model_type.
+const Architecture* find_architecture(std::string_view model_type);
+
+}  // namespace hfload

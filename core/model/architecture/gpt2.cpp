@@ -1,0 +1,90 @@
+#include <string>
+#include <string_view>
+
+#include "core/model/architecture/registry.h"
+
+/// GPT-2, as transformers 4.57 models/gpt2/modeling_gpt2.py builds it.
+namespace hfload {
+namespace {
+
+struct Gpt2Config {
+  uint64_t vocab_size, hidden_size, inner_dim, num_layers, max_positions;
+  bool cross_attention;
+  std::string activation;
+};
+
+/// A key by GPT-2's own name or by the common one that `attribute_map` makes its equal.
+uint64_t get_uint(const ModelConfig& config, std::string_view key, std::string_view common_key, uint64_t fallback) {
+  return config.get_uint(key, config.get_uint(common_key, fallback));
+}
+
+Gpt2Config read_config(const ModelConfig& config) {
+  Gpt2Config c{};
+  c.vocab_size = config.get_uint("vocab_size", 50257);
+  c.hidden_size = get_uint(config, "n_embd", "hidden_size", 768);
+  c.inner_dim = config.get_uint("n_inner", 4 * c.hidden_size);
+  c.num_layers = config.get_count("n_layer", config.get_count("num_hidden_layers", 12));
+  c.max_positions = get_uint(config, "n_positions", "max_position_embeddings", 1024);
+  c.cross_attention = config.get_bool("add_cross_attention", false);
+  c.activation = config.get_string("activation_function", "gelu_new");
+  return c;
+}
+
+void attention(ModuleBuilder& b, const Gpt2Config& c, std::string_view name, bool is_cross_attention) {
+  b.module(name, "GPT2Attention", [&] {
+    b.buffer("bias", {1, 1, c.max_positions, c.max_positions}, Dtype::boolean, false);
+    // torch.tensor(-1e4) takes the default dtype, which is the model's while it is being built.
+    b.buffer("masked_bias", {}, b.default_dtype(), false);
+    b.conv1d("c_attn", c.hidden_size, (is_cross_attention ? 2 : 3) * c.hidden_size);
+    if (is_cross_attention) b.conv1d("q_attn", c.hidden_size, c.hidden_size);
+    b.conv1d("c_proj", c.hidden_size, c.hidden_size);
+    b.dropout("attn_dropout");
+    b.dropout("resid_dropout");
+  });
+}
+
+void block(ModuleBuilder& b, const Gpt2Config& c, uint64_t i) {
+  b.module(index_name(i), "GPT2Block", [&] {
+    b.layer_norm("ln_1", c.hidden_size);
+    attention(b, c, "attn", false);
+    b.layer_norm("ln_2", c.hidden_size);
+    if (c.cross_attention) {
+      attention(b, c, "crossattention", true);
+      b.layer_norm("ln_cross_attn", c.hidden_size);
+    }
+    b.module("mlp", "GPT2MLP", [&] {
+      b.conv1d("c_fc", c.hidden_size, c.inner_dim);
+      b.conv1d("c_proj", c.inner_dim, c.hidden_size);
+      b.activation("act", c.activation);
+      b.dropout("dropout");
+    });
+  });
+}
+
+void transformer(ModuleBuilder& b, const Gpt2Config& c) {
+  b.embedding("wte", c.vocab_size, c.hidden_size);
+  b.embedding("wpe", c.max_positions, c.hidden_size);
+  b.dropout("drop");
+  b.list("h", c.num_layers, [&](uint64_t i) { block(b, c, i); });
+  b.layer_norm("ln_f", c.hidden_size);
+}
+
+void base_model(ModuleBuilder& b, const ModelConfig& config) { transformer(b, read_config(config)); }
+
+void lm_head_model(ModuleBuilder& b, const ModelConfig& config) {
+  const Gpt2Config c = read_config(config);
+  b.module("transformer", "GPT2Model", [&] { transformer(b, c); });
+  b.linear("lm_head", c.hidden_size, c.vocab_size, false);
+  if (config.get_bool("tie_word_embeddings", true)) b.tie("lm_head.weight", "transformer.wte.weight");
+}
+
+constexpr ModelClass kClasses[] = {
+    {"GPT2LMHeadModel", "transformer", lm_head_model, {"GPT2Block"}},
+    {"GPT2Model", "transformer", base_model, {"GPT2Block"}},
+};
+
+}  // namespace
+
+constexpr Architecture kGpt2{"gpt2", kClasses};
+
+}  // namespace hfload

@@ -1,0 +1,210 @@
+#include "core/model/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_map>
+
+#include "core/base/error.h"
+#include "core/format/safetensors.h"
+#include "core/format/shard_index.h"
+
+namespace hfload {
+namespace {
+
+std::string join_path(std::string_view directory, std::string_view name) {
+  if (directory.empty()) return std::string(name);
+  return directory.ends_with('/') ? fmt::format("{}{}", directory, name) : fmt::format("{}/{}", directory, name);
+}
+
+std::string file_name(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
+
+ShardFormat format_of(std::string_view file) {
+  if (file.ends_with(".safetensors")) return ShardFormat::safetensors;
+  if (file.ends_with(".bin") || file.ends_with(".pt") || file.ends_with(".pth")) return ShardFormat::pytorch;
+  return ShardFormat::other;
+}
+
+bool is_index(std::string_view path) {
+  const std::string name = file_name(path);
+  return name.ends_with(".json") && name.find(".index.") != std::string::npos;
+}
+
+/// A path as the user or the fixed file names gave it, or below the trust root when it lies there.
+RegularFile open_below(const ModelLocation& location, const std::string& path) {
+  const std::string root = join_path(location.trust_root, "");
+  if (!location.trust_root.empty() && path.starts_with(root)) {
+    return open_regular_file_beneath(location.trust_root, path.substr(root.size()));
+  }
+  return open_regular_file(path);
+}
+
+/// Reads and parses a JSON file; what goes wrong carries its path.
+template <class Parse>
+auto read_json(const ModelLocation& location, const std::string& path, uint64_t limit_bytes, Parse&& parse) {
+  const RegularFile file = open_below(location, path);
+  try {
+    return parse(read_text_file(file, limit_bytes));
+  } catch (Error& e) {
+    if (e.path().empty()) e.with_path(path);
+    throw;
+  }
+}
+
+void note(std::vector<std::string>& warnings, std::string_view file, const std::vector<std::string>& notes) {
+  for (const std::string& text : notes) warnings.push_back(fmt::format("{}: {}", file, text));
+}
+
+/// Adds the tensors of a shard that is there. `wanted` are the tensors that the index expects in it; empty pointers mean
+/// that there is no index and all are wanted.
+void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file,
+                std::unordered_map<std::string_view, bool>* wanted) {
+  Shard& shard = checkpoint.shards[shard_index];
+  SafetensorsHeader header = read_safetensors_header(file);
+  note(checkpoint.warnings, shard.file, header.notes);
+  shard.data_start = header.data_start;
+  shard.metadata = std::move(header.metadata);
+  uint64_t not_in_index = 0;
+  std::string first_not_in_index;
+  for (TensorInfo& info : header.tensors) {
+    if (wanted != nullptr) {
+      const auto it = wanted->find(info.name);
+      if (it == wanted->end()) {
+        if (not_in_index++ == 0) first_not_in_index = info.name;
+        continue;
+      }
+      it->second = true;
+    }
+    CheckpointTensor tensor;
+    tensor.name = std::move(info.name);
+    tensor.shard = shard_index;
+    tensor.described = true;
+    tensor.dtype = info.dtype;
+    tensor.dtype_name = std::move(info.dtype_name);
+    tensor.shape = std::move(info.shape);
+    tensor.begin = info.begin;
+    tensor.end = info.end;
+    checkpoint.tensors.push_back(std::move(tensor));
+    ++shard.tensor_count;
+  }
+  if (not_in_index > 0) {
+    checkpoint.warnings.push_back(fmt::format("{}: {} tensor{} that the index does not place in this shard {} left out, "
+                                              "'{}' for one",
+                                              shard.file, not_in_index, not_in_index == 1 ? "" : "s",
+                                              not_in_index == 1 ? "is" : "are", first_not_in_index));
+  }
+}
+
+void open_indexed(Checkpoint& checkpoint) {
+  const ModelLocation& location = checkpoint.location;
+  const ShardIndex index = read_json(location, location.weights_path, kMaxShardIndexBytes, parse_shard_index);
+  note(checkpoint.warnings, file_name(location.weights_path), index.notes);
+  checkpoint.index_total_size_bytes = index.total_size_bytes;
+  checkpoint.index_dtype = index.dtype;
+
+  std::vector<std::vector<uint32_t>> entries_of(index.shards.size());
+  for (uint32_t i = 0; i < index.weight_map.size(); ++i) entries_of[index.weight_map[i].shard].push_back(i);
+
+  checkpoint.tensors.reserve(index.weight_map.size());
+  for (uint32_t s = 0; s < index.shards.size(); ++s) {
+    Shard& shard = checkpoint.shards.emplace_back();
+    shard.file = index.shards[s];
+    shard.format = format_of(shard.file);
+    try {
+      const RegularFile file = open_shard(checkpoint, s);
+      shard.present = true;
+      shard.file_bytes = file.identity.bytes;
+      if (shard.format == ShardFormat::safetensors) {
+        std::unordered_map<std::string_view, bool> wanted;
+        wanted.reserve(entries_of[s].size());
+        for (const uint32_t e : entries_of[s]) wanted.emplace(index.weight_map[e].tensor, false);
+        read_shard(checkpoint, s, file, &wanted);
+        for (const uint32_t e : entries_of[s]) {
+          const std::string& name = index.weight_map[e].tensor;
+          if (wanted.at(name)) continue;
+          throw Error(ErrorCode::tensor_not_in_shard, "the index places a tensor in this shard that it does not hold")
+              .with_path(join_path(location.directory, shard.file))
+              .with_tensor(name)
+              .with_hint("The index and the shards are of different versions; download both again.");
+        }
+        continue;
+      }
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::shard_missing) throw;
+    }
+    for (const uint32_t e : entries_of[s]) {
+      CheckpointTensor tensor;
+      tensor.name = index.weight_map[e].tensor;
+      tensor.shard = s;
+      checkpoint.tensors.push_back(std::move(tensor));
+      ++shard.tensor_count;
+    }
+  }
+}
+
+void open_single(Checkpoint& checkpoint) {
+  const std::string& path = checkpoint.location.weights_path;
+  const RegularFile file = open_below(checkpoint.location, path);
+  Shard& shard = checkpoint.shards.emplace_back();
+  shard.file = file_name(path);
+  shard.format = format_of(shard.file);
+  shard.present = true;
+  shard.file_bytes = file.identity.bytes;
+  if (shard.format == ShardFormat::safetensors) {
+    read_shard(checkpoint, 0, file, nullptr);
+  } else {
+    checkpoint.warnings.push_back(fmt::format("{}: this version reads safetensors only, so its tensors are not listed",
+                                              shard.file));
+  }
+}
+
+}  // namespace
+
+uint64_t Checkpoint::described_bytes() const {
+  uint64_t total = 0;
+  for (const CheckpointTensor& t : tensors) total += t.bytes();
+  return total;
+}
+
+bool Checkpoint::complete() const {
+  return std::ranges::all_of(shards, [](const Shard& s) { return s.present && s.format == ShardFormat::safetensors; });
+}
+
+const Shard* Checkpoint::first_missing_shard() const {
+  const auto it = std::ranges::find(shards, false, &Shard::present);
+  return it == shards.end() ? nullptr : &*it;
+}
+
+Checkpoint open_checkpoint(const ModelLocation& location) {
+  Checkpoint checkpoint;
+  checkpoint.location = location;
+  if (!location.config_path.empty()) {
+    checkpoint.config = read_json(location, location.config_path, kMaxConfigBytes, parse_model_config);
+    checkpoint.has_config = true;
+    note(checkpoint.warnings, file_name(location.config_path), checkpoint.config.notes());
+  }
+  if (location.weights_path.empty()) return checkpoint;
+  if (is_index(location.weights_path)) {
+    open_indexed(checkpoint);
+  } else {
+    open_single(checkpoint);
+  }
+  return checkpoint;
+}
+
+RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard) {
+  const ModelLocation& location = checkpoint.location;
+  const std::string path = join_path(location.directory, checkpoint.shards[shard].file);
+  try {
+    if (!is_index(location.weights_path)) return open_below(location, location.weights_path);
+    return open_below(location, path);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::not_found) throw;
+    throw Error(ErrorCode::shard_missing, "this shard of the checkpoint does not exist")
+        .with_path(path)
+        .with_hint("Download the missing weights, or use `plan`, which needs none.");
+  }
+}
+
+}  // namespace hfload

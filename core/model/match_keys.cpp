@@ -1,0 +1,190 @@
+#include "core/model/match_keys.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <regex>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "core/base/error.h"
+
+namespace hfload {
+namespace {
+
+/// The modern spelling of a legacy parameter name (transformers 4.57, `_fix_state_dict_key_on_load`).
+std::string modern_name(const std::string& name) {
+  static constexpr std::pair<std::string_view, std::string_view> kRenames[] = {
+      {"LayerNorm.beta", "LayerNorm.bias"},
+      {"LayerNorm.gamma", "LayerNorm.weight"},
+      {"weight_g", "parametrizations.weight.original0"},
+      {"weight_v", "parametrizations.weight.original1"},
+  };
+  for (const auto& [legacy, modern] : kRenames) {
+    if (!name.ends_with(legacy)) continue;
+    // Python's str.replace takes every occurrence, not just the one at the end.
+    std::string renamed;
+    size_t begin = 0;
+    for (size_t at = name.find(legacy); at != std::string::npos; at = name.find(legacy, begin)) {
+      renamed.append(name, begin, at - begin).append(modern);
+      begin = at + legacy.size();
+    }
+    return renamed.append(name, begin);
+  }
+  return name;
+}
+
+bool matches_any(const std::string& name, const std::vector<std::regex>& patterns) {
+  return std::ranges::any_of(patterns, [&](const std::regex& pattern) { return std::regex_search(name, pattern); });
+}
+
+std::vector<std::regex> compile(const std::vector<std::string>& patterns) { return {patterns.begin(), patterns.end()}; }
+
+/// How the checkpoint's names relate to the model's by the base model's prefix.
+enum class Prefix : uint8_t { same, add, strip };
+
+class Matcher {
+ public:
+  Matcher(const ModuleTree& tree, const Checkpoint& checkpoint) : tree_(tree), checkpoint_(checkpoint), index_(tree) {
+    prefix_dot_ = tree.base_model_prefix + ".";
+    prefix_ = find_prefix();
+  }
+
+  KeyMatches run() {
+    map_names();
+    assign();
+    find_missing();
+    find_unexpected();
+    return std::move(result_);
+  }
+
+ private:
+  Prefix find_prefix() const {
+    const std::string& prefix = tree_.base_model_prefix;
+    if (prefix.empty()) return Prefix::same;
+    const bool has = std::ranges::any_of(checkpoint_.tensors, [&](const CheckpointTensor& t) { return t.name.starts_with(prefix); });
+    const bool expects = index_.module(prefix) != kNoId;
+    if (has == expects) return Prefix::same;
+    return expects ? Prefix::add : Prefix::strip;
+  }
+
+  /// The shell tensor that a state dict of the model would list under this name; kNoId for none.
+  TensorId expected(std::string_view name) const {
+    const TensorId id = index_.tensor(name);
+    return id != kNoId && (!tree_.tensors[id].is_buffer || tree_.tensors[id].persistent) ? id : kNoId;
+  }
+
+  void map_names() {
+    mapped_.resize(checkpoint_.tensors.size());
+    for (size_t i = 0; i < mapped_.size(); ++i) {
+      const std::string& original = checkpoint_.tensors[i].name;
+      std::string name = modern_name(original);
+      if (name != original) result_.renamed_keys.emplace_back(original, name);
+      if (prefix_ == Prefix::add) {
+        std::string prefixed = prefix_dot_ + name;
+        if (expected(name) != kNoId && !name.starts_with(prefix_dot_) && expected(prefixed) == kNoId) {
+          throw Error(ErrorCode::corrupted_state_dict,
+                      fmt::format("the checkpoint is of a base model, whose names lack '{}', but this tensor belongs to the task's "
+                                  "head",
+                                  prefix_dot_))
+              .with_tensor(original)
+              .with_hint("The checkpoint mixes two naming schemes; save it again from the model it came from.");
+        }
+        name = std::move(prefixed);
+      } else if (prefix_ == Prefix::strip) {
+        if (!name.starts_with(prefix_dot_)) continue;
+        name.erase(0, prefix_dot_.size());
+      }
+      mapped_[i] = std::move(name);
+    }
+  }
+
+  void assign() {
+    // A tied tensor that was saved under each of its names is loaded from its first place, as tying again after the load
+    // makes Python do.
+    std::unordered_map<TensorId, uint32_t> source;
+    for (uint32_t i = 0; i < mapped_.size(); ++i) {
+      if (mapped_[i].empty()) continue;
+      const TensorId id = expected(mapped_[i]);
+      if (id == kNoId) continue;
+      present_.insert(id);
+      const CheckpointTensor& tensor = checkpoint_.tensors[i];
+      if (tensor.described && tensor.shape != tree_.tensors[id].shape && !tree_.estimated_bytes) {
+        result_.mismatched_keys.push_back({mapped_[i], tensor.shape, tree_.tensors[id].shape});
+        continue;
+      }
+      const TensorId object = tree_.tensors[id].object;
+      const auto [it, inserted] = source.emplace(object, i);
+      if (!inserted && id == object) it->second = i;
+    }
+    for (uint32_t i = 0; i < mapped_.size(); ++i) {
+      if (mapped_[i].empty()) continue;
+      const TensorId id = expected(mapped_[i]);
+      if (id == kNoId) continue;
+      const TensorId object = tree_.tensors[id].object;
+      const auto it = source.find(object);
+      if (it != source.end() && it->second == i) result_.matches.push_back({object, i});
+    }
+    std::ranges::sort(result_.mismatched_keys, {}, &MismatchedKey::name);
+  }
+
+  void find_missing() {
+    const std::vector<std::regex> ignored = compile(tree_.ignore_missing);
+    std::unordered_set<TensorId> objects_present;
+    for (const TensorId id : present_) objects_present.insert(tree_.tensors[id].object);
+    for (TensorId id = 0; id < tree_.tensors.size(); ++id) {
+      const ShellTensor& t = tree_.tensors[id];
+      if (expected(t.name) != id || present_.contains(id)) continue;
+      // One member of a tied group is enough; a buffer is never tied.
+      if (!t.is_buffer && objects_present.contains(t.object)) continue;
+      if (!matches_any(t.name, ignored)) result_.missing_keys.push_back(t.name);
+    }
+    std::ranges::sort(result_.missing_keys);
+  }
+
+  void find_unexpected() {
+    std::vector<std::string> patterns = tree_.ignore_unexpected;
+    const bool has_inv_freq = std::ranges::any_of(
+        tree_.tensors, [](const ShellTensor& t) { return t.is_buffer && t.name.ends_with("rotary_emb.inv_freq"); });
+    if (has_inv_freq) patterns.emplace_back("rotary_emb\\.inv_freq");
+    const std::vector<std::regex> ignored = compile(patterns);
+
+    std::vector<std::string>& unexpected = result_.unexpected_keys;
+    for (uint32_t i = 0; i < mapped_.size(); ++i) {
+      const std::string& original = checkpoint_.tensors[i].name;
+      // Taking the prefix off leaves the head's tensors, unexpected under their own names, also where the base model has a
+      // tensor of that name.
+      if (prefix_ == Prefix::strip && !original.starts_with(prefix_dot_)) {
+        if (!is_buffer(original) && !matches_any(original, ignored)) unexpected.push_back(original);
+        continue;
+      }
+      const std::string& name = mapped_[i];
+      if (name.empty() || expected(name) != kNoId || is_buffer(name) || matches_any(name, ignored)) continue;
+      unexpected.push_back(prefix_ == Prefix::add ? name.substr(prefix_dot_.size()) : name);
+    }
+    std::ranges::sort(unexpected);
+    const auto repeated = std::ranges::unique(unexpected);
+    unexpected.erase(repeated.begin(), repeated.end());
+  }
+
+  bool is_buffer(std::string_view name) const {
+    const TensorId id = index_.tensor(name);
+    return id != kNoId && tree_.tensors[id].is_buffer;
+  }
+
+  const ModuleTree& tree_;
+  const Checkpoint& checkpoint_;
+  ModuleIndex index_;
+  std::string prefix_dot_;
+  Prefix prefix_ = Prefix::same;
+  std::vector<std::string> mapped_;  ///< by checkpoint tensor: the model's name for it; empty for one that is left out
+  std::unordered_set<TensorId> present_;
+  KeyMatches result_;
+};
+
+}  // namespace
+
+KeyMatches match_keys(const ModuleTree& tree, const Checkpoint& checkpoint) { return Matcher(tree, checkpoint).run(); }
+
+}  // namespace hfload

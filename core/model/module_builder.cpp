@@ -1,0 +1,221 @@
+#include "core/model/module_builder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "core/base/error.h"
+
+namespace hfload {
+namespace {
+
+constexpr size_t kMaxNodes = 4'000'000;
+
+// transformers 4.57, activations.py (ACT2CLS). Only the class name matters here: no activation of these has parameters.
+constexpr std::pair<std::string_view, std::string_view> kActivations[] = {
+    {"gelu", "GELUActivation"},
+    {"gelu_10", "ClippedGELUActivation"},
+    {"gelu_accurate", "AccurateGELUActivation"},
+    {"gelu_fast", "FastGELUActivation"},
+    {"gelu_new", "NewGELUActivation"},
+    {"gelu_python", "GELUActivation"},
+    {"gelu_python_tanh", "GELUTanh"},
+    {"gelu_pytorch_tanh", "GELUTanh"},
+    {"laplace", "LaplaceActivation"},
+    {"leaky_relu", "LeakyReLU"},
+    {"linear", "LinearActivation"},
+    {"mish", "MishActivation"},
+    {"quick_gelu", "QuickGELUActivation"},
+    {"relu", "ReLU"},
+    {"relu2", "ReLUSquaredActivation"},
+    {"relu6", "ReLU6"},
+    {"sigmoid", "Sigmoid"},
+    {"silu", "SiLUActivation"},
+    {"swish", "SiLU"},
+    {"tanh", "Tanh"},
+};
+
+}  // namespace
+
+std::string index_name(uint64_t index) { return std::to_string(index); }
+
+ModuleBuilder::ModuleBuilder(ModuleTree& tree, Dtype default_dtype, Compat compat)
+    : tree_(tree), default_dtype_(default_dtype), compat_(compat) {
+  if (tree_.modules.empty()) {
+    Module root;
+    root.class_name = tree_.model_class;
+    tree_.modules.push_back(std::move(root));
+  }
+}
+
+std::string ModuleBuilder::full_name(std::string_view name) const {
+  const std::string& parent = tree_.modules[current_].name;
+  return parent.empty() ? std::string(name) : fmt::format("{}.{}", parent, name);
+}
+
+ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name) {
+  if (tree_.modules.size() + tree_.tensors.size() >= kMaxNodes) {
+    throw Error(ErrorCode::invalid_config, fmt::format("the config describes a model of more than {} modules", kMaxNodes))
+        .with_hint("Check the numbers of layers in config.json.");
+  }
+  const auto id = static_cast<ModuleId>(tree_.modules.size());
+  Module child;
+  child.name = full_name(name);
+  child.class_name = class_name;
+  child.parent = current_;
+  tree_.modules.push_back(std::move(child));
+  tree_.modules[current_].children.push_back(id);
+  current_ = id;
+  return id;
+}
+
+void ModuleBuilder::close() { current_ = tree_.modules[current_].parent; }
+
+ModuleId ModuleBuilder::module(std::string_view name, std::string_view class_name) {
+  const ModuleId id = open(name, class_name);
+  close();
+  return id;
+}
+
+ModuleId ModuleBuilder::share(std::string_view name, ModuleId original) {
+  const ModuleId id = open(name, tree_.modules[original].class_name);
+  const auto repeat = [&](const std::vector<TensorId>& tensors) {
+    for (const TensorId t : tensors) {
+      const ShellTensor source = tree_.tensors[t];
+      const std::string local = source.name.substr(source.name.rfind('.') + 1);
+      add_tensor(local, source.shape, source.dtype, source.is_buffer, source.persistent, source.object);
+    }
+  };
+  repeat(std::vector<TensorId>(tree_.modules[original].parameters));
+  repeat(std::vector<TensorId>(tree_.modules[original].buffers));
+  for (const ModuleId child : std::vector<ModuleId>(tree_.modules[original].children)) {
+    const std::string& child_name = tree_.modules[child].name;
+    share(child_name.substr(child_name.rfind('.') + 1), child);
+  }
+  close();
+  return id;
+}
+
+TensorId ModuleBuilder::add_tensor(std::string_view name, std::vector<uint64_t> shape, Dtype dtype, bool is_buffer,
+                                   bool persistent, TensorId object) {
+  ShellTensor tensor;
+  tensor.name = full_name(name);
+  // Sums over a whole model are formed from these sizes later; this bound keeps them far from 2^64.
+  const auto bytes = tensor_bytes(dtype, shape);
+  if (!bytes || *bytes > (uint64_t{1} << 50)) {
+    throw Error(ErrorCode::invalid_config, "the config gives this tensor more than 2^50 bytes").with_tensor(tensor.name);
+  }
+  if (tree_.modules.size() + tree_.tensors.size() >= kMaxNodes) {
+    throw Error(ErrorCode::invalid_config, fmt::format("the config describes a model of more than {} tensors", kMaxNodes));
+  }
+  const auto id = static_cast<TensorId>(tree_.tensors.size());
+  tensor.module = current_;
+  tensor.dtype = dtype;
+  tensor.shape = std::move(shape);
+  tensor.is_buffer = is_buffer;
+  tensor.persistent = persistent;
+  tensor.object = object == kNoId ? id : object;
+  tree_.tensors.push_back(std::move(tensor));
+  Module& owner = tree_.modules[current_];
+  (is_buffer ? owner.buffers : owner.parameters).push_back(id);
+  return id;
+}
+
+TensorId ModuleBuilder::parameter(std::string_view name, std::initializer_list<uint64_t> shape) {
+  return parameter(name, shape, default_dtype_);
+}
+
+TensorId ModuleBuilder::parameter(std::string_view name, std::initializer_list<uint64_t> shape, Dtype dtype) {
+  return add_tensor(name, shape, dtype, false, true, kNoId);
+}
+
+TensorId ModuleBuilder::buffer(std::string_view name, std::initializer_list<uint64_t> shape, Dtype dtype, bool persistent) {
+  return add_tensor(name, shape, dtype, true, persistent, kNoId);
+}
+
+ModuleId ModuleBuilder::linear(std::string_view name, uint64_t in_features, uint64_t out_features, bool bias) {
+  return module(name, "Linear", [&] {
+    parameter("weight", {out_features, in_features});
+    if (bias) parameter("bias", {out_features});
+  });
+}
+
+ModuleId ModuleBuilder::embedding(std::string_view name, uint64_t num_embeddings, uint64_t embedding_dim) {
+  return module(name, "Embedding", [&] { parameter("weight", {num_embeddings, embedding_dim}); });
+}
+
+ModuleId ModuleBuilder::layer_norm(std::string_view name, uint64_t features) {
+  return module(name, "LayerNorm", [&] {
+    parameter("weight", {features});
+    parameter("bias", {features});
+  });
+}
+
+ModuleId ModuleBuilder::rms_norm(std::string_view name, std::string_view class_name, uint64_t features) {
+  return module(name, class_name, [&] { parameter("weight", {features}); });
+}
+
+ModuleId ModuleBuilder::conv1d(std::string_view name, uint64_t in_features, uint64_t out_features) {
+  return module(name, "Conv1D", [&] {
+    parameter("weight", {in_features, out_features});
+    parameter("bias", {out_features});
+  });
+}
+
+ModuleId ModuleBuilder::activation(std::string_view name, std::string_view activation_name) {
+  const auto* found = std::ranges::find(kActivations, activation_name, &std::pair<std::string_view, std::string_view>::first);
+  if (found == std::end(kActivations)) {
+    throw Error(ErrorCode::invalid_config, fmt::format("unknown activation function '{}'", activation_name));
+  }
+  return module(name, found->second);
+}
+
+void ModuleBuilder::tie(std::string_view name, std::string_view source) {
+  const ModuleIndex index(tree_);
+  const TensorId tied = index.tensor(name);
+  const TensorId from = index.tensor(source);
+  if (tied == kNoId || from == kNoId) {
+    throw Error(ErrorCode::internal, fmt::format("the architecture ties '{}' to '{}', and lacks one of them", name, source));
+  }
+  tree_.tensors[tied].shape = tree_.tensors[from].shape;
+  const TensorId replaced = tree_.tensors[tied].object;
+  const TensorId object = tree_.tensors[from].object;
+  if (replaced == tied) {
+    tree_.tensors[tied].object = object;
+    return;
+  }
+  for (ShellTensor& t : tree_.tensors) {
+    if (t.object == replaced && t.name == name) t.object = object;
+  }
+}
+
+void ModuleBuilder::finish() {
+  std::vector<TensorId> order;
+  order.reserve(tree_.tensors.size());
+  for (const Module& m : tree_.modules) {
+    order.insert(order.end(), m.parameters.begin(), m.parameters.end());
+    order.insert(order.end(), m.buffers.begin(), m.buffers.end());
+  }
+  std::vector<TensorId> renumbered(tree_.tensors.size());
+  for (TensorId i = 0; i < order.size(); ++i) renumbered[order[i]] = i;
+
+  std::vector<ShellTensor> tensors;
+  tensors.reserve(order.size());
+  // named_parameters keeps the first place of a tied parameter, wherever the tie was declared from.
+  std::vector<TensorId> first_place(order.size(), kNoId);
+  for (TensorId i = 0; i < order.size(); ++i) {
+    tensors.push_back(std::move(tree_.tensors[order[i]]));
+    TensorId& first = first_place[renumbered[tensors.back().object]];
+    if (first == kNoId) first = i;
+    tensors.back().object = first;
+  }
+  tree_.tensors = std::move(tensors);
+  for (Module& m : tree_.modules) {
+    for (TensorId& t : m.parameters) t = renumbered[t];
+    for (TensorId& t : m.buffers) t = renumbered[t];
+  }
+}
+
+}  // namespace hfload

@@ -1,0 +1,59 @@
+#include "core/model/module_tree.h"
+
+#include <algorithm>
+
+namespace hfload {
+
+std::vector<std::vector<std::string>> ModuleTree::tied_groups() const {
+  std::vector<std::vector<std::string>> groups;
+  std::vector<uint32_t> group_of(tensors.size(), kNoId);
+  for (const ShellTensor& t : tensors) {
+    if (t.is_buffer || &tensors[t.object] == &t) continue;
+    uint32_t& group = group_of[t.object];
+    if (group == kNoId) {
+      group = static_cast<uint32_t>(groups.size());
+      groups.push_back({tensors[t.object].name});
+    }
+    groups[group].push_back(t.name);
+  }
+  std::vector<uint32_t> first_places;
+  for (TensorId i = 0; i < tensors.size(); ++i) {
+    if (group_of[i] != kNoId) first_places.push_back(group_of[i]);
+  }
+  std::vector<std::vector<std::string>> ordered;
+  ordered.reserve(groups.size());
+  for (const uint32_t group : first_places) {
+    std::ranges::sort(groups[group]);
+    ordered.push_back(std::move(groups[group]));
+  }
+  return ordered;
+}
+
+uint64_t ModuleTree::parameter_count() const {
+  uint64_t count = 0;
+  for (const ShellTensor& t : tensors) {
+    if (!t.is_buffer && &tensors[t.object] == &t) count += element_count(t.shape).value_or(0);
+  }
+  return count;
+}
+
+uint64_t shell_tensor_bytes(const ShellTensor& tensor) { return tensor_bytes(tensor.dtype, tensor.shape).value_or(0); }
+
+ModuleIndex::ModuleIndex(const ModuleTree& tree) {
+  modules_.reserve(tree.modules.size());
+  for (ModuleId i = 0; i < tree.modules.size(); ++i) modules_.emplace(tree.modules[i].name, i);
+  tensors_.reserve(tree.tensors.size());
+  for (TensorId i = 0; i < tree.tensors.size(); ++i) tensors_.emplace(tree.tensors[i].name, i);
+}
+
+ModuleId ModuleIndex::module(std::string_view name) const {
+  const auto it = modules_.find(name);
+  return it == modules_.end() ? kNoId : it->second;
+}
+
+TensorId ModuleIndex::tensor(std::string_view name) const {
+  const auto it = tensors_.find(name);
+  return it == tensors_.end() ? kNoId : it->second;
+}
+
+}  // namespace hfload

@@ -1,0 +1,158 @@
+#include "core/model/shell.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <regex>
+#include <string_view>
+
+#include "core/base/error.h"
+#include "core/model/architecture.h"
+#include "core/model/tree_from_names.h"
+
+namespace hfload {
+namespace {
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+  return std::ranges::equal(a, b, [](char x, char y) {
+    return std::tolower(static_cast<unsigned char>(x)) == std::tolower(static_cast<unsigned char>(y));
+  });
+}
+
+Dtype dtype_of_name(const std::string& name, std::string_view where) {
+  const auto dtype = dtype_from_torch_name(name);
+  if (!dtype || !dtype_info(*dtype).is_float) {
+    throw Error(ErrorCode::invalid_config, fmt::format("{} gives the dtype '{}', which no weights can be loaded as", where, name))
+        .with_hint("Say what to load as with --dtype float32, float16 or bfloat16.");
+  }
+  return *dtype;
+}
+
+/// The class to build, and a warning when config.json does not name exactly that one.
+const ModelClass* choose_class(const Architecture& architecture, const ModelConfig& config, std::vector<std::string>& warnings) {
+  const std::vector<std::string> names = config.architectures();
+  for (const std::string& name : names) {
+    for (const ModelClass& c : architecture.classes) {
+      if (c.name == name) return &c;
+    }
+  }
+  for (const std::string& name : names) {
+    for (const ModelClass& c : architecture.classes) {
+      if (!equal_ignoring_case(c.name, name)) continue;
+      warnings.push_back(fmt::format("config.json names the class {} by an old spelling; {} is taken", name, c.name));
+      return &c;
+    }
+  }
+  if (!names.empty()) return nullptr;
+  warnings.push_back(fmt::format("config.json names no class in `architectures`; {} is taken", architecture.classes[0].name));
+  return &architecture.classes[0];
+}
+
+/// transformers 4.57 keeps a parameter in float32 when a whole component of its name is on the list.
+bool has_component(std::string_view name, std::string_view component) {
+  for (size_t begin = 0; begin <= name.size();) {
+    const size_t end = std::min(name.find('.', begin), name.size());
+    if (name.substr(begin, end - begin) == component) return true;
+    begin = end + 1;
+  }
+  return false;
+}
+
+void keep_in_fp32(ModuleTree& tree, const ModelClass& model_class) {
+  for (ShellTensor& t : tree.tensors) {
+    if (t.is_buffer) continue;
+    for (const std::string_view component : model_class.keep_in_fp32) {
+      if (!has_component(t.name, component)) continue;
+      t.dtype = Dtype::f32;
+      t.keeps_dtype = true;
+    }
+  }
+}
+
+std::vector<std::string> to_strings(const NameList& names) { return {names.begin(), names.end()}; }
+
+ModuleTree build_known(const ModelClass& model_class, const ModelConfig& config, Dtype dtype, Compat compat) {
+  ModuleTree tree;
+  tree.model_class = model_class.name;
+  tree.base_model_prefix = model_class.base_model_prefix;
+  tree.no_split_modules = to_strings(model_class.no_split_modules);
+  tree.ignore_missing = to_strings(model_class.ignore_missing);
+  tree.ignore_unexpected = to_strings(model_class.ignore_unexpected);
+  ModuleBuilder builder(tree, dtype, compat);
+  model_class.declare(builder, config);
+  builder.finish();
+  if (dtype == Dtype::f16) keep_in_fp32(tree, model_class);
+  return tree;
+}
+
+std::string describe_architecture(const ModelConfig& config) {
+  const std::vector<std::string> classes = config.architectures();
+  const std::string type = config.model_type();
+  if (type.empty() && classes.empty()) return "an unnamed architecture";
+  if (classes.empty()) return fmt::format("'{}'", type);
+  return fmt::format("'{}' ({})", type, classes[0]);
+}
+
+}  // namespace
+
+Dtype resolve_auto_dtype(const Checkpoint& checkpoint) {
+  if (const auto name = checkpoint.config.dtype()) return dtype_of_name(*name, "config.json");
+  if (checkpoint.index_dtype) return dtype_of_name(*checkpoint.index_dtype, "the shard index");
+  const CheckpointTensor* first = nullptr;
+  for (const CheckpointTensor& t : checkpoint.tensors) {
+    if (t.shard != 0 || !dtype_info(t.dtype).is_float) continue;
+    if (first == nullptr || t.name < first->name) first = &t;
+  }
+  return first == nullptr ? Dtype::f32 : first->dtype;
+}
+
+Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
+  if (options.compat != Compat::v4) {
+    throw Error(ErrorCode::unsupported_architecture, "the rules of transformers 5 (--compat 5) are not known to this version")
+        .with_hint("Use --compat 4.");
+  }
+  Shell shell;
+  shell.dtype = options.dtype ? *options.dtype : resolve_auto_dtype(checkpoint);
+
+  const ModelConfig& config = checkpoint.config;
+  const Architecture* architecture = find_architecture(config.model_type());
+  const ModelClass* model_class = architecture == nullptr ? nullptr : choose_class(*architecture, config, shell.warnings);
+  if (model_class != nullptr) {
+    try {
+      shell.tree = build_known(*model_class, config, shell.dtype, options.compat);
+    } catch (Error& e) {
+      if (e.path().empty()) e.with_path(checkpoint.location.config_path);
+      throw;
+    }
+    if (const ConfigValue* quantization = config.find("quantization_config"); quantization != nullptr && !quantization->is_null()) {
+      shell.warnings.push_back(
+          "config.json describes a quantised checkpoint; sizes and names are those of the model before quantisation");
+    }
+    return shell;
+  }
+
+  if (checkpoint.tensors.empty()) {
+    throw Error(ErrorCode::unsupported_architecture,
+                fmt::format("the architecture is {}, which hfload does not know, and there are no tensor names to derive it from",
+                            describe_architecture(config)))
+        .with_path(checkpoint.location.config_path.empty() ? checkpoint.location.directory : checkpoint.location.config_path)
+        .with_hint("Give a model directory with weights or a shard index.");
+  }
+  shell.tree = tree_from_tensor_names(checkpoint, shell.dtype);
+  if (checkpoint.has_config) {
+    shell.warnings.push_back(
+        fmt::format("the architecture is {}, which hfload does not know: modules are derived from tensor names, and numbered "
+                    "layers are not split",
+                    describe_architecture(config)));
+  } else {
+    shell.warnings.push_back(
+        "there is no config.json: modules are derived from tensor names, and numbered layers are not split");
+  }
+  if (shell.tree.estimated_bytes) {
+    shell.warnings.push_back("sizes of tensors in absent shards are estimated from the index's total_size");
+  }
+  return shell;
+}
+
+}  // namespace hfload

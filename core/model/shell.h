@@ -1,0 +1,35 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/model/checkpoint.h"
+#include "core/model/module_builder.h"
+#include "core/model/module_tree.h"
+
+namespace hfload {
+
+struct ShellOptions {
+  /// What float weights are loaded as. Nothing means `auto`, by the rule of transformers 4.57: config.json's dtype, else
+  /// the index's, else that of the first floating-point tensor of the first shard, else float32.
+  std::optional<Dtype> dtype;
+  Compat compat = Compat::v4;
+};
+
+/// The dtype that `auto` stands for (transformers 4.57, `_get_dtype`).
+Dtype resolve_auto_dtype(const Checkpoint& checkpoint);
+
+/// A shell and what was noticed while it was built.
+struct Shell {
+  ModuleTree tree;
+  Dtype dtype = Dtype::f32;  ///< the resolved dtype
+  std::vector<std::string> warnings;
+};
+
+/// Builds the model's empty shell: from the architecture that config.json names, or, where it is unknown, from the names
+/// of the checkpoint's tensors (every run of numbered children becomes a list of layers that are not split), with a
+/// warning. Throws Error(unsupported_architecture) when there is neither, Error(invalid_config).
+Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options);
+
+}  // namespace hfload

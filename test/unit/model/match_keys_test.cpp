@@ -1,0 +1,151 @@
+#include "core/model/match_keys.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "core/base/error.h"
+#include "core/model/shell.h"
+#include "test/support/fixtures.h"
+
+namespace hfload {
+namespace {
+
+using namespace test;
+
+Checkpoint open_fixture(const std::string& name) {
+  return open_checkpoint(locate_model(fixture_path("checkpoints/" + name), {}));
+}
+
+std::vector<uint64_t> shape_of(const ConfigValue& value) {
+  std::vector<uint64_t> shape;
+  for (const ConfigValue& d : array_of(value)) shape.push_back(uint_of(d));
+  return shape;
+}
+
+CheckpointTensor& find(Checkpoint& checkpoint, const std::string& name) {
+  const auto it = std::ranges::find(checkpoint.tensors, name, &CheckpointTensor::name);
+  REQUIRE(it != checkpoint.tensors.end());
+  return *it;
+}
+
+/// The changes that the oracle made to a checkpoint before Python loaded it.
+void apply(Checkpoint& checkpoint, const ConfigValue& edit) {
+  if (const ConfigValue* removed = edit.find("remove")) {
+    for (const std::string& name : strings_of(*removed)) {
+      find(checkpoint, name);
+      std::erase_if(checkpoint.tensors, [&](const CheckpointTensor& t) { return t.name == name; });
+    }
+  }
+  if (const ConfigValue* renamed = edit.find("rename")) {
+    for (const ConfigValue& pair : array_of(*renamed)) {
+      find(checkpoint, string_of(array_of(pair)[0])).name = string_of(array_of(pair)[1]);
+    }
+  }
+  if (const ConfigValue* added = edit.find("add")) {
+    for (const ConfigValue& row : array_of(*added)) {
+      CheckpointTensor t;
+      t.name = string_of(array_of(row)[0]);
+      t.dtype = dtype_from_torch_name(string_of(array_of(row)[1])).value();
+      t.shape = shape_of(array_of(row)[2]);
+      t.described = true;
+      checkpoint.tensors.push_back(t);
+    }
+  }
+  if (const ConfigValue* reshaped = edit.find("reshape")) {
+    for (const ConfigValue& pair : array_of(*reshaped)) {
+      find(checkpoint, string_of(array_of(pair)[0])).shape = shape_of(array_of(pair)[1]);
+    }
+  }
+}
+
+void set_class(Checkpoint& checkpoint, const ConfigValue& class_name) {
+  ConfigValue::Object config = object_of(checkpoint.config.root());
+  std::erase_if(config, [](const auto& member) { return member.first == "architectures"; });
+  config.emplace_back("architectures", ConfigValue{ConfigValue::Array{class_name}});
+  checkpoint.config = ModelConfig(ConfigValue{config});
+}
+
+std::vector<std::string> names_of(const ConfigValue& rows) {
+  std::vector<std::string> names;
+  for (const ConfigValue& row : array_of(rows)) {
+    const bool bare = std::holds_alternative<std::string>(row.value);
+    names.push_back(string_of(bare ? row : array_of(row)[0]));
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("missing, unexpected and mismatched keys are those that from_pretrained finds", "[model]") {
+  const std::vector<ConfigValue> cases = read_jsonl_fixture("loading/keys.jsonl");
+  REQUIRE(cases.size() >= 200);
+  for (const ConfigValue& c : cases) {
+    INFO(string_of(at(c, "case")));
+    Checkpoint checkpoint = open_fixture(string_of(at(c, "checkpoint")));
+    set_class(checkpoint, at(c, "class"));
+    apply(checkpoint, at(c, "edit"));
+    const Shell shell = build_shell(checkpoint, {});
+    const ConfigValue* error = c.find("error");
+    if (error != nullptr && string_of(*error).find("corrupted") != std::string::npos) {
+      try {
+        match_keys(shell.tree, checkpoint);
+        FAIL_CHECK("accepted");
+      } catch (const Error& e) {
+        CHECK(e.code() == ErrorCode::corrupted_state_dict);
+        CHECK_FALSE(e.tensor().empty());
+      }
+      continue;
+    }
+    const KeyMatches keys = match_keys(shell.tree, checkpoint);
+    if (error != nullptr) {
+      CHECK(string_of(*error).find("size mismatch") != std::string::npos);
+      CHECK_FALSE(keys.mismatched_keys.empty());
+      continue;
+    }
+    std::vector<std::string> mismatched;
+    for (const MismatchedKey& m : keys.mismatched_keys) mismatched.push_back(m.name);
+    CHECK(keys.missing_keys == strings_of(at(c, "missing_keys")));
+    CHECK(keys.unexpected_keys == strings_of(at(c, "unexpected_keys")));
+    CHECK(mismatched == names_of(at(c, "mismatched_keys")));
+  }
+}
+
+TEST_CASE("a checkpoint as save_pretrained wrote it fills its shell exactly once", "[model]") {
+  for (const char* name : {"bert-base-tiny", "bert-cls-tiny", "bert-legacy-names-tiny", "bert-mlm-tiny", "gpt2-base-tiny", "gpt2-tiny",
+                           "llama-base-tiny", "llama-tiny", "llama-tiny-tied-sharded", "mistral-base-tiny", "mistral-tiny",
+                           "qwen2-base-tiny", "qwen2-tiny", "t5-encoder-tiny", "t5-v1_0-tiny", "t5-v1_1-tiny-sharded"}) {
+    INFO(name);
+    const Checkpoint checkpoint = open_fixture(name);
+    const Shell shell = build_shell(checkpoint, {});
+    const KeyMatches keys = match_keys(shell.tree, checkpoint);
+    CHECK(keys.missing_keys.empty());
+    CHECK(keys.unexpected_keys.empty());
+    CHECK(keys.mismatched_keys.empty());
+    std::vector<TensorId> filled, objects;
+    for (const KeyMatch& m : keys.matches) filled.push_back(m.shell);
+    for (TensorId i = 0; i < shell.tree.tensors.size(); ++i) {
+      const ShellTensor& t = shell.tree.tensors[i];
+      if (t.object == i && t.persistent) objects.push_back(i);
+    }
+    std::ranges::sort(filled);
+    CHECK(filled == objects);
+    CHECK(keys.renamed_keys.empty() == (std::string(name) != "bert-legacy-names-tiny"));
+  }
+}
+
+TEST_CASE("a tied tensor saved under both names is read from its first place", "[model]") {
+  Checkpoint checkpoint = open_fixture("gpt2-tiny");
+  CheckpointTensor head = find(checkpoint, "transformer.wte.weight");
+  head.name = "lm_head.weight";
+  checkpoint.tensors.insert(checkpoint.tensors.begin(), head);
+  const Shell shell = build_shell(checkpoint, {});
+  const ModuleIndex index(shell.tree);
+  const KeyMatches keys = match_keys(shell.tree, checkpoint);
+  const auto it = std::ranges::find(keys.matches, index.tensor("transformer.wte.weight"), &KeyMatch::shell);
+  REQUIRE(it != keys.matches.end());
+  CHECK(checkpoint.tensors[it->checkpoint].name == "transformer.wte.weight");
+  CHECK(std::ranges::count(keys.matches, it->shell, &KeyMatch::shell) == 1);
+}
+
+}  // namespace hfload
