@@ -1,0 +1,372 @@
+#include "core/plan/infer_device_map.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <limits>
+#include <set>
+#include <string_view>
+#include <unordered_map>
+
+#include "core/base/error.h"
+
+namespace hfload {
+namespace {
+
+constexpr double kUnlimited = std::numeric_limits<double>::infinity();
+
+/// A module, or a tensor that waits to be placed by itself.
+struct Item {
+  ModuleId module = kNoId;
+  TensorId tensor = kNoId;
+  bool operator==(const Item&) const = default;
+};
+
+/// What accelerate calls `tied_params` and `tied_modules`: the queue items that hold parameters tied to the current item.
+struct Ties {
+  std::vector<std::string_view> parameters;
+  std::vector<Item> items;  ///< one per parameter that some item of the queue holds; an item may stand there twice
+  double extra_bytes = 0;   ///< beyond the current item's own
+};
+
+class Solver {
+ public:
+  Solver(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory, const PlanOptions& options)
+      : tree_(tree), sizes_(sizes), options_(options), ties_(tree.tied_groups()) {
+    is_no_split_.resize(tree.modules.size());
+    const std::set<std::string_view> no_split(options.no_split_modules.begin(), options.no_split_modules.end());
+    for (ModuleId m = 0; m < tree.modules.size(); ++m) is_no_split_[m] = no_split.contains(tree.modules[m].class_name);
+    number_positions();
+    for (const DeviceMemory& m : max_memory) {
+      plan_.devices.push_back({m.device, m.device == Device::disk() ? kUnlimited : m.bytes, 0, 0, 0});
+    }
+    if (plan_.devices.empty() || plan_.devices.back().device != Device::disk()) {
+      plan_.devices.push_back({Device::disk(), kUnlimited, 0, 0, 0});
+    }
+    counted_.resize(plan_.devices.size());
+    buffers_.resize(plan_.devices.size());
+  }
+
+  DevicePlan run() {
+    const Module& root = tree_.modules[0];
+    for (const TensorId t : root.parameters) queue_.push_back({kNoId, t});
+    for (const ModuleId m : root.children) queue_.push_back({m, kNoId});
+    for (const TensorId t : root.buffers) queue_.push_back({kNoId, t});
+    recompute_largest_layer(true);
+    while (!queue_.empty()) step();
+    if (Usage& last = plan_.devices[current_]; is_main(last.device) && last.reserved_bytes == 0) last.reserved_bytes = largest_bytes_;
+    warn_about_buffers();
+    plan_.device_map = clean_device_map(std::move(map_));
+    return std::move(plan_);
+  }
+
+ private:
+  using Usage = DeviceUsage;
+  using Action = PlacementStep::Action;
+
+  // Modules and tensors in one depth-first numbering, so that "is it or is below it" is a range.
+  void number_positions() {
+    module_position_.resize(tree_.modules.size());
+    module_end_.resize(tree_.modules.size());
+    tensor_position_.resize(tree_.tensors.size());
+    uint32_t next = 0;
+    std::vector<std::pair<ModuleId, bool>> stack{{0, false}};
+    while (!stack.empty()) {
+      const auto [m, visited] = stack.back();
+      stack.pop_back();
+      if (visited) {
+        module_end_[m] = next;
+        continue;
+      }
+      module_position_[m] = next++;
+      const Module& module = tree_.modules[m];
+      for (const TensorId t : module.parameters) tensor_position_[t] = next++;
+      for (const TensorId t : module.buffers) tensor_position_[t] = next++;
+      stack.emplace_back(m, true);
+      for (auto it = module.children.rbegin(); it != module.children.rend(); ++it) stack.emplace_back(*it, false);
+    }
+  }
+
+  uint32_t position(const Item& item) const {
+    return item.module != kNoId ? module_position_[item.module] : tensor_position_[item.tensor];
+  }
+  uint32_t end_position(const Item& item) const {
+    return item.module != kNoId ? module_end_[item.module] : tensor_position_[item.tensor] + 1;
+  }
+  std::string_view name(const Item& item) const {
+    return item.module != kNoId ? tree_.modules[item.module].name : tree_.tensors[item.tensor].name;
+  }
+  double bytes(const Item& item) const {
+    return item.module != kNoId ? sizes_.module_bytes[item.module] : sizes_.tensor_bytes[item.tensor];
+  }
+  bool can_split(const Item& item) const {
+    return item.module != kNoId && !tree_.modules[item.module].children.empty() && !is_no_split_[item.module];
+  }
+
+  /// Room for the largest layer that may yet be offloaded is held back on the first GPU and on the CPU.
+  bool is_main(Device device) const {
+    if (device == Device::cpu()) return true;
+    return device.is_gpu() && device == plan_.devices.front().device;
+  }
+
+  /// accelerate's `get_max_layer_size`: over all leaves and no-split modules of the queue, without tensors except in the first call.
+  void recompute_largest_layer(bool with_tensors) {
+    largest_bytes_ = 0;
+    largest_.clear();
+    std::vector<Item> stack;
+    for (const Item& item : queue_) {
+      if (item.module == kNoId && !with_tensors) continue;
+      stack.push_back(item);
+      while (!stack.empty()) {
+        const Item top = stack.back();
+        stack.pop_back();
+        if (can_split(top)) {
+          for (const ModuleId child : tree_.modules[top.module].children) stack.push_back({child, kNoId});
+          continue;
+        }
+        const double size = bytes(top);
+        if (size > largest_bytes_) {
+          largest_bytes_ = size;
+          largest_.clear();
+        }
+        if (size == largest_bytes_) largest_.insert(position(top));
+      }
+    }
+  }
+
+  void forget_largest_layers_in(const Item& item) {
+    largest_.erase(largest_.lower_bound(position(item)), largest_.lower_bound(end_position(item)));
+    if (largest_.empty()) recompute_largest_layer(false);
+  }
+
+  /// The test that accelerate makes: the dotted name occurs anywhere in the dotted parameter, not only at its start.
+  static bool occurs_in(const std::string& dotted_name, const std::string& parameter) {
+    return (parameter + ".").find(dotted_name) != std::string::npos;
+  }
+
+  Ties ties_of(const Item& item, const std::deque<Item>& queue) const {
+    Ties ties;
+    const std::string dotted = std::string(name(item)) + ".";
+    for (const std::vector<std::string>& group : ties_) {
+      const auto inside = [&](const std::string& parameter) { return occurs_in(dotted, parameter); };
+      if (std::ranges::none_of(group, inside) || std::ranges::all_of(group, inside)) continue;
+      for (const std::string& parameter : group) {
+        if (!inside(parameter)) ties.parameters.push_back(parameter);
+      }
+    }
+    for (const std::string_view parameter : ties.parameters) {
+      // Python fails where no queue item holds the parameter: it is placed already, or waits as a bare parameter.
+      const auto holder = std::ranges::find_if(queue, [&](const Item& candidate) {
+        const std::string_view n = name(candidate);
+        return parameter.starts_with(n) && (parameter.size() == n.size() || parameter[n.size()] == '.');
+      });
+      if (holder == queue.end()) continue;
+      ties.items.push_back(*holder);
+      const TensorId tensor = tensor_of(parameter);
+      ties.extra_bytes += bytes(*holder) - sizes_.tensor_bytes[tensor];
+      if (holder->tensor == tensor) ties.extra_bytes += sizes_.tensor_bytes[tensor];
+    }
+    return ties;
+  }
+
+  TensorId tensor_of(std::string_view parameter) const {
+    if (tensor_ids_.empty()) {
+      for (TensorId i = 0; i < tree_.tensors.size(); ++i) tensor_ids_.emplace(tree_.tensors[i].name, i);
+    }
+    return tensor_ids_.at(parameter);
+  }
+
+  /// What a split puts in a module's place. Python leaves the direct buffers out and fails later when one of them is
+  /// persistent, so those are placed like parameters here.
+  std::vector<Item> parts_of(ModuleId module) const {
+    const Module& m = tree_.modules[module];
+    std::vector<Item> parts;
+    for (const TensorId t : m.parameters) parts.push_back({kNoId, t});
+    for (const TensorId t : m.buffers) {
+      if (tree_.tensors[t].persistent) parts.push_back({kNoId, t});
+    }
+    for (const ModuleId child : m.children) parts.push_back({child, kNoId});
+    return parts;
+  }
+
+  void assign(const Item& item, Device device) {
+    const std::string module(name(item));
+    const auto [it, inserted] = entry_of_.emplace(position(item), map_.size());
+    if (inserted) {
+      map_.push_back({module, device});
+    } else {
+      map_[it->second].device = device;
+    }
+  }
+
+  void record(Action action, const Item& item, double module_bytes, double limit, double reserve) {
+    const Usage& usage = plan_.devices[current_];
+    plan_.steps.push_back({action, std::string(name(item)), usage.device, module_bytes, usage.used_bytes,
+                           limit - counted_[current_], reserve});
+  }
+
+  void step() {
+    const Item item = queue_.front();
+    queue_.pop_front();
+    forget_largest_layers_in(item);
+
+    Usage& usage = plan_.devices[current_];
+    const double reserve = is_main(usage.device) ? largest_bytes_ : 0;
+    const double limit = usage.budget_bytes - reserve;
+    const double own_bytes = bytes(item);
+    const Ties ties = ties_of(item, queue_);
+    const double with_ties = own_bytes + ties.extra_bytes;
+    double& counted = counted_[current_];
+
+    if (counted + with_ties <= limit) {
+      record(Action::placed, item, with_ties, limit, reserve);
+      counted += with_ties;
+      usage.used_bytes += with_ties;
+      ++usage.modules;
+      assign(item, usage.device);
+      for (const Item& tied : ties.items) {
+        if (const auto it = std::ranges::find(queue_, tied); it != queue_.end()) {
+          queue_.erase(it);
+          ++usage.modules;
+        }
+        assign(tied, usage.device);
+      }
+      if (item.module != kNoId) buffers_[current_] += sizes_.buffer_bytes[item.module];
+      return;
+    }
+
+    if (!ties.parameters.empty() && counted + own_bytes <= limit) {
+      for (const Item& tied : ties.items) {
+        if (!can_split(tied)) continue;
+        record(Action::split_tied, tied, bytes(tied), limit, reserve);
+        replace_in_queue(tied, parts_of(tied.module));
+        queue_.push_front(item);
+        recompute_largest_layer(false);
+        return;
+      }
+    }
+
+    if (counted + own_bytes >= limit && can_split(item)) {
+      record(Action::split, item, own_bytes, limit, reserve);
+      const std::vector<Item> parts = parts_of(item.module);
+      queue_.insert(queue_.begin(), parts.begin(), parts.end());
+      recompute_largest_layer(false);
+      return;
+    }
+
+    if (counted == 0 && options_.fallback_allocation && usage.device != Device::disk()) {
+      const double room = usage.budget_bytes - std::max(largest_bytes_, with_ties) - counted;
+      if (take_fallback(item, room, limit, reserve)) return;
+    }
+
+    record(Action::next_device, item, with_ties, limit, reserve);
+    usage.reserved_bytes = reserve;
+    counted += reserve;
+    ++current_;
+    queue_.push_front(item);
+  }
+
+  void replace_in_queue(const Item& item, const std::vector<Item>& parts) {
+    const auto it = std::ranges::find(queue_, item);
+    const auto after = queue_.erase(it);
+    queue_.insert(after, parts.begin(), parts.end());
+  }
+
+  /// accelerate's `fallback_allocate`: the first item, searched depth first in the queue, that fits in `room` bytes goes to the front,
+  /// before the current one; its ancestors are split to expose it.
+  bool take_fallback(const Item& current, double room, double limit, double reserve) {
+    if (room < 0) return false;
+    std::deque<Item> search = queue_;
+    while (!search.empty()) {
+      const Item candidate = search.front();
+      search.pop_front();
+      if (bytes(candidate) + ties_of(candidate, search).extra_bytes <= room) {
+        expose(candidate);
+        record(Action::fallback, candidate, bytes(candidate), limit, reserve);
+        queue_.erase(std::ranges::find(queue_, candidate));
+        queue_.push_front(current);
+        queue_.push_front(candidate);
+        return true;
+      }
+      if (!can_split(candidate)) continue;
+      const std::vector<Item> parts = parts_of(candidate.module);
+      search.insert(search.begin(), parts.begin(), parts.end());
+    }
+    return false;
+  }
+
+  void expose(const Item& target) {
+    std::vector<ModuleId> ancestors;
+    ModuleId m = target.module != kNoId ? tree_.modules[target.module].parent : tree_.tensors[target.tensor].module;
+    for (; m != kNoId; m = tree_.modules[m].parent) ancestors.push_back(m);
+    for (auto it = ancestors.rbegin(); it != ancestors.rend(); ++it) {
+      const Item ancestor{*it, kNoId};
+      if (std::ranges::find(queue_, ancestor) != queue_.end()) replace_in_queue(ancestor, parts_of(*it));
+    }
+  }
+
+  void warn_about_buffers() {
+    if (options_.offload_buffers) return;
+    double offloaded = 0;
+    bool has_gpu = false;
+    for (size_t i = 0; i < plan_.devices.size(); ++i) {
+      if (!plan_.devices[i].device.is_gpu()) offloaded += buffers_[i];
+      has_gpu = has_gpu || plan_.devices[i].device.is_gpu();
+    }
+    if (offloaded == 0 || !has_gpu) return;
+    for (size_t i = 0; i < plan_.devices.size(); ++i) {
+      if (plan_.devices[i].device.is_gpu() && plan_.devices[i].budget_bytes >= offloaded + counted_[i]) return;
+    }
+    plan_.warnings.push_back(fmt::format("the buffers of offloaded layers take {:.0f} bytes, for which no GPU has room left; use "
+                                         "--offload-buffers if a GPU runs out of memory",
+                                         offloaded));
+  }
+
+  const ModuleTree& tree_;
+  const ModuleSizes& sizes_;
+  const PlanOptions& options_;
+  const std::vector<std::vector<std::string>> ties_;
+  std::vector<bool> is_no_split_;
+  std::vector<uint32_t> module_position_, module_end_, tensor_position_;
+  mutable std::unordered_map<std::string_view, TensorId> tensor_ids_;
+
+  std::deque<Item> queue_;
+  double largest_bytes_ = 0;
+  std::set<uint32_t> largest_;       ///< positions of the layers of that size that are still in the queue
+  size_t current_ = 0;               ///< into plan_.devices
+  std::vector<double> counted_;      ///< by device: used, and reserved once the device was left
+  std::vector<double> buffers_;      ///< by device: buffer bytes of the modules placed there
+  DeviceMap map_;
+  std::unordered_map<uint32_t, size_t> entry_of_;  ///< position of an item to its entry in map_
+  DevicePlan plan_;
+};
+
+}  // namespace
+
+DevicePlan infer_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory, const PlanOptions& options) {
+  return Solver(tree, sizes, max_memory, options).run();
+}
+
+DevicePlan plan_from_device_map(const ModuleTree& tree, const ModuleSizes& sizes, DeviceMap map, const MaxMemory& max_memory) {
+  DevicePlan plan;
+  for (const DeviceMemory& m : max_memory) {
+    plan.devices.push_back({m.device, m.device == Device::disk() ? kUnlimited : m.bytes, 0, 0, 0});
+  }
+  const auto usage_of = [&](Device device) -> DeviceUsage& {
+    auto it = std::ranges::find(plan.devices, device, &DeviceUsage::device);
+    // A device that the map names and no budget limits.
+    if (it == plan.devices.end()) it = plan.devices.insert(it, {device, kUnlimited, 0, 0, 0});
+    return *it;
+  };
+  for (const DeviceMapEntry& entry : map) ++usage_of(entry.device).modules;
+  const DeviceMapLookup lookup(map);
+  for (TensorId i = 0; i < tree.tensors.size(); ++i) {
+    if (const Device* device = lookup.find(tree.tensors[i].name)) usage_of(*device).used_bytes += sizes.tensor_bytes[i];
+  }
+  std::ranges::sort(plan.devices, {}, &DeviceUsage::device);
+  plan.device_map = std::move(map);
+  return plan;
+}
+
+}  // namespace hfload

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/model/module_tree.h"
+#include "core/plan/device.h"
+#include "core/plan/device_map.h"
+#include "core/plan/module_sizes.h"
+
+namespace hfload {
+
+enum class Strategy : uint8_t { balanced_auto, balanced, balanced_low_0, sequential };
+
+struct PlanOptions {
+  std::vector<std::string> no_split_modules;
+  bool offload_buffers = false;
+  bool fallback_allocation = false;
+};
+
+/// One decision of the solver, in the order they were made.
+struct PlacementStep {
+  enum class Action : uint8_t { placed, split, split_tied, next_device, fallback };
+  Action action = Action::placed;
+  std::string module;
+  Device device;
+  double module_bytes = 0;     ///< of the module, tied ones included
+  double used_bytes = 0;       ///< on the device, before this step
+  double available_bytes = 0;  ///< budget less reserve less used; infinity on disk
+  double reserved_bytes = 0;   ///< held back for the largest layer that may be offloaded
+};
+
+struct DeviceUsage {
+  Device device;
+  double budget_bytes = 0;    ///< infinity for the disk
+  double used_bytes = 0;      ///< weights placed
+  double reserved_bytes = 0;  ///< held back when the solver left the device, or at the end
+  uint64_t modules = 0;       ///< entries of the map before merging
+};
+
+struct DevicePlan {
+  DeviceMap device_map;                ///< cleaned
+  std::vector<DeviceUsage> devices;    ///< in budget order, disk last
+  std::vector<PlacementStep> steps;
+  std::vector<std::string> warnings;
+};
+
+/// Budgets for the balanced strategies (accelerate 1.x, `get_balanced_memory`). `user_set` is false when the budgets are the
+/// free memory of the machine: then a single GPU keeps a tenth back.
+/// Throws Error(invalid_device_map) for balanced_low_0 over GPUs that are not numbered 0..n-1.
+MaxMemory balanced_memory(const ModuleTree& tree, const ModuleSizes& sizes, MaxMemory max_memory,
+                          const std::vector<std::string>& no_split_modules, bool low_zero, bool user_set);
+
+/// The greedy solver (accelerate 1.x, `infer_auto_device_map`; docs/planner.md restates it). Pure and deterministic.
+DevicePlan infer_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
+                            const PlanOptions& options);
+
+/// What from_pretrained of transformers 4.57 does for a strategy: balanced_memory where it applies, each GPU capped by the
+/// given budget, then infer_device_map.
+DevicePlan plan_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory, Strategy strategy,
+                           bool user_set, const PlanOptions& options);
+
+/// The usage of a map that was given, not inferred.
+DevicePlan plan_from_device_map(const ModuleTree& tree, const ModuleSizes& sizes, DeviceMap map, const MaxMemory& max_memory);
+
+}  // namespace hfload

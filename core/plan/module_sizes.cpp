@@ -1,0 +1,39 @@
+#include "core/plan/module_sizes.h"
+
+#include <algorithm>
+
+namespace hfload {
+namespace {
+
+/// accelerate 1.x, `dtype_byte_size`: a boolean is a bit. Whole bytes otherwise.
+double dtype_bytes(Dtype dtype) { return dtype == Dtype::boolean ? 0.125 : static_cast<double>(dtype_info(dtype).bits / 8); }
+
+double counted_bytes(const ShellTensor& t, std::optional<Dtype> dtype) {
+  if (t.keeps_dtype) return static_cast<double>(shell_tensor_bytes(t));
+  double element = dtype_bytes(t.dtype);
+  if (dtype && dtype_info(t.dtype).is_float) element = std::min(element, dtype_bytes(*dtype));
+  return static_cast<double>(element_count(t.shape).value_or(0)) * element;
+}
+
+}  // namespace
+
+ModuleSizes compute_module_sizes(const ModuleTree& tree, std::optional<Dtype> dtype) {
+  ModuleSizes sizes;
+  sizes.module_bytes.resize(tree.modules.size());
+  sizes.tensor_bytes.resize(tree.tensors.size());
+  sizes.buffer_bytes.resize(tree.modules.size());
+  for (TensorId i = 0; i < tree.tensors.size(); ++i) {
+    const ShellTensor& t = tree.tensors[i];
+    const double bytes = counted_bytes(t, dtype);
+    const bool first_place = t.object == i;
+    if (first_place) sizes.tensor_bytes[i] = bytes;
+    for (ModuleId m = t.module; m != kNoId; m = tree.modules[m].parent) {
+      if (first_place) sizes.module_bytes[m] += bytes;
+      // No architecture shares a buffer inside one module, so each module seen by itself counts all below it.
+      if (t.is_buffer) sizes.buffer_bytes[m] += bytes;
+    }
+  }
+  return sizes;
+}
+
+}  // namespace hfload

@@ -1,0 +1,129 @@
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <map>
+
+#include "core/model/module_tree.h"
+#include "test/unit/plan/plan_fixtures.h"
+
+namespace hfload {
+namespace {
+
+using namespace test;
+
+/// A tree from the fixture's own description, without any architecture.
+class TreeReader {
+ public:
+  ModuleTree read(const ConfigValue& root) {
+    add(root, "", kNoId);
+    return std::move(tree_);
+  }
+
+ private:
+  ModuleId add(const ConfigValue& node, const std::string& name, ModuleId parent) {
+    const auto id = static_cast<ModuleId>(tree_.modules.size());
+    Module module;
+    module.name = name;
+    module.class_name = string_of(at(node, "class"));
+    module.parent = parent;
+    tree_.modules.push_back(module);
+    const std::string prefix = name.empty() ? "" : name + ".";
+    for (const ConfigValue& p : array_of(at(node, "params"))) add_tensor(array_of(p), prefix, id, false);
+    for (const ConfigValue& b : array_of(at(node, "buffers"))) add_tensor(array_of(b), prefix, id, true);
+    for (const ConfigValue& c : array_of(at(node, "children"))) {
+      const ModuleId child = add(array_of(c)[1], prefix + string_of(array_of(c)[0]), id);
+      tree_.modules[id].children.push_back(child);
+    }
+    return id;
+  }
+
+  void add_tensor(const ConfigValue::Array& row, const std::string& prefix, ModuleId module, bool is_buffer) {
+    const auto id = static_cast<TensorId>(tree_.tensors.size());
+    ShellTensor t;
+    t.name = prefix + string_of(row[0]);
+    t.module = module;
+    for (const ConfigValue& d : array_of(row[1])) t.shape.push_back(uint_of(d));
+    t.dtype = dtype_from_torch_name(string_of(row[2])).value();
+    t.is_buffer = is_buffer;
+    t.persistent = !is_buffer || bool_of(row[3]);
+    t.object = id;
+    if (!is_buffer && !row[3].is_null()) t.object = first_of_.emplace(device_name(row[3]), id).first->second;
+    tree_.tensors.push_back(t);
+    (is_buffer ? tree_.modules[module].buffers : tree_.modules[module].parameters).push_back(id);
+  }
+
+  ModuleTree tree_;
+  std::map<std::string, TensorId> first_of_;
+};
+
+void check_sizes(const ModuleTree& tree, const ModuleSizes& sizes, const ConfigValue& expected) {
+  std::map<std::string, double> python, ours;
+  for (const auto& [name, bytes] : object_of(expected)) python[name] = number_of(bytes);
+  for (TensorId i = 0; i < tree.tensors.size(); ++i) {
+    if (tree.tensors[i].object != i) continue;
+    ours[tree.tensors[i].name] = sizes.tensor_bytes[i];
+    for (ModuleId m = tree.tensors[i].module; m != kNoId; m = tree.modules[m].parent) {
+      ours[tree.modules[m].name] = sizes.module_bytes[m];
+    }
+  }
+  CHECK(ours == python);
+}
+
+/// Python loses the persistent buffers that stand directly in a split module; hfload places them.
+bool splits_a_module_with_buffers(const ModuleTree& tree, const DevicePlan& plan) {
+  return std::ranges::any_of(plan.steps, [&](const PlacementStep& step) {
+    if (step.action != PlacementStep::Action::split && step.action != PlacementStep::Action::split_tied) return false;
+    const ModuleIndex index(tree);
+    return std::ranges::any_of(tree.modules[index.module(step.module)].buffers,
+                               [&](TensorId t) { return tree.tensors[t].persistent; });
+  });
+}
+
+}  // namespace
+
+TEST_CASE("sizes, balanced budgets and device maps of hand-made models equal accelerate's", "[plan]") {
+  const std::vector<ConfigValue> cases = read_jsonl_fixture("device_maps/small_models.jsonl");
+  REQUIRE(cases.size() >= 400);
+  size_t equal = 0, answered = 0, with_lost_buffers = 0;
+  for (const ConfigValue& c : cases) {
+    INFO(string_of(at(c, "case")));
+    const ModuleTree tree = TreeReader().read(at(c, "tree"));
+    const ModuleSizes sizes = compute_module_sizes(tree, dtype_of(at(c, "dtype")));
+    check_sizes(tree, sizes, at(c, "expected_sizes"));
+
+    PlanOptions options;
+    if (!at(c, "no_split").is_null()) options.no_split_modules = strings_of(at(c, "no_split"));
+    options.offload_buffers = bool_of(at(c, "offload_buffers"));
+    options.fallback_allocation = bool_of(at(c, "fallback_allocation"));
+    MaxMemory memory = max_memory_of(at(c, "max_memory"));
+    const auto error = error_of(at(c, "expected"));
+    if (!at(c, "balanced").is_null()) {
+      const bool low_zero = bool_of(at(at(c, "balanced"), "low_zero"));
+      if (error && error->starts_with("KeyError")) {
+        CHECK_THROWS_AS(balanced_memory(tree, sizes, memory, options.no_split_modules, low_zero, true), Error);
+        ++answered;
+        continue;
+      }
+      memory = balanced_memory(tree, sizes, memory, options.no_split_modules, low_zero, true);
+      const MaxMemory python = max_memory_of(at(c, "expected_balanced_memory"));
+      REQUIRE(memory.size() == python.size());
+      for (size_t i = 0; i < memory.size(); ++i) CHECK(memory[i].bytes == python[i].bytes);
+    }
+    const DevicePlan plan = infer_device_map(tree, sizes, memory, options);
+    check_covers_everything(tree, plan.device_map);
+    if (error) {
+      ++answered;
+    } else if (splits_a_module_with_buffers(tree, plan)) {
+      ++with_lost_buffers;
+    } else {
+      const Dictionary ours = dictionary(plan.device_map), python = dictionary(at(c, "expected"));
+      CHECK(ours == python);
+      equal += ours == python;
+      CHECK(plan.warnings.empty() == (c.find("buffer_warning_bytes") == nullptr));
+    }
+  }
+  CHECK(equal + answered + with_lost_buffers == cases.size());
+  CHECK(answered < 40);
+  CHECK(with_lost_buffers < 60);
+}
+
+}  // namespace hfload
