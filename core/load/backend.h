@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "core/plan/device.h"
+#include "kernels/cast.h"
+
+namespace hfload {
+
+/// A slot of host memory that a reader fills and an upload queue sends to its device.
+struct StagingSlot {
+  std::span<std::byte> bytes;
+  uint32_t index = 0;
+};
+
+/// How some bytes that were read from a file become bytes of an arena.
+struct Upload {
+  uint64_t slot_offset = 0;   ///< source, bytes from the start of the slot
+  uint64_t file_bytes = 0;    ///< bytes of the source, a whole number of elements
+  uint64_t arena_offset = 0;  ///< destination, bytes from the start of the arena
+  CastKind cast = CastKind::none;
+};
+
+/// Bytes that an upload fills in the arena.
+inline uint64_t upload_target_bytes(const Upload& upload) {
+  return upload.file_bytes / cast_source_bytes(upload.cast) * cast_target_bytes(upload.cast);
+}
+
+/// The way into memory that the host cannot write itself: a ring of staging slots, each reused once its
+/// copies are done. All functions may be called from several threads at once. After a failed copy, acquire
+/// and synchronize throw that failure: Error(cuda_error, out_of_memory).
+class UploadQueue {
+ public:
+  virtual ~UploadQueue() = default;
+  virtual uint64_t slot_bytes() const = 0;
+  /// Waits for a slot that no copy needs any more. Every slot goes back by submit or release.
+  virtual StagingSlot acquire() = 0;
+  /// Starts the copies (and casts) from a slot into the arena and gives the slot back.
+  virtual void submit(StagingSlot slot, std::span<const Upload> uploads) = 0;
+  /// Gives a slot back unused.
+  virtual void release(StagingSlot slot) = 0;
+  /// Waits for all submitted copies. No slot may be in a reader's hands.
+  virtual void synchronize() = 0;
+};
+
+/// The memory of one device. One object per device and load; it owns the device's arena and everything that
+/// is needed to fill it, and releases all of it when destroyed.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual Device device() const = 0;
+  /// Whether the arena takes the host's own memory, of which all arenas together may not want more than there
+  /// is.
+  virtual bool in_host_memory() const = 0;
+
+  /// Allocates the arena, once. Throws Error(out_of_memory) naming the bytes asked for and those available.
+  virtual void allocate(uint64_t bytes) = 0;
+
+  /// The arena where readers may write into it, several at once; else empty.
+  virtual std::span<std::byte> host_arena() = 0;
+  /// Where host_arena is empty: how the arena is filled. Else null. Exists once the arena is allocated.
+  virtual UploadQueue* upload_queue() = 0;
+
+  /// Copies arena bytes back to the host; call after synchronize. May be called from several threads at once.
+  virtual void read_back(uint64_t arena_offset, std::span<std::byte> into) = 0;
+};
+
+/// The CPU's memory: anonymous, huge-page advised.
+std::unique_ptr<Backend> make_host_backend();
+
+/// A GPU that this machine lacks: host memory held to `budget_bytes`, filled through a staging ring by a
+/// thread that stands for the copy engine.
+std::unique_ptr<Backend> make_emulated_gpu_backend(uint32_t ordinal, uint64_t budget_bytes);
+
+/// A CUDA device, filled through a pinned ring of 16 slots of 4 MiB. Throws Error(no_cuda) in a build without
+/// CUDA, without a driver, or without that device; the hint says which.
+std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal);
+
+}  // namespace hfload

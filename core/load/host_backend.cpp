@@ -1,0 +1,31 @@
+#include <cstring>
+
+#include "core/load/backend.h"
+#include "core/load/host_memory.h"
+
+namespace hfload {
+namespace {
+
+class HostBackend final : public Backend {
+ public:
+  Device device() const override { return Device::cpu(); }
+
+  bool in_host_memory() const override { return true; }
+  void allocate(uint64_t bytes) override { arena_ = HostMemory(bytes); }
+  std::span<std::byte> host_arena() override { return arena_.bytes(); }
+  UploadQueue* upload_queue() override { return nullptr; }
+
+  void read_back(uint64_t arena_offset, std::span<std::byte> into) override {
+    const std::span<const std::byte> from = arena_.bytes().subspan(arena_offset, into.size());
+    std::memcpy(into.data(), from.data(), from.size());
+  }
+
+ private:
+  HostMemory arena_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_host_backend() { return std::make_unique<HostBackend>(); }
+
+}  // namespace hfload

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/base/file.h"
+#include "core/load/backend.h"
+#include "core/model/checkpoint.h"
+#include "core/model/module_tree.h"
+#include "core/plan/load_plan.h"
+
+namespace hfload {
+
+struct LoadProgress {
+  uint64_t done_bytes = 0;  ///< wanted bytes read from files so far
+  uint64_t total_bytes = 0;
+  double seconds = 0;  ///< since reading began
+};
+
+struct LoadOptions {
+  unsigned threads = 0;  ///< readers; 0: one per processor, at most 16
+  /// Called from one thread at a time, a few times a second, and at the end. May be empty.
+  std::function<void(const LoadProgress&)> progress = nullptr;
+  /// Looked at between chunks, from several threads at once; when it returns true, the load stops and execute
+  /// throws Interrupted. May be empty.
+  std::function<bool()> interrupted = nullptr;
+};
+
+/// Thrown by execute and verify when LoadOptions::interrupted said so. Not an hfload::Error: nothing is
+/// wrong.
+struct Interrupted {};
+
+struct LoadStatistics {
+  uint64_t loaded_bytes = 0;     ///< now in the arenas, padding not counted
+  uint64_t read_bytes = 0;       ///< read from files, gaps between tensors that were read along included
+  uint64_t offloaded_bytes = 0;  ///< on the disk, mapped in place
+  double seconds = 0;            ///< from the first allocation to the last copy
+  unsigned threads = 0;
+};
+
+/// A model whose every tensor is on its device. Owns the arenas and, for what is offloaded to disk, the
+/// mappings.
+struct LoadedModel {
+  LoadPlan plan;
+  std::vector<std::unique_ptr<Backend>> backends;  ///< parallel to plan.arenas
+  std::vector<MappedFile> mappings;  ///< by shard; empty where nothing of the shard stays on disk
+  LoadStatistics statistics;
+};
+
+/// Makes the backend of a device; execute asks it for the arena.
+using BackendFactory = std::function<std::unique_ptr<Backend>(Device device)>;
+
+/// Carries out a plan: allocates each arena once, reads the shards in file order in chunks of at most 4 MiB
+/// on several threads, casts on the way. Peak memory is the arenas plus a fixed staging: 256 KiB for each
+/// reader, 4 MiB for each emulated GPU, 64 MiB (pinned) for each CUDA device. Throws Error(out_of_memory,
+/// changed_during_read, io_error, cuda_error, shard_missing), Interrupted; then everything is released.
+LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFactory& make_backend,
+                    const LoadOptions& options);
+
+/// Reads every loaded byte back from its device and compares it with the file, cast again by the scalar
+/// reference where the dtype changed; what is on disk is compared through its mapping. Returns the bytes
+/// compared. Throws Error(verify_failed) naming the first tensor and byte that differ, and as execute.
+uint64_t verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
+                const LoadOptions& options);
+
+}  // namespace hfload

@@ -1,0 +1,119 @@
+#include "core/load/parallel_reads.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "core/base/error.h"
+#include "core/base/workers.h"
+
+namespace hfload {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Most systems let a process have 1024 files open.
+constexpr size_t kMaxOpenShards = 256;
+constexpr std::chrono::milliseconds kProgressInterval{100};
+constexpr unsigned kMaxDefaultThreads = 16;
+
+/// Counts bytes and tells the caller now and then, from one thread at a time.
+class ProgressReporter {
+ public:
+  ProgressReporter(const LoadOptions& options, uint64_t total_bytes)
+      : options_(options), total_bytes_(total_bytes) {}
+
+  void add(uint64_t bytes) {
+    done_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    if (!options_.progress) return;
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return;
+    const Clock::time_point now = Clock::now();
+    if (now - last_report_ < kProgressInterval) return;
+    last_report_ = now;
+    report(now);
+  }
+
+  void finish() {
+    if (options_.progress) report(Clock::now());
+  }
+
+ private:
+  void report(Clock::time_point now) const {
+    options_.progress({.done_bytes = done_bytes_.load(std::memory_order_relaxed),
+                       .total_bytes = total_bytes_,
+                       .seconds = std::chrono::duration<double>(now - begin_).count()});
+  }
+
+  const LoadOptions& options_;
+  uint64_t total_bytes_;
+  std::atomic<uint64_t> done_bytes_{0};
+  std::mutex mutex_;
+  Clock::time_point begin_ = Clock::now();
+  Clock::time_point last_report_ = begin_;
+};
+
+using OpenShards = std::unordered_map<uint32_t, RegularFile>;
+
+/// Pieces [begin, end) on all workers; every shard they need is open.
+void run_range(uint64_t begin, uint64_t end, const OpenShards& files, const ParallelReads& reads,
+               const LoadOptions& options, ProgressReporter& progress) {
+  std::atomic<uint64_t> next{begin};
+  std::atomic<bool> stop{false};
+  const auto workers = static_cast<unsigned>(std::min<uint64_t>(reader_threads(options), end - begin));
+  run_workers(workers, [&](unsigned worker) {
+    try {
+      while (!stop.load(std::memory_order_relaxed)) {
+        if (options.interrupted && options.interrupted()) throw Interrupted();
+        const uint64_t piece = next.fetch_add(1, std::memory_order_relaxed);
+        if (piece >= end) return;
+        progress.add(reads.work(piece, files.at(reads.shard(piece)), worker));
+      }
+    } catch (...) {
+      stop.store(true, std::memory_order_relaxed);
+      throw;
+    }
+  });
+}
+
+}  // namespace
+
+unsigned reader_threads(const LoadOptions& options) {
+  if (options.threads != 0) return options.threads;
+  return std::clamp(std::thread::hardware_concurrency(), 1U, kMaxDefaultThreads);
+}
+
+RegularFile reopen_shard(const Checkpoint& checkpoint, uint32_t shard) {
+  RegularFile file = open_shard(checkpoint, shard);
+  if (file.identity.bytes != checkpoint.shards.at(shard).file_bytes) {
+    throw Error(ErrorCode::changed_during_read,
+                "the file's size is no longer the one that its header was checked against")
+        .with_path(file.path)
+        .with_hint("Wait until nothing writes to the file and run the command again.");
+  }
+  return file;
+}
+
+void run_parallel_reads(const Checkpoint& checkpoint, const ParallelReads& reads,
+                        const LoadOptions& options) {
+  ProgressReporter progress(options, reads.total_bytes);
+  for (uint64_t begin = 0; begin < reads.count;) {
+    OpenShards files;
+    uint64_t end = begin;
+    for (; end < reads.count; ++end) {
+      const uint32_t shard = reads.shard(end);
+      if (files.contains(shard)) continue;
+      if (files.size() == kMaxOpenShards) break;
+      files.emplace(shard, reopen_shard(checkpoint, shard));
+    }
+    run_range(begin, end, files, reads, options, progress);
+    for (const auto& [shard, file] : files) require_unchanged(file);
+    begin = end;
+  }
+  progress.finish();
+}
+
+}  // namespace hfload

@@ -1,0 +1,173 @@
+#include "core/load/read_schedule.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/base/error.h"
+
+namespace hfload {
+namespace {
+
+/// A run of bytes that is contiguous in its shard and in its arena.
+struct Extent {
+  uint32_t shard = 0;
+  uint32_t arena = 0;
+  uint64_t file_offset = 0;
+  uint64_t file_bytes = 0;
+  uint64_t arena_offset = 0;
+  CastKind cast = CastKind::none;
+
+  Upload upload(uint64_t slot_offset, uint64_t bytes) const {
+    return {slot_offset, bytes, arena_offset, cast};
+  }
+
+  /// Takes the first `bytes` off.
+  void drop(uint64_t bytes) {
+    file_offset += bytes;
+    file_bytes -= bytes;
+    arena_offset += bytes / cast_source_bytes(cast) * cast_target_bytes(cast);
+  }
+};
+
+bool continues(const Extent& extent, const Extent& next) {
+  return next.shard == extent.shard && next.arena == extent.arena && next.cast == extent.cast &&
+         next.file_offset == extent.file_offset + extent.file_bytes &&
+         next.arena_offset == extent.arena_offset + upload_target_bytes(extent.upload(0, extent.file_bytes));
+}
+
+class ScheduleBuilder {
+ public:
+  ScheduleBuilder(const LoadPlan& plan, const Checkpoint& checkpoint, std::span<const ArenaAccess> access)
+      : plan_(plan), checkpoint_(checkpoint), access_(access) {
+    for (uint32_t arena = 0; arena < plan.arenas.size(); ++arena)
+      arena_of_[plan.arenas[arena].device] = arena;
+  }
+
+  ReadSchedule build() && {
+    Extent extent;
+    for (const CopyOperation& copy : plan_.copies) {
+      const Extent next = extent_of(copy);
+      if (extent.file_bytes != 0 && continues(extent, next)) {
+        extent.file_bytes += next.file_bytes;
+      } else {
+        add(extent);
+        extent = next;
+      }
+    }
+    add(extent);
+    return std::move(schedule_);
+  }
+
+ private:
+  Extent extent_of(const CopyOperation& copy) const {
+    const TensorPlacement& placement = plan_.placements.at(copy.placement);
+    const CheckpointTensor& tensor = checkpoint_.tensors.at(placement.checkpoint);
+    const auto arena = arena_of_.find(placement.device);
+    if (arena == arena_of_.end()) throw inconsistent(tensor, "its device has no arena");
+    const CastKind kind = cast_between(tensor.dtype, placement.dtype);
+    // A copy may bring a part of its tensor only.
+    const uint64_t skipped = copy.file_offset - (checkpoint_.shards.at(copy.shard).data_start + tensor.begin);
+    Extent extent{copy.shard, arena->second, copy.file_offset, copy.file_bytes, placement.arena_offset, kind};
+    extent.arena_offset += skipped / cast_source_bytes(kind) * cast_target_bytes(kind);
+    const uint64_t target_bytes = upload_target_bytes(extent.upload(0, extent.file_bytes));
+    const uint64_t arena_bytes = plan_.arenas[arena->second].bytes;
+    if (skipped > tensor.bytes() || copy.file_bytes > tensor.bytes() - skipped) {
+      throw inconsistent(tensor, "a copy leaves it");
+    }
+    if (placement.arena_offset > arena_bytes || target_bytes > arena_bytes - placement.arena_offset ||
+        extent.arena_offset + target_bytes > arena_bytes) {
+      throw inconsistent(tensor, "it leaves its arena");
+    }
+    return extent;
+  }
+
+  static Error inconsistent(const CheckpointTensor& tensor, const char* reason) {
+    return Error(ErrorCode::internal, fmt::format("the load plan is inconsistent: {}", reason))
+        .with_tensor(tensor.name);
+  }
+
+  void add(Extent extent) {
+    if (extent.file_bytes == 0) return;
+    const ArenaAccess& access = access_[extent.arena];
+    if (access.host && extent.cast == CastKind::none && extent.file_bytes >= access.buffer_bytes) {
+      while (extent.file_bytes > 0) {
+        const uint64_t bytes = std::min(extent.file_bytes, kChunkBytes);
+        start_chunk(extent, true);
+        append(extent, bytes);
+      }
+      return;
+    }
+    while (extent.file_bytes > 0) {
+      uint64_t bytes = room_for(extent, access.buffer_bytes);
+      if (bytes == 0) {
+        start_chunk(extent, false);
+        bytes = room_for(extent, access.buffer_bytes);
+      }
+      append(extent, bytes);
+    }
+  }
+
+  /// How much of the extent the last chunk can take, a whole number of elements; 0: none.
+  uint64_t room_for(const Extent& extent, uint64_t buffer_bytes) const {
+    if (schedule_.chunks.empty()) return 0;
+    const ReadChunk& chunk = schedule_.chunks.back();
+    const uint64_t end = chunk.file_offset + chunk.file_bytes;
+    if (chunk.direct || chunk.shard != extent.shard || chunk.arena != extent.arena ||
+        extent.file_offset < end || extent.file_offset - end > kMaxGapBytes) {
+      return 0;
+    }
+    const uint64_t used = extent.file_offset - chunk.file_offset;
+    const uint64_t limit = std::min(buffer_bytes, kChunkBytes);
+    if (used >= limit) return 0;
+    const uint64_t room = std::min(limit - used, extent.file_bytes);
+    return room - room % cast_source_bytes(extent.cast);
+  }
+
+  void start_chunk(const Extent& extent, bool direct) {
+    schedule_.chunks.push_back({.shard = extent.shard,
+                                .arena = extent.arena,
+                                .file_offset = extent.file_offset,
+                                .first_upload = schedule_.uploads.size(),
+                                .direct = direct});
+  }
+
+  void append(Extent& extent, uint64_t bytes) {
+    ReadChunk& chunk = schedule_.chunks.back();
+    const uint64_t slot_offset = extent.file_offset - chunk.file_offset;
+    schedule_.uploads.push_back(extent.upload(slot_offset, bytes));
+    ++chunk.upload_count;
+    chunk.file_bytes = slot_offset + bytes;
+    extent.drop(bytes);
+  }
+
+  const LoadPlan& plan_;
+  const Checkpoint& checkpoint_;
+  std::span<const ArenaAccess> access_;
+  std::map<Device, uint32_t> arena_of_;
+  ReadSchedule schedule_;
+};
+
+}  // namespace
+
+CastKind cast_between(Dtype file, Dtype memory) {
+  if (file == memory) return CastKind::none;
+  const auto pair = [&](Dtype from, Dtype to) { return file == from && memory == to; };
+  if (pair(Dtype::f32, Dtype::f16)) return CastKind::f32_to_f16;
+  if (pair(Dtype::f32, Dtype::bf16)) return CastKind::f32_to_bf16;
+  if (pair(Dtype::f16, Dtype::f32)) return CastKind::f16_to_f32;
+  if (pair(Dtype::f16, Dtype::bf16)) return CastKind::f16_to_bf16;
+  if (pair(Dtype::bf16, Dtype::f32)) return CastKind::bf16_to_f32;
+  if (pair(Dtype::bf16, Dtype::f16)) return CastKind::bf16_to_f16;
+  throw Error(ErrorCode::unsupported_dtype,
+              fmt::format("there is no conversion from {} to {}", dtype_info(file).safetensors_name,
+                          dtype_info(memory).safetensors_name));
+}
+
+ReadSchedule make_read_schedule(const LoadPlan& plan, const Checkpoint& checkpoint,
+                                std::span<const ArenaAccess> access) {
+  return ScheduleBuilder(plan, checkpoint, access).build();
+}
+
+}  // namespace hfload

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/load/backend.h"
+#include "core/model/checkpoint.h"
+#include "core/plan/load_plan.h"
+
+namespace hfload {
+
+/// The most that is read at once: larger reads gain nothing, smaller ones cost throughput.
+inline constexpr uint64_t kChunkBytes = 4 << 20;
+/// What is read into a buffer of its own, to be scattered or converted from there, is read in pieces that
+/// stay in a processor's L2 cache.
+inline constexpr uint64_t kHostBufferBytes = 256 << 10;
+/// Unwanted bytes between two wanted runs that are read along: fewer, larger reads are faster up to about
+/// this size.
+inline constexpr uint64_t kMaxGapBytes = 64 << 10;
+
+/// The conversion from a dtype in a file to one in memory; `none` for equal ones.
+/// Throws Error(unsupported_dtype) for a pair without one.
+CastKind cast_between(Dtype file, Dtype memory);
+
+/// One read: a range of a shard of which some or all bytes go to one arena.
+struct ReadChunk {
+  uint32_t shard = 0;
+  uint32_t arena = 0;         ///< into LoadPlan::arenas
+  uint64_t file_offset = 0;   ///< bytes from the start of the shard
+  uint64_t file_bytes = 0;    ///< at most kChunkBytes
+  uint64_t first_upload = 0;  ///< into ReadSchedule::uploads
+  uint32_t upload_count = 0;
+  bool direct = false;  ///< the bytes go to the arena as they are, in one piece, without a buffer
+};
+
+/// The reads of a plan, in the order of its copies. Plain data.
+struct ReadSchedule {
+  std::vector<ReadChunk> chunks;
+  std::vector<Upload> uploads;  ///< those of a chunk in file order; slot_offset counts from the chunk's start
+};
+
+/// How an arena is filled.
+struct ArenaAccess {
+  bool host = false;          ///< readers write into it
+  uint64_t buffer_bytes = 0;  ///< size of the buffers or slots that are scattered or converted from
+};
+
+/// Merges the plan's copies where they are neighbours in file and arena, and cuts them into chunks: large
+/// unconverted runs for a host arena straight into it, everything else through buffers, many small tensors in
+/// one read. Elements never straddle chunks. `access` is parallel to the plan's arenas. Throws
+/// Error(unsupported_dtype), and Error(internal) for a plan whose placements leave their arenas.
+ReadSchedule make_read_schedule(const LoadPlan& plan, const Checkpoint& checkpoint,
+                                std::span<const ArenaAccess> access);
+
+}  // namespace hfload

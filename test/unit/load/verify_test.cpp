@@ -1,0 +1,118 @@
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "core/base/error.h"
+#include "core/load/loader.h"
+#include "test/unit/load/synthetic_model.h"
+
+namespace hfload::test {
+namespace {
+
+LoadedModel load(const SyntheticModel& model) {
+  return execute(model.plan, model.checkpoint, emulated_devices(model.plan), {});
+}
+
+/// Changes one byte of a shard.
+void flip(const SyntheticModel& model, uint32_t shard, uint64_t offset) {
+  std::fstream file(model.path(shard), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(offset));
+  file.put(static_cast<char>(model.contents(shard)[offset] ^ std::byte{0x40}));
+}
+
+std::optional<Error> difference(const SyntheticModel& synthetic, const LoadedModel& model) {
+  try {
+    verify(model, synthetic.tree, synthetic.checkpoint, {});
+  } catch (const Error& error) {
+    return error;
+  }
+  return std::nullopt;
+}
+
+TEST_CASE("a loaded model verifies, every byte of it") {
+  const SyntheticModel synthetic(mixed_tensors());
+  const LoadedModel model = load(synthetic);
+  uint64_t bytes = 0;
+  for (const TensorPlacement& placement : model.plan.placements) bytes += placement.bytes;
+  uint64_t done = 0;
+  CHECK(verify(model, synthetic.tree, synthetic.checkpoint,
+               {.threads = 3,
+                .progress = [&](const LoadProgress& progress) { done = progress.done_bytes; }}) == bytes);
+  CHECK(done == model.plan.copied_file_bytes + model.plan.disk_bytes);
+}
+
+TEST_CASE("a byte that differs from the file is found on every device, first and last, with its place") {
+  const std::vector<SyntheticTensor> tensors{
+      {.device = Device::cpu(), .elements = 3'000'000},
+      {.device = Device::gpu(0), .elements = 3'000'000, .gap_before = 100},
+      {.device = Device::gpu(1), .elements = 700'000, .file_dtype = Dtype::f32, .memory_dtype = Dtype::bf16},
+      {.device = Device::cpu(),
+       .elements = 700'000,
+       .file_dtype = Dtype::f16,
+       .memory_dtype = Dtype::f32,
+       .shard = 1}};
+  for (size_t tensor = 0; tensor < tensors.size(); ++tensor) {
+    for (const bool last : {false, true}) {
+      const SyntheticModel synthetic(tensors);
+      const LoadedModel model = load(synthetic);
+      const CheckpointTensor& entry = synthetic.checkpoint.tensors[tensor];
+      const uint64_t width = dtype_info(entry.dtype).bits / 8;
+      // The most significant byte of an element, so that rounding does not hide the change.
+      const uint64_t in_tensor = last ? entry.bytes() - 1 : width - 1;
+      const uint64_t offset = synthetic.checkpoint.shards[entry.shard].data_start + entry.begin + in_tensor;
+      flip(synthetic, entry.shard, offset);
+      const std::optional<Error> error = difference(synthetic, model);
+      REQUIRE(error);
+      CHECK(error->code() == ErrorCode::verify_failed);
+      CHECK(error->exit_status() == 1);
+      CHECK(error->tensor() == synthetic.tree.tensors[tensor].name);
+      CHECK(error->path() == synthetic.path(entry.shard));
+      REQUIRE(error->offset());
+      CHECK(*error->offset() / width * width <= offset);
+      CHECK(offset - *error->offset() < width);
+    }
+  }
+}
+
+TEST_CASE("of several differences the first is reported") {
+  const SyntheticModel synthetic({{.device = Device::cpu(), .elements = 20'000'000}});
+  const LoadedModel model = load(synthetic);
+  for (const uint64_t at : {19'000'000, 7'000'123, 12'000'000, 7'000'124}) {
+    model.backends[0]->host_arena()[at] ^= std::byte{1};
+  }
+  for (int i = 0; i < 20; ++i) {
+    const std::optional<Error> error = difference(synthetic, model);
+    REQUIRE(error);
+    CHECK(*error->offset() == synthetic.checkpoint.shards[0].data_start + 7'000'123);
+  }
+}
+
+TEST_CASE("bytes between tensors do not matter") {
+  const SyntheticModel synthetic({{.device = Device::cpu(), .elements = 1000},
+                                  {.device = Device::cpu(), .elements = 1000, .gap_before = 10}});
+  const LoadedModel model = load(synthetic);
+  flip(synthetic, 0, synthetic.checkpoint.shards[0].data_start + 1005);
+  CHECK_FALSE(difference(synthetic, model));
+}
+
+TEST_CASE("an offloaded tensor is compared through its mapping") {
+  const SyntheticModel synthetic({{.device = Device::disk(), .elements = 1000}});
+  LoadedModel model = load(synthetic);
+  CHECK(verify(model, synthetic.tree, synthetic.checkpoint, {}) == 1000);
+  // A mapping of something else than the shard.
+  const SyntheticModel other(
+      {{.device = Device::cpu(), .elements = 500}, {.device = Device::disk(), .elements = 1000}});
+  model.mappings = std::move(load(other).mappings);
+  const std::optional<Error> error = difference(synthetic, model);
+  REQUIRE(error);
+  CHECK(error->code() == ErrorCode::verify_failed);
+}
+
+TEST_CASE("verification can be interrupted") {
+  const SyntheticModel synthetic(mixed_tensors());
+  const LoadedModel model = load(synthetic);
+  CHECK_THROWS_AS(verify(model, synthetic.tree, synthetic.checkpoint, {.interrupted = [] { return true; }}),
+                  Interrupted);
+}
+
+}  // namespace
+}  // namespace hfload::test
