@@ -1,0 +1,23 @@
+#include "cli/commands.h"
+#include "cli/planning.h"
+#include "cli/render_plan.h"
+#include "cli/text.h"
+
+namespace hfload::cli {
+
+void run_plan(const PlanCommand& command, const Context& context) {
+  const PlannedModel model = plan_model(open_model(command.model, context.environment), command.planning);
+  report_planning(model, command.planning, context.messages);
+  if (command.planning.explain) context.messages.block(render_explanation(model, command.planning));
+  if (!context.common.json) {
+    write_standard_output(escape_lines(format_device_map(model.plan.device_map)) + "\n");
+    return;
+  }
+  JsonWriter json;
+  json.begin_object().key("schema").string("hfload.plan/1");
+  write_plan_fields(json, model);
+  json.end_object();
+  write_standard_output(json.take());
+}
+
+}  // namespace hfload::cli

@@ -1,0 +1,265 @@
+#include "cli/command_table.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+namespace hfload::cli {
+namespace {
+
+constexpr Flag kFlags[] = {
+    {.id = FlagId::json,
+     .name = "--json",
+     .help = "Print one JSON document on standard output, also for a failure."},
+    {.id = FlagId::progress,
+     .name = "--progress",
+     .kind = ValueKind::choice,
+     .value = "auto|always|never",
+     .choices = "auto|always|never",
+     .help = "Show progress on standard error. auto, the default: only on a terminal."},
+    {.id = FlagId::color,
+     .name = "--color",
+     .kind = ValueKind::choice,
+     .value = "auto|always|never",
+     .choices = "auto|always|never",
+     .help = "Color messages. auto, the default: only on a terminal, and not when NO_COLOR is set."},
+    {.id = FlagId::quiet,
+     .name = "--quiet",
+     .short_name = "-q",
+     .help = "Drop warnings, notes and progress. Errors stay."},
+    {.id = FlagId::verbose, .name = "--verbose", .short_name = "-v", .help = "Say more about what is done, on standard error."},
+    {.id = FlagId::help, .name = "--help", .short_name = "-h", .help = "Print help and exit."},
+    {.id = FlagId::version, .name = "--version", .help = "Print the version and exit."},
+    {.id = FlagId::variant,
+     .name = "--variant",
+     .kind = ValueKind::word,
+     .value = "NAME",
+     .help = "Take the weights of that variant: fp16 stands for model.fp16.safetensors."},
+    {.id = FlagId::subfolder,
+     .name = "--subfolder",
+     .kind = ValueKind::word,
+     .value = "NAME",
+     .help = "Look in that folder below the model directory."},
+    {.id = FlagId::tensors, .name = "--tensors", .help = "List every tensor: name, dtype, shape, bytes."},
+    {.id = FlagId::tree, .name = "--tree", .help = "Show the modules with their parameters and bytes, equal layers folded."},
+    {.id = FlagId::filter,
+     .name = "--filter",
+     .kind = ValueKind::word,
+     .value = "GLOB",
+     .help = "Show only tensors whose name matches, as in '*.layers.0.*'. Implies --tensors unless --tree or --patterns is given."},
+    {.id = FlagId::patterns,
+     .name = "--patterns",
+     .help = "List the distinct tensor names with layer numbers written as #, and how often each occurs."},
+    {.id = FlagId::metadata, .name = "--metadata", .help = "Show the metadata stored in the weight files."},
+    {.id = FlagId::device_map,
+     .name = "--device-map",
+     .kind = ValueKind::choice,
+     .value = "MAP",
+     .choices = "auto|balanced|balanced_low_0|sequential|cpu|disk",
+     .help = "How to place the modules. auto (the default) and balanced spread them evenly over the GPUs, balanced_low_0 leaves "
+             "the first GPU free, sequential fills one device after the other; a device (0, cuda:1, cpu, disk) takes everything; "
+             "FILE.json or a JSON object such as '{\"encoder\": 0, \"decoder\": \"cpu\"}' is your own map."},
+    {.id = FlagId::max_memory,
+     .name = "--max-memory",
+     .kind = ValueKind::word,
+     .value = "LIST",
+     .help = "Most bytes of weights per device: 0=20GiB,1=21GiB,cpu=60GiB. KiB, MiB, GiB are powers of 1024; KB, MB, GB powers of "
+             "1000. A device that is not named gets nothing, and what fits nowhere stays on the disk. Default: the memory that is "
+             "free on this machine."},
+    {.id = FlagId::dtype,
+     .name = "--dtype",
+     .kind = ValueKind::choice,
+     .value = "auto|float32|float16|bfloat16",
+     .choices = "auto|float32|float16|bfloat16",
+     .help = "What floating-point weights are loaded as. auto, the default: what config.json says, else what the weights hold."},
+    {.id = FlagId::no_split,
+     .name = "--no-split",
+     .kind = ValueKind::word,
+     .value = "CLASS",
+     .repeatable = true,
+     .help = "A module class that must stay whole on one device. Repeatable; replaces the architecture's own list."},
+    {.id = FlagId::compat,
+     .name = "--compat",
+     .kind = ValueKind::choice,
+     .value = "4|5",
+     .choices = "4|5",
+     .help = "Whose rules to follow: 4, the default, is transformers 4.57 with accelerate 1.x. 5 comes with a later version."},
+    {.id = FlagId::offload_folder,
+     .name = "--offload-folder",
+     .kind = ValueKind::directory,
+     .value = "DIR",
+     .help = "Where weights offloaded to the disk may be written. Safetensors files are used in place and need none."},
+    {.id = FlagId::offload_buffers, .name = "--offload-buffers", .help = "Offload buffers together with their weights."},
+    {.id = FlagId::fallback_allocation,
+     .name = "--fallback-allocation",
+     .help = "Where a device would stay empty, look for a smaller module that fits it."},
+    {.id = FlagId::explain,
+     .name = "--explain",
+     .help = "Explain on standard error why each module went where it did, and what would change that."},
+    {.id = FlagId::emulate_gpus,
+     .name = "--emulate-gpus",
+     .help = "Back the GPUs named in --max-memory by host memory, held to their budgets. Needs no GPU."},
+    {.id = FlagId::verify, .name = "--verify", .help = "Read every byte back from its device and compare it with the file."},
+    {.id = FlagId::threads,
+     .name = "--threads",
+     .kind = ValueKind::word,
+     .value = "N",
+     .help = "Reader threads, 1 to 256. Default: one per processor, at most 16."},
+};
+static_assert(std::size(kFlags) == kFlagCount);
+static_assert([] {
+  for (size_t i = 0; i < kFlagCount; ++i) {
+    if (static_cast<size_t>(kFlags[i].id) != i) return false;
+  }
+  return true;
+}());
+
+constexpr FlagId kCommonFlags[] = {FlagId::json,  FlagId::progress, FlagId::color, FlagId::quiet, FlagId::verbose, FlagId::help};
+
+constexpr FlagId kInspectFlags[] = {FlagId::tensors,  FlagId::tree,    FlagId::patterns, FlagId::filter,
+                                    FlagId::metadata, FlagId::variant, FlagId::subfolder};
+
+constexpr FlagId kPlanFlags[] = {FlagId::device_map,      FlagId::max_memory,          FlagId::dtype,
+                                 FlagId::no_split,        FlagId::explain,             FlagId::offload_folder,
+                                 FlagId::offload_buffers, FlagId::fallback_allocation, FlagId::compat,
+                                 FlagId::variant,         FlagId::subfolder};
+
+constexpr FlagId kLoadFlags[] = {
+    FlagId::device_map,     FlagId::max_memory,      FlagId::dtype,        FlagId::no_split, FlagId::explain,
+    FlagId::verify,         FlagId::emulate_gpus,    FlagId::threads,      FlagId::offload_folder,
+    FlagId::offload_buffers, FlagId::fallback_allocation, FlagId::compat,  FlagId::variant,  FlagId::subfolder};
+
+constexpr Example kProgramExamples[] = {
+    {"hfload inspect ./mistral-7b", "what is in a model directory"},
+    {"hfload plan ./mistral-7b --max-memory 0=10GiB,cpu=30GiB", "which module goes to which device"},
+    {"hfload load ./mistral-7b --verify", "load it, and check every byte"},
+};
+
+constexpr Example kInspectExamples[] = {
+    {"hfload inspect ./mistral-7b", "a directory with config.json and weights"},
+    {"hfload inspect mistralai/Mistral-7B-v0.1", "a model in the local Hugging Face cache"},
+    {"hfload inspect model.safetensors --tensors --filter '*.bias'", "the biases in one file"},
+    {"hfload inspect ./mistral-7b --patterns", "the distinct tensors, layers folded"},
+    {"hfload inspect ./mistral-7b --json | jq .parameters", "for scripts"},
+};
+
+constexpr Example kPlanExamples[] = {
+    {"hfload plan ./t0pp --max-memory 0=20GiB,1=21GiB,cpu=60GiB", "two GPUs and the CPU"},
+    {"hfload plan ./t0pp/config.json --dtype bfloat16 --explain", "from the configuration alone, with reasons"},
+    {"hfload plan ./t0pp --device-map sequential", "fill the first GPU, then the next"},
+    {"hfload plan ./t0pp --device-map '{\"shared\": 0, \"encoder\": 0, \"decoder\": 1, \"lm_head\": 1}'", "check your own map"},
+};
+
+constexpr Example kLoadExamples[] = {
+    {"hfload load ./mistral-7b", "on the memory that is free here"},
+    {"hfload load ./mistral-7b --device-map cpu --verify", "into the CPU's memory, then compare every byte"},
+    {"hfload load ./mistral-7b --max-memory 0=6GiB,cpu=20GiB --emulate-gpus", "the whole path without a GPU"},
+    {"hfload load ./mistral-7b --json --quiet", "for scripts"},
+};
+
+constexpr Example kCompletionExamples[] = {
+    {"hfload completion bash > ~/.local/share/bash-completion/completions/hfload", "bash"},
+    {"hfload completion zsh > ~/.zfunc/_hfload", "zsh, with ~/.zfunc in fpath"},
+    {"hfload completion fish > ~/.config/fish/completions/hfload.fish", "fish"},
+};
+
+constexpr Command kCommands[] = {
+    {.id = CommandId::inspect,
+     .name = "inspect",
+     .argument = "MODEL",
+     .summary = "Show what is in a model",
+     .description = "Shows the model type, parameters, bytes per dtype, shards and tied weights. Reads headers only. Weights that "
+                    "are absent are shown as not present.",
+     .examples = kInspectExamples,
+     .flags = kInspectFlags},
+    {.id = CommandId::plan,
+     .name = "plan",
+     .argument = "MODEL",
+     .summary = "Print the hf_device_map: which module goes to which device",
+     .description = "Prints the hf_device_map that transformers and accelerate would give, as a Python dictionary. Needs config.json "
+                    "or the headers of the weights; reads no weights and allocates nothing.",
+     .examples = kPlanExamples,
+     .flags = kPlanFlags},
+    {.id = CommandId::load,
+     .name = "load",
+     .argument = "MODEL",
+     .summary = "Load every tensor onto its device and print the hf_device_map",
+     .description = "Plans, reads every tensor to the device that the plan gives it, and prints the hf_device_map. Tensors that are "
+                    "missing or have another shape than the model's are listed, and the exit status is 1.",
+     .examples = kLoadExamples,
+     .flags = kLoadFlags},
+    {.id = CommandId::completion,
+     .name = "completion",
+     .argument = "SHELL",
+     .argument_kind = ValueKind::choice,
+     .argument_choices = "bash|zsh|fish",
+     .summary = "Print a completion script for bash, zsh or fish",
+     .description = "Prints a completion script.",
+     .examples = kCompletionExamples,
+     .flags = {}},
+};
+
+constexpr std::string_view kModelForms[] = {
+    "a directory with config.json, weights, or both",
+    "a .safetensors file",
+    "a shard index (*.index.json)",
+    "a config.json alone: shapes and dtypes without weights",
+    "org/name[@revision] in the local Hugging Face cache; an existing path wins",
+};
+
+constexpr ExitStatus kExitStatuses[] = {
+    {"0", "done"},
+    {"1", "the check found a problem: does not fit, missing or mismatched tensors, bytes differ"},
+    {"2", "the command line cannot be understood"},
+    {"3", "an input is malformed or unsafe"},
+    {"4", "an input is well-formed but not supported"},
+    {"5", "reading, writing or a device call failed"},
+    {"6", "the network failed"},
+    {"7", "the Hub denied access"},
+    {"8", "a file or model was not found"},
+    {"9", "a device or the host has not enough memory"},
+    {"130", "interrupted (SIGINT)"},
+    {"143", "terminated (SIGTERM)"},
+};
+
+constexpr Variable kVariables[] = {
+    {"HF_HUB_CACHE", "directory of the local Hugging Face cache (older name: HUGGINGFACE_HUB_CACHE)"},
+    {"HF_HOME", "its parent, where HF_HUB_CACHE is not set; default: $XDG_CACHE_HOME/huggingface or ~/.cache/huggingface"},
+    {"NO_COLOR", "when set, messages are not colored"},
+    {"CI", "when set, progress is not animated"},
+    {"TERM", "dumb: neither colors nor animation"},
+};
+
+}  // namespace
+
+std::span<const Command> commands() { return kCommands; }
+const Command& command(CommandId id) { return kCommands[static_cast<size_t>(id)]; }
+std::span<const Flag> flags() { return kFlags; }
+const Flag& flag(FlagId id) { return kFlags[static_cast<size_t>(id)]; }
+std::span<const FlagId> common_flags() { return kCommonFlags; }
+std::span<const std::string_view> model_forms() { return kModelForms; }
+std::span<const ExitStatus> exit_statuses() { return kExitStatuses; }
+std::span<const Variable> environment_variables() { return kVariables; }
+std::span<const Example> program_examples() { return kProgramExamples; }
+std::string_view program_version() { return HFLOAD_VERSION; }
+
+std::string flag_synopsis(const Flag& flag) {
+  std::string text;
+  if (!flag.short_name.empty()) text.append(flag.short_name).append(", ");
+  text += flag.name;
+  if (flag.kind != ValueKind::none) text.append(" ").append(flag.value);
+  return text;
+}
+
+std::vector<std::string_view> split_choices(std::string_view choices) {
+  std::vector<std::string_view> words;
+  while (!choices.empty()) {
+    const size_t bar = std::min(choices.find('|'), choices.size());
+    words.push_back(choices.substr(0, bar));
+    choices.remove_prefix(std::min(bar + 1, choices.size()));
+  }
+  return words;
+}
+
+}  // namespace hfload::cli

@@ -1,0 +1,177 @@
+#include "cli/inspection.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <cctype>
+#include <unordered_map>
+#include <utility>
+
+#include "core/base/checked.h"
+#include "core/model/match_keys.h"
+
+namespace hfload::cli {
+namespace {
+
+void append(std::vector<std::string>& to, const std::vector<std::string>& from) { to.insert(to.end(), from.begin(), from.end()); }
+
+InspectedTensor from_header(const CheckpointTensor& tensor) {
+  InspectedTensor row;
+  row.name = tensor.name;
+  row.shard = tensor.shard;
+  row.described = tensor.described;
+  if (!tensor.described) return row;
+  row.dtype = tensor.dtype_name;
+  row.shape = tensor.shape;
+  row.parameters = element_count(tensor.shape).value_or(0);
+  row.bytes = tensor.bytes();
+  row.begin = tensor.begin;
+  row.end = tensor.end;
+  return row;
+}
+
+void describe_by_shell(InspectedTensor& row, const ShellTensor& tensor) {
+  row.dtype = dtype_info(tensor.dtype).safetensors_name;
+  row.shape = tensor.shape;
+  row.parameters = element_count(tensor.shape).value_or(0);
+  row.bytes = shell_tensor_bytes(tensor);
+}
+
+/// What save_pretrained would write of an empty shell: each persistent tensor once.
+std::vector<InspectedTensor> rows_of_shell(const ModuleTree& tree) {
+  std::vector<InspectedTensor> rows;
+  for (TensorId id = 0; id < tree.tensors.size(); ++id) {
+    const ShellTensor& tensor = tree.tensors[id];
+    if (tensor.object != id || !tensor.persistent) continue;
+    InspectedTensor& row = rows.emplace_back();
+    row.name = tensor.name;
+    describe_by_shell(row, tensor);
+  }
+  return rows;
+}
+
+/// Dtypes and shapes of tensors that only the index names, where the model's shell knows them. A tree made from names, and names
+/// that do not fit the shell, know nothing.
+void describe_absent(std::vector<InspectedTensor>& rows, const Shell& shell, const Checkpoint& checkpoint,
+                     std::vector<std::string>& warnings) {
+  if (shell.tree.from_tensor_names) return;
+  try {
+    for (const KeyMatch& match : match_keys(shell.tree, checkpoint).matches) {
+      InspectedTensor& row = rows[match.checkpoint];
+      if (!row.described) describe_by_shell(row, shell.tree.tensors[match.shell]);
+    }
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corrupted_state_dict) throw;
+    warnings.push_back(error.message());
+  }
+}
+
+std::vector<DtypeTotal> totals_by_dtype(const std::vector<InspectedTensor>& tensors) {
+  std::vector<DtypeTotal> totals;
+  for (const InspectedTensor& tensor : tensors) {
+    if (tensor.dtype.empty()) continue;
+    auto at = std::find_if(totals.begin(), totals.end(), [&](const DtypeTotal& t) { return t.dtype == tensor.dtype; });
+    if (at == totals.end()) at = totals.insert(totals.end(), {.dtype = tensor.dtype});
+    ++at->tensors;
+    at->parameters += tensor.parameters;
+    at->bytes += tensor.bytes;
+  }
+  std::stable_sort(totals.begin(), totals.end(), [](const DtypeTotal& a, const DtypeTotal& b) { return a.bytes > b.bytes; });
+  return totals;
+}
+
+std::optional<uint64_t> parameter_count(const Inspection& inspection, const std::vector<InspectedTensor>& rows) {
+  if (inspection.shell && !inspection.shell->tree.from_tensor_names) return inspection.shell->tree.parameter_count();
+  uint64_t count = 0;
+  for (const InspectedTensor& row : rows) {
+    if (row.dtype.empty()) return std::nullopt;
+    const auto sum = checked_add(count, row.parameters);
+    if (!sum) return std::nullopt;
+    count = *sum;
+  }
+  return rows.empty() ? std::nullopt : std::optional(count);
+}
+
+std::optional<uint64_t> weight_bytes(const Checkpoint& checkpoint, const std::vector<InspectedTensor>& rows) {
+  if (!checkpoint.shards.empty() && checkpoint.complete()) return checkpoint.described_bytes();
+  if (checkpoint.index_total_size_bytes) return checkpoint.index_total_size_bytes;
+  uint64_t bytes = 0;
+  for (const InspectedTensor& row : rows) {
+    const auto sum = checked_add(bytes, row.bytes);
+    if (row.dtype.empty() || !sum) return std::nullopt;
+    bytes = *sum;
+  }
+  return rows.empty() ? std::nullopt : std::optional(bytes);
+}
+
+std::string fold_numbers(const std::string& name) {
+  std::string pattern;
+  for (size_t at = 0; at <= name.size();) {
+    const size_t dot = std::min(name.find('.', at), name.size());
+    const std::string component = name.substr(at, dot - at);
+    const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
+    const bool number = !component.empty() && std::all_of(component.begin(), component.end(), is_digit);
+    if (at > 0) pattern += '.';
+    pattern += number ? "#" : component;
+    at = dot + 1;
+  }
+  return pattern;
+}
+
+}  // namespace
+
+bool matches_glob(const std::string& glob, const std::string& name) { return fnmatch(glob.c_str(), name.c_str(), 0) == 0; }
+
+Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) {
+  Inspection found;
+  found.checkpoint = std::move(checkpoint);
+  append(found.warnings, found.checkpoint.warnings);
+  try {
+    found.shell = build_shell(found.checkpoint, {});
+    append(found.warnings, found.shell->warnings);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::unsupported_architecture) throw;
+    found.warnings.push_back(error.message());
+  }
+
+  std::vector<InspectedTensor> rows;
+  for (const CheckpointTensor& tensor : found.checkpoint.tensors) rows.push_back(from_header(tensor));
+  const auto is_described = [](const InspectedTensor& row) { return row.described; };
+  if (found.shell && rows.empty() && found.checkpoint.shards.empty()) {
+    rows = rows_of_shell(found.shell->tree);
+    found.from_shell = true;
+  } else if (found.shell && !std::all_of(rows.begin(), rows.end(), is_described)) {
+    describe_absent(rows, *found.shell, found.checkpoint, found.warnings);
+    found.from_shell = std::any_of(rows.begin(), rows.end(), [](const InspectedTensor& row) { return !row.described && !row.dtype.empty(); });
+  }
+
+  found.parameters = parameter_count(found, rows);
+  found.total_bytes = weight_bytes(found.checkpoint, rows);
+  found.shard_bytes.resize(found.checkpoint.shards.size());
+  for (const InspectedTensor& row : rows) {
+    if (row.shard) found.shard_bytes[*row.shard] += row.bytes;
+  }
+  if (!filter.empty()) std::erase_if(rows, [&](const InspectedTensor& row) { return !matches_glob(filter, row.name); });
+  found.dtypes = totals_by_dtype(rows);
+  found.tensors = std::move(rows);
+  return found;
+}
+
+std::vector<TensorPattern> fold_patterns(const std::vector<InspectedTensor>& tensors) {
+  std::vector<TensorPattern> patterns;
+  std::unordered_map<std::string, size_t> places;
+  for (const InspectedTensor& tensor : tensors) {
+    const std::string pattern = fold_numbers(tensor.name);
+    std::string key = pattern + '\0' + tensor.dtype;
+    for (const uint64_t dimension : tensor.shape) key += '\0' + std::to_string(dimension);
+    const auto [place, is_new] = places.try_emplace(std::move(key), patterns.size());
+    if (is_new) patterns.push_back({.pattern = pattern, .dtype = tensor.dtype, .shape = tensor.shape});
+    TensorPattern& at = patterns[place->second];
+    ++at.tensors;
+    at.parameters += tensor.parameters;
+    at.bytes += tensor.bytes;
+  }
+  return patterns;
+}
+
+}  // namespace hfload::cli

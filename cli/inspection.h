@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/options.h"
+#include "core/model/checkpoint.h"
+#include "core/model/shell.h"
+
+namespace hfload::cli {
+
+/// One tensor as `inspect` shows it.
+struct InspectedTensor {
+  std::string name;
+  std::optional<uint32_t> shard;      ///< into Checkpoint::shards; none for an empty shell
+  std::string dtype;                  ///< as in a safetensors header, "BF16"; empty when unknown
+  std::vector<uint64_t> shape;        ///< meaningless when dtype is empty
+  uint64_t parameters = 0;            ///< elements
+  uint64_t bytes = 0;
+  bool described = false;             ///< read from a header, and not from the model's shell
+  uint64_t begin = 0, end = 0;        ///< data_offsets, when described
+};
+
+struct DtypeTotal {
+  std::string dtype;
+  uint64_t tensors = 0, parameters = 0, bytes = 0;
+};
+
+/// Tensors whose names differ only in numbers, and that have one dtype and shape.
+struct TensorPattern {
+  std::string pattern;  ///< "model.layers.#.mlp.up_proj.weight"
+  std::string dtype;
+  std::vector<uint64_t> shape;
+  uint64_t tensors = 0, parameters = 0, bytes = 0;
+};
+
+/// Everything that `inspect` shows, before it is text or JSON.
+struct Inspection {
+  Checkpoint checkpoint;
+  std::optional<Shell> shell;              ///< none where it cannot be derived
+  std::optional<uint64_t> parameters;      ///< of the model; unknown where shapes are
+  std::optional<uint64_t> total_bytes;     ///< of the weights
+  std::vector<InspectedTensor> tensors;    ///< those that the filter lets through
+  bool from_shell = false;                 ///< some dtypes and shapes come from config.json, as the weights are not there
+  std::vector<DtypeTotal> dtypes;          ///< by bytes, descending
+  std::vector<uint64_t> shard_bytes;       ///< parallel to the shards: bytes of tensors, 0 when not known
+  std::vector<std::string> warnings;
+};
+
+/// Looks into a model. Throws Error for what is malformed; an unknown architecture is no failure.
+Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter);
+
+std::vector<TensorPattern> fold_patterns(const std::vector<InspectedTensor>& tensors);
+
+/// Whether a shell-style glob (*, ?, [a-z]) matches a whole name.
+bool matches_glob(const std::string& glob, const std::string& name);
+
+}  // namespace hfload::cli

@@ -1,0 +1,113 @@
+#include "cli/json_writer.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+#include <utility>
+
+#include "cli/text.h"
+
+namespace hfload::cli {
+
+JsonWriter& JsonWriter::open(char bracket) {
+  separate();
+  out_ += bracket;
+  has_members_.push_back(false);
+  return *this;
+}
+
+JsonWriter& JsonWriter::close(char bracket) {
+  const bool had_members = has_members_.back();
+  has_members_.pop_back();
+  if (had_members) out_.append("\n").append(2 * has_members_.size(), ' ');
+  out_ += bracket;
+  return *this;
+}
+
+void JsonWriter::separate() {
+  if (std::exchange(after_key_, false) || has_members_.empty()) return;
+  if (has_members_.back()) out_ += ',';
+  has_members_.back() = true;
+  out_.append("\n").append(2 * has_members_.size(), ' ');
+}
+
+JsonWriter& JsonWriter::key(std::string_view name) {
+  separate();
+  write_string(name);
+  out_ += ": ";
+  after_key_ = true;
+  return *this;
+}
+
+JsonWriter& JsonWriter::string(std::string_view text) {
+  separate();
+  write_string(text);
+  return *this;
+}
+
+JsonWriter& JsonWriter::number(uint64_t value) {
+  separate();
+  fmt::format_to(std::back_inserter(out_), "{}", value);
+  return *this;
+}
+
+JsonWriter& JsonWriter::seconds(double value) {
+  separate();
+  fmt::format_to(std::back_inserter(out_), "{:.6f}", value);
+  return *this;
+}
+
+JsonWriter& JsonWriter::boolean(bool value) {
+  separate();
+  out_ += value ? "true" : "false";
+  return *this;
+}
+
+JsonWriter& JsonWriter::null() {
+  separate();
+  out_ += "null";
+  return *this;
+}
+
+JsonWriter& JsonWriter::numbers(std::span<const uint64_t> values) {
+  separate();
+  fmt::format_to(std::back_inserter(out_), "[{}]", fmt::join(values, ", "));
+  return *this;
+}
+
+JsonWriter& JsonWriter::strings(std::span<const std::string> values) {
+  begin_array();
+  for (const std::string& value : values) string(value);
+  return end_array();
+}
+
+void JsonWriter::write_string(std::string_view text) {
+  out_ += '"';
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint point = decode_utf8(text, at);
+    if (!point.valid) {
+      out_ += "\\ufffd";
+    } else if (point.value == '"' || point.value == '\\') {
+      out_ += '\\';
+      out_ += static_cast<char>(point.value);
+    } else if (point.value == '\n') {
+      out_ += "\\n";
+    } else if (is_unsafe_to_print(point.value) && point.value < 0x10000) {
+      fmt::format_to(std::back_inserter(out_), "\\u{:04x}", point.value);
+    } else if (is_unsafe_to_print(point.value)) {
+      const uint32_t offset = point.value - 0x10000;
+      fmt::format_to(std::back_inserter(out_), "\\u{:04x}\\u{:04x}", 0xD800 + (offset >> 10), 0xDC00 + (offset & 0x3FF));
+    } else {
+      out_ += text.substr(at, point.bytes);
+    }
+    at += point.bytes;
+  }
+  out_ += '"';
+}
+
+std::string JsonWriter::take() {
+  out_ += '\n';
+  return std::exchange(out_, {});
+}
+
+}  // namespace hfload::cli

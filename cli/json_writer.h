@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hfload::cli {
+
+/// Writes one JSON document, indented by two spaces a level. Integers are exact to 64 bits. Strings are always valid UTF-8: a byte
+/// that is none becomes U+FFFD, and whatever could steer a terminal is written as \uNNNN.
+/// The calls follow the document: `key` before each value of an object.
+class JsonWriter {
+ public:
+  JsonWriter& begin_object() { return open('{'); }
+  JsonWriter& end_object() { return close('}'); }
+  JsonWriter& begin_array() { return open('['); }
+  JsonWriter& end_array() { return close(']'); }
+  JsonWriter& key(std::string_view name);
+
+  JsonWriter& string(std::string_view text);
+  JsonWriter& number(uint64_t value);
+  /// A finite number with microseconds; for durations.
+  JsonWriter& seconds(double value);
+  JsonWriter& boolean(bool value);
+  JsonWriter& null();
+
+  /// null for an empty text.
+  JsonWriter& string_or_null(std::string_view text) { return text.empty() ? null() : string(text); }
+  /// An array on one line.
+  JsonWriter& numbers(std::span<const uint64_t> values);
+  JsonWriter& strings(std::span<const std::string> values);
+
+  /// The document and a line feed. All that was opened must be closed.
+  std::string take();
+
+ private:
+  JsonWriter& open(char bracket);
+  JsonWriter& close(char bracket);
+  /// Puts comma, line feed and indentation before a value or key.
+  void separate();
+  void write_string(std::string_view text);
+
+  std::string out_;
+  std::vector<bool> has_members_;  ///< one per open bracket
+  bool after_key_ = false;
+};
+
+}  // namespace hfload::cli

@@ -1,0 +1,71 @@
+#include <csignal>
+#include <exception>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/json_writer.h"
+#include "cli/render_command_table.h"
+#include "cli/signals.h"
+#include "core/load/loader.h"
+
+namespace {
+
+using namespace hfload;
+using namespace hfload::cli;
+
+void dispatch(const CommandLine& line, const Context& context) {
+  struct Visitor {
+    const Context& context;
+    void operator()(const InspectCommand& command) const { run_inspect(command, context); }
+    void operator()(const PlanCommand& command) const { run_plan(command, context); }
+    void operator()(const LoadCommand& command) const { run_load(command, context); }
+    void operator()(const CompletionCommand& command) const { run_completion(command, context); }
+    void operator()(const HelpRequest& help) const { write_standard_output(render_help(help.command)); }
+    void operator()(VersionRequest) const { write_standard_output("hfload " + std::string(program_version()) + "\n"); }
+  };
+  std::visit(Visitor{context}, line.command);
+}
+
+int report(const Error& error, const CommandLine& line, const Environment& environment) {
+  Messages(line.common, environment).error(error);
+  if (!line.common.json) return error.exit_status();
+  JsonWriter json;
+  json.begin_object().key("schema").string("hfload.error/1").key("error").begin_object();
+  json.key("code").string(error_code_info(error.code()).name).key("message").string(error.message());
+  json.key("path").string_or_null(error.path()).key("tensor").string_or_null(error.tensor()).key("offset");
+  error.offset() ? json.number(*error.offset()) : json.null();
+  json.key("hint").string_or_null(error.hint()).end_object().end_object();
+  try {
+    write_standard_output(json.take());
+  } catch (const ClosedPipe&) {
+  } catch (const Error&) {
+    // Standard output is what failed, or cannot tell it either; the sentence is on standard error.
+  }
+  return error.exit_status();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  const Environment environment = read_environment();
+  CommandLine line;
+  try {
+    parse_command_line(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc), line);
+    Messages messages(line.common, environment);
+    dispatch(line, Context{line.common, environment, messages});
+    return 0;
+  } catch (const ClosedPipe&) {
+    return 0;
+  } catch (const Interrupted&) {
+    return 128 + received_signal();
+  } catch (const Error& error) {
+    return report(error, line, environment);
+  } catch (const std::bad_alloc&) {
+    return report(Error(ErrorCode::out_of_memory, "the host has not enough memory"), line, environment);
+  } catch (const std::exception& fault) {
+    return report(Error(ErrorCode::internal, fault.what()).with_hint("Please report this."), line, environment);
+  }
+}

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cli/command_table.h"
+#include "cli/terminal.h"
+#include "core/format/dtype.h"
+#include "core/model/module_builder.h"
+#include "core/plan/device_map.h"
+#include "core/plan/infer_device_map.h"
+
+namespace hfload::cli {
+
+/// Which model: the MODEL argument and the flags that go with it.
+struct ModelOptions {
+  std::string model;
+  std::string variant;
+  std::string subfolder;
+};
+
+/// A strategy, one device for everything, or the path of a map; an inline map is parsed at once.
+using DeviceMapChoice = std::variant<Strategy, DeviceMap>;
+
+/// The planning flags, read and checked as far as that is possible without the model.
+struct PlanningOptions {
+  DeviceMapChoice device_map = Strategy::balanced_auto;
+  std::optional<MaxMemory> max_memory;  ///< nothing: the machine's free memory
+  std::optional<Dtype> dtype;           ///< nothing: auto
+  std::optional<std::vector<std::string>> no_split;  ///< nothing: the architecture's own
+  Compat compat = Compat::v4;
+  std::string offload_folder;
+  bool offload_buffers = false;
+  bool fallback_allocation = false;
+  bool explain = false;
+};
+
+struct InspectCommand {
+  ModelOptions model;
+  bool tensors = false;
+  bool tree = false;
+  bool patterns = false;
+  bool metadata = false;
+  std::string filter;  ///< a glob over tensor names; empty: all
+};
+
+struct PlanCommand {
+  ModelOptions model;
+  PlanningOptions planning;
+};
+
+struct LoadCommand {
+  ModelOptions model;
+  PlanningOptions planning;
+  bool verify = false;
+  bool emulate_gpus = false;
+  unsigned threads = 0;  ///< 0: as many as the loader likes
+};
+
+/// What to print: a shell's name, or one of the hidden documents "man" and "errors".
+struct CompletionCommand {
+  std::string shell;
+};
+
+/// --help; of the whole program when there is no command.
+struct HelpRequest {
+  std::optional<CommandId> command;
+};
+
+struct VersionRequest {};
+
+using ParsedCommand =
+    std::variant<InspectCommand, PlanCommand, LoadCommand, CompletionCommand, HelpRequest, VersionRequest>;
+
+struct CommandLine {
+  CommonOptions common;
+  ParsedCommand command = HelpRequest{};
+};
+
+/// Reads the arguments after the program's name into `line`. The common options are set first, so that even a usage error is
+/// reported as they say. Throws Error of exit status 2, and what reading a device map from a file throws.
+void parse_command_line(const std::vector<std::string>& arguments, CommandLine& line);
+
+}  // namespace hfload::cli

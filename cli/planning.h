@@ -1,0 +1,47 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/environment.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+#include "core/model/checkpoint.h"
+#include "core/model/shell.h"
+#include "core/plan/infer_device_map.h"
+#include "core/plan/module_sizes.h"
+
+namespace hfload::cli {
+
+/// Locates and opens the model. Throws Error.
+Checkpoint open_model(const ModelOptions& options, const Environment& environment);
+
+/// A model, its shell, and where each module goes.
+struct PlannedModel {
+  Checkpoint checkpoint;
+  Shell shell;
+  ModuleSizes sizes;
+  MaxMemory max_memory;          ///< given by the user, or the machine's free memory
+  bool user_set_memory = false;  ///< whether the budgets were given
+  DevicePlan plan;
+  std::vector<std::string> warnings;  ///< of every step so far
+
+  /// Model type of config.json; empty where there is none.
+  std::string model_type() const { return checkpoint.config.model_type(); }
+};
+
+/// Builds the shell and plans it. Throws Error; Error(does_not_fit) when a map that was given puts more on a device than its
+/// given budget.
+PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options);
+
+/// Whole bytes of a size that may have a fraction (a boolean counts an eighth of a byte), rounded up.
+uint64_t whole_bytes(double bytes);
+
+/// Weights that the plan leaves on the disk, in bytes.
+double disk_bytes(const DevicePlan& plan);
+
+/// The warnings, and how to keep the weights off the disk where some go there.
+void report_planning(const PlannedModel& model, const PlanningOptions& options, Messages& messages);
+
+}  // namespace hfload::cli

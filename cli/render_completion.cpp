@@ -1,0 +1,218 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "cli/render_command_table.h"
+
+namespace hfload::cli {
+namespace {
+
+std::vector<FlagId> all_flags_of(const Command& command) {
+  std::vector<FlagId> ids(command.flags.begin(), command.flags.end());
+  ids.insert(ids.end(), common_flags().begin(), common_flags().end());
+  return ids;
+}
+
+std::vector<FlagId> program_flags() {
+  std::vector<FlagId> ids(common_flags().begin(), common_flags().end());
+  ids.push_back(FlagId::version);
+  return ids;
+}
+
+/// "--json --quiet -q".
+std::string words_of(const std::vector<FlagId>& ids) {
+  std::vector<std::string_view> words;
+  for (const FlagId id : ids) {
+    words.push_back(flag(id).name);
+    if (!flag(id).short_name.empty()) words.push_back(flag(id).short_name);
+  }
+  return fmt::format("{}", fmt::join(words, " "));
+}
+
+std::string command_names() {
+  std::vector<std::string_view> names;
+  for (const Command& command : commands()) names.push_back(command.name);
+  return fmt::format("{}", fmt::join(names, " "));
+}
+
+std::string with_spaces(std::string_view choices) {
+  std::string words(choices);
+  std::replace(words.begin(), words.end(), '|', ' ');
+  return words;
+}
+
+/// Inside single quotes of a POSIX shell.
+std::string quoted(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out;
+}
+
+/// As fish quotes: a backslash before quotes and backslashes.
+std::string fish_quoted(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\'' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+/// Up to the first full stop: what fits beside a completion.
+std::string_view first_sentence(std::string_view text) {
+  const size_t stop = text.find(". ");
+  if (stop != std::string_view::npos) return text.substr(0, stop);
+  return text.ends_with('.') ? text.substr(0, text.size() - 1) : text;
+}
+
+/// zsh's _arguments reads colons and brackets in a description as its own.
+std::string zsh_description(std::string_view text) {
+  std::string out;
+  for (const char c : first_sentence(text)) {
+    if (c == ':' || c == '[' || c == ']' || c == '\\') out += '\\';
+    out += c;
+  }
+  return quoted(out);
+}
+
+std::string zsh_action(ValueKind kind, std::string_view choices) {
+  switch (kind) {
+    case ValueKind::choice:
+      return fmt::format("({})", with_spaces(choices));
+    case ValueKind::file:
+      return "_files";
+    case ValueKind::directory:
+      return "_files -/";
+    default:
+      return " ";
+  }
+}
+
+std::string zsh_flag(const Flag& flag) {
+  const std::string value =
+      flag.kind == ValueKind::none ? "" : fmt::format(":value:{}", zsh_action(flag.kind, flag.choices));
+  const std::string_view star = flag.repeatable ? "*" : "";
+  std::string out = fmt::format("        '{}{}[{}]{}' \\\n", star, flag.name, zsh_description(flag.help), value);
+  if (!flag.short_name.empty()) {
+    out += fmt::format("        '{}{}[{}]{}' \\\n", star, flag.short_name, zsh_description(flag.help), value);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string render_bash_completion() {
+  std::string values;
+  for (const Flag& flag : flags()) {
+    if (flag.kind == ValueKind::none) continue;
+    std::string action = "return";
+    if (flag.kind == ValueKind::choice) action = fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$cur\")); {}", with_spaces(flag.choices),
+                                                             flag.id == FlagId::device_map ? "_hfload_files; return" : "return");
+    if (flag.kind == ValueKind::file) action = "_hfload_files; return";
+    if (flag.kind == ValueKind::directory) action = "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\")); return";
+    values += fmt::format("        {}) {} ;;\n", flag.name, action);
+  }
+  std::string cases;
+  for (const Command& command : commands()) {
+    cases += fmt::format("        {}) flags='{}'; choices='{}' ;;\n", command.name, words_of(all_flags_of(command)),
+                         with_spaces(command.argument_choices));
+  }
+  return fmt::format(
+      R"(# bash completion for hfload, made by: hfload completion bash
+_hfload_files() {{
+    compopt -o filenames
+    local IFS=$'\n'
+    COMPREPLY+=($(compgen -f -- "$cur"))
+}}
+_hfload() {{
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} command='' flags='' choices='' word
+    COMPREPLY=()
+    case $prev in
+{}    esac
+    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        case " {} " in
+            *" $word "*) command=$word; break ;;
+        esac
+    done
+    case $command in
+{}        *) flags='{}'; choices='{}' ;;
+    esac
+    if [[ $cur == -* ]]; then
+        COMPREPLY=($(compgen -W "$flags" -- "$cur"))
+    elif [[ -n $choices ]]; then
+        COMPREPLY=($(compgen -W "$choices" -- "$cur"))
+    else
+        _hfload_files
+    fi
+}}
+complete -F _hfload hfload
+)",
+      values, command_names(), cases, words_of(program_flags()), command_names());
+}
+
+std::string render_zsh_completion() {
+  std::string descriptions, cases, program;
+  for (const FlagId id : program_flags()) program += zsh_flag(flag(id));
+  for (const Command& command : commands()) {
+    descriptions += fmt::format("        '{}:{}'\n", command.name, quoted(command.summary));
+    cases += fmt::format("    {})\n        _arguments -s \\\n", command.name);
+    for (const FlagId id : all_flags_of(command)) cases += zsh_flag(flag(id));
+    cases += fmt::format("        ':{}:{}'\n        ;;\n", command.argument, zsh_action(command.argument_kind, command.argument_choices));
+  }
+  return fmt::format(
+      R"(#compdef hfload
+# zsh completion for hfload, made by: hfload completion zsh
+_hfload() {{
+    local curcontext="$curcontext" state line
+    local -a commands
+    commands=(
+{}    )
+    _arguments -C -s \
+{}        '1:command:->command' \
+        '*::argument:->argument'
+    case $state in
+    command) _describe command commands ;;
+    argument)
+    case $line[1] in
+{}    esac
+    ;;
+    esac
+}}
+if [ "$funcstack[1]" = "_hfload" ]; then _hfload "$@"; else compdef _hfload hfload; fi
+)",
+      descriptions, program, cases);
+}
+
+std::string render_fish_completion() {
+  std::string out = "# fish completion for hfload, made by: hfload completion fish\n";
+  const auto add_flag = [&](std::string_view condition, const Flag& flag) {
+    out += fmt::format("complete -c hfload -n '{}' -l {}", condition, flag.name.substr(2));
+    if (!flag.short_name.empty()) out += fmt::format(" -s {}", flag.short_name.substr(1));
+    if (flag.kind == ValueKind::choice && flag.id == FlagId::device_map) {
+      out += fmt::format(" -r -F -a '{}'", with_spaces(flag.choices));
+    } else if (flag.kind == ValueKind::choice) {
+      out += fmt::format(" -x -a '{}'", with_spaces(flag.choices));
+    } else if (flag.kind == ValueKind::directory) {
+      out += " -x -a '(__fish_complete_directories)'";
+    } else if (flag.kind == ValueKind::file) {
+      out += " -r -F";
+    } else if (flag.kind == ValueKind::word) {
+      out += " -x";
+    }
+    out += fmt::format(" -d '{}'\n", fish_quoted(first_sentence(flag.help)));
+  };
+  for (const FlagId id : common_flags()) add_flag("true", flag(id));
+  add_flag("__fish_use_subcommand", flag(FlagId::version));
+  for (const Command& command : commands()) {
+    out += fmt::format("complete -c hfload -n __fish_use_subcommand -f -a {} -d '{}'\n", command.name, fish_quoted(command.summary));
+    const std::string condition = fmt::format("__fish_seen_subcommand_from {}", command.name);
+    for (const FlagId id : command.flags) add_flag(condition, flag(id));
+    if (command.argument_kind == ValueKind::choice) {
+      out += fmt::format("complete -c hfload -n '{}' -f -a '{}'\n", condition, with_spaces(command.argument_choices));
+    }
+  }
+  return out;
+}
+
+}  // namespace hfload::cli

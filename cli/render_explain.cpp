@@ -1,0 +1,159 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "cli/render_plan.h"
+#include "cli/text.h"
+#include "core/base/units.h"
+
+namespace hfload::cli {
+namespace {
+
+using Action = PlacementStep::Action;
+using Align = TextTable::Align;
+
+std::string_view strategy_name(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::balanced_auto:
+      return "auto";
+    case Strategy::balanced:
+      return "balanced";
+    case Strategy::balanced_low_0:
+      return "balanced_low_0";
+    case Strategy::sequential:
+      return "sequential";
+  }
+  return "";
+}
+
+std::string size_or_dash(double bytes) { return std::isfinite(bytes) ? format_byte_size(bytes) : "-"; }
+
+std::string render_devices(const DevicePlan& plan) {
+  TextTable table({Align::left, Align::right, Align::right, Align::right, Align::right, Align::right});
+  table.add_row({"Device", "Budget", "Weights", "Held back", "Free", "Entries"});
+  for (const DeviceUsage& usage : plan.devices) {
+    const double free = std::max(0.0, usage.budget_bytes - usage.used_bytes - usage.reserved_bytes);
+    table.add_row({to_string(usage.device), size_or_dash(usage.budget_bytes), format_byte_size(usage.used_bytes),
+                   format_byte_size(usage.reserved_bytes), size_or_dash(free), group_digits(usage.modules)});
+  }
+  return table.render();
+}
+
+std::string room_left(const PlacementStep& step) {
+  return format_byte_size(std::max(0.0, step.available_bytes));
+}
+
+std::string describe(const PlacementStep& step, bool with_ties) {
+  const std::string device = to_string(step.device);
+  switch (step.action) {
+    case Action::placed:
+      return fmt::format("placed on {}{}", device, with_ties ? ", with what is tied to it" : "");
+    case Action::split:
+      return fmt::format("split into its parts: {} has {} left", device, room_left(step));
+    case Action::split_tied:
+      return fmt::format("split, as a part is tied to what comes next: {} has {} left", device, room_left(step));
+    case Action::next_device:
+      return fmt::format("leaves {}, which has {} left", device, room_left(step));
+    case Action::fallback:
+      return fmt::format("placed out of turn on {}", device);
+  }
+  return "";
+}
+
+/// "decoder.block." and 12 of "decoder.block.12"; nothing for a name that does not end in a number.
+std::optional<std::pair<std::string, uint64_t>> split_number(const std::string& name) {
+  const size_t begin = name.rfind('.') + 1;
+  uint64_t number = 0;
+  const char* end = name.data() + name.size();
+  const auto [parsed, fault] = std::from_chars(name.data() + begin, end, number);
+  if (fault != std::errc() || parsed != end) return std::nullopt;
+  return std::pair(name.substr(0, begin), number);
+}
+
+/// Whether `next` is the layer after `step`, placed on the same device with the same size.
+bool continues(const PlacementStep& step, const PlacementStep& next) {
+  if (step.action != Action::placed || next.action != Action::placed || step.device != next.device) return false;
+  if (step.module_bytes != next.module_bytes) return false;
+  const auto a = split_number(step.module), b = split_number(next.module);
+  return a && b && a->first == b->first && a->second + 1 == b->second;
+}
+
+std::string render_steps(const PlannedModel& model) {
+  const std::vector<PlacementStep>& steps = model.plan.steps;
+  const ModuleIndex index(model.shell.tree);
+  TextTable table({Align::left, Align::right, Align::left});
+  table.add_row({"Module", "Size", "Decision"});
+  for (size_t at = 0; at < steps.size(); ++at) {
+    const PlacementStep& first = steps[at];
+    const size_t begin = at;
+    while (at + 1 < steps.size() && continues(steps[at], steps[at + 1])) ++at;
+    const ModuleId module = index.module(first.module);
+    const bool with_ties = module != kNoId && first.module_bytes > model.sizes.module_bytes[module];
+    std::string name = first.module.empty() ? "(the whole model)" : escape_text(first.module);
+    if (at > begin) name += fmt::format(" to {}", split_number(steps[at].module)->second);
+    table.add_row({std::move(name), format_byte_size(first.module_bytes) + (at > begin ? " each" : ""), describe(first, with_ties)});
+  }
+  return table.render();
+}
+
+/// For every device that was left: how much more of it would have kept the module that went on.
+std::string render_remedies(const PlannedModel& model) {
+  std::string text;
+  for (const PlacementStep& step : model.plan.steps) {
+    if (step.action != Action::next_device || !std::isfinite(step.available_bytes)) continue;
+    const double missing = step.module_bytes - step.available_bytes;
+    text += fmt::format("- {} more on {} would keep {} there.\n", format_byte_size(std::max(1.0, missing)), to_string(step.device),
+                        escape_text(step.module));
+  }
+  const double offloaded = disk_bytes(model.plan);
+  if (!text.empty() && model.shell.dtype == Dtype::f32) text += "- --dtype bfloat16 or float16 takes half the bytes.\n";
+  if (offloaded > 0) text += fmt::format("- {} more in all would keep everything off the disk.\n", format_byte_size(offloaded));
+  return text;
+}
+
+std::string render_reserve(const DevicePlan& plan) {
+  std::string devices;
+  double reserve = 0;
+  for (const DeviceUsage& usage : plan.devices) {
+    if (usage.reserved_bytes <= 0) continue;
+    devices += (devices.empty() ? "" : " and ") + to_string(usage.device);
+    reserve = std::max(reserve, usage.reserved_bytes);
+  }
+  if (devices.empty()) return "";
+  std::string text;
+  const std::string sentence = fmt::format(
+      "Held back on {}: room for the largest layer still to be placed ({}), as accelerate keeps it on the first GPU and on the CPU "
+      "for layers that are moved in from elsewhere.",
+      devices, format_byte_size(reserve));
+  for (const std::string& line : wrap_text(sentence, 79)) text += line + '\n';
+  return text;
+}
+
+std::string render_heading(const PlannedModel& model, const PlanningOptions& options) {
+  const ModuleTree& tree = model.shell.tree;
+  std::string text = fmt::format("{}, {} in {}\n", escape_text(tree.model_class.empty() ? "model" : tree.model_class),
+                                 format_byte_size(model.sizes.total()), dtype_info(model.shell.dtype).torch_name);
+  const Strategy* strategy = std::get_if<Strategy>(&options.device_map);
+  if (strategy == nullptr) return text + "Placement: as the given map says\n";
+  const std::vector<std::string>& whole = options.no_split ? *options.no_split : tree.no_split_modules;
+  text += fmt::format("Strategy: {}. Kept whole: {}.\n", strategy_name(*strategy),
+                      whole.empty() ? "nothing" : escape_text(fmt::format("{}", fmt::join(whole, ", "))));
+  if (!model.user_set_memory) text += "Budgets: the memory that is free on this machine.\n";
+  return text;
+}
+
+}  // namespace
+
+std::string render_explanation(const PlannedModel& model, const PlanningOptions& options) {
+  std::string text = render_heading(model, options) + '\n' + render_devices(model.plan);
+  if (const std::string reserve = render_reserve(model.plan); !reserve.empty()) text += '\n' + reserve;
+  if (!model.plan.steps.empty()) text += '\n' + render_steps(model);
+  if (const std::string remedies = render_remedies(model); !remedies.empty()) text += "\nWhat would change it:\n" + remedies;
+  return text;
+}
+
+}  // namespace hfload::cli

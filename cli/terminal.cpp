@@ -1,0 +1,164 @@
+#include "cli/terminal.h"
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "cli/text.h"
+
+namespace hfload::cli {
+namespace {
+
+constexpr double kBytesPerGb = 1e9;
+
+/// Columns of the terminal on standard error; 80 when it does not say.
+size_t terminal_width() {
+  winsize size{};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  return 80;
+}
+
+/// Progress bypasses the logger, as a bar is no line. A closed standard error is nobody's loss.
+void write_standard_error(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+}
+
+}  // namespace
+
+void write_standard_output(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(STDOUT_FILENO, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<size_t>(written));
+    } else if (errno == EPIPE) {
+      throw ClosedPipe{};
+    } else if (errno != EINTR) {
+      throw Error(ErrorCode::io_error, fmt::format("cannot write the output: {}", std::strerror(errno)))
+          .with_path("standard output");
+    }
+  }
+}
+
+Messages::Messages(const CommonOptions& options, const Environment& environment)
+    : quiet_(options.quiet),
+      verbose_(options.verbose),
+      colored_(options.color == When::always || (options.color == When::automatic && isatty(STDERR_FILENO) != 0 &&
+                                                 !environment.no_color && !environment.dumb_terminal)),
+      logger_(std::make_shared<spdlog::logger>("hfload", std::make_shared<spdlog::sinks::stderr_sink_mt>())) {
+  logger_->set_pattern("%v");
+  logger_->set_level(spdlog::level::trace);
+  logger_->set_error_handler([](const std::string&) {});
+}
+
+void Messages::line(Style style, std::string_view text) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kStyles{
+      {{"error", "\x1b[1;31m"}, {"warning", "\x1b[1;33m"}, {"hint", "\x1b[1;36m"}, {"note", "\x1b[1m"}}};
+  const auto& [label, color] = kStyles[static_cast<size_t>(style)];
+  const std::string safe = escape_text(text);
+  const auto level = style == Style::error ? spdlog::level::err : spdlog::level::warn;
+  if (colored_) {
+    logger_->log(level, "{}{}:\x1b[0m {}", color, label, safe);
+  } else {
+    logger_->log(level, "{}: {}", label, safe);
+  }
+}
+
+void Messages::error(const Error& error) {
+  std::string message = error.message();
+  while (message.ends_with('.')) message.pop_back();
+  std::vector<std::string> where;
+  if (!error.tensor().empty() && message.find(error.tensor()) == std::string::npos) {
+    where.push_back(fmt::format("tensor {}", error.tensor()));
+  }
+  if (error.offset()) where.push_back(fmt::format("byte {}", *error.offset()));
+  if (!where.empty()) message.append(fmt::format(" ({})", fmt::join(where, ", ")));
+  line(Style::error, fmt::format("{}{}{} [{}]", error.path(), error.path().empty() ? "" : ": ", message,
+                                 error_code_info(error.code()).name));
+  if (!error.hint().empty()) line(Style::hint, error.hint());
+}
+
+void Messages::warning(std::string_view text, std::string_view hint) {
+  if (quiet_) return;
+  line(Style::warning, text);
+  if (!hint.empty()) line(Style::hint, hint);
+}
+
+void Messages::note(std::string_view text) {
+  if (!quiet_) line(Style::note, text);
+}
+
+void Messages::detail(std::string_view text) {
+  if (verbose_ && !quiet_) line(Style::note, text);
+}
+
+void Messages::block(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  logger_->log(spdlog::level::info, "{}", escape_lines(text));
+}
+
+ProgressBar::ProgressBar(const CommonOptions& options, const Environment& environment, std::string action)
+    : mode_(Mode::off), action_(std::move(action)) {
+  if (options.quiet || options.progress == When::never) return;
+  const bool can_animate = isatty(STDERR_FILENO) != 0 && !environment.ci && !environment.dumb_terminal;
+  if (can_animate) {
+    mode_ = Mode::animated;
+  } else if (options.progress == When::always) {
+    mode_ = Mode::lines;
+    next_draw_seconds_ = 0;
+  }
+}
+
+void ProgressBar::update(const LoadProgress& progress) {
+  const bool done = progress.done_bytes >= progress.total_bytes;
+  if (mode_ == Mode::off || (progress.seconds < next_draw_seconds_ && !(done && mode_ == Mode::lines))) return;
+  if (mode_ == Mode::animated) {
+    write_standard_error("\r" + format_progress(action_, progress, terminal_width() - 1) + "\x1b[K");
+    next_draw_seconds_ = progress.seconds + 0.1;
+  } else {
+    write_standard_error(format_progress(action_, progress, 0) + "\n");
+    next_draw_seconds_ = progress.seconds + 1;
+  }
+  drawn_ = true;
+}
+
+void ProgressBar::clear() {
+  if (mode_ == Mode::animated && drawn_) write_standard_error("\r\x1b[K");
+  drawn_ = false;
+}
+
+std::string format_progress(std::string_view action, const LoadProgress& progress, size_t width) {
+  const double done = static_cast<double>(progress.done_bytes);
+  const double total = static_cast<double>(progress.total_bytes);
+  const double share = progress.total_bytes == 0 ? 1 : std::min(1.0, done / total);
+  const double rate = progress.seconds > 0 ? done / progress.seconds : 0;
+  std::string figures = fmt::format("{:3.0f} %  {:.2f}/{:.2f} GB  {:.2f} GB/s", std::floor(share * 100), done / kBytesPerGb,
+                                    total / kBytesPerGb, rate / kBytesPerGb);
+  if (rate > 0 && share < 1) figures += fmt::format("  eta {:.0f} s", std::ceil((total - done) / rate));
+  const std::string line = fmt::format("{}  {}", action, figures);
+  const size_t needed = line.size() + 4;  // brackets and two spaces
+  constexpr size_t kNarrowestBar = 10, kWidestBar = 40;
+  if (width == 0) return line;
+  if (needed + kNarrowestBar > width) return line.substr(0, width);
+  const size_t cells = std::min(kWidestBar, width - needed);
+  const size_t filled = static_cast<size_t>(share * static_cast<double>(cells));
+  std::string bar(cells, ' ');
+  std::fill_n(bar.begin(), filled, '=');
+  if (filled < cells) bar[filled] = '>';
+  return fmt::format("{}  [{}]  {}", action, bar, figures);
+}
+
+}  // namespace hfload::cli
