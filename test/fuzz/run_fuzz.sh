@@ -1,0 +1,28 @@
+#!/bin/sh
+# Builds the fuzz targets with clang++, ASan and UBSan, and runs each for SECONDS. A finding is left in the build directory
+# and makes this script fail.
+# Usage: test/fuzz/run_fuzz.sh SECONDS [BUILD_DIRECTORY]
+set -eu
+seconds=${1:?usage: run_fuzz.sh SECONDS [BUILD_DIRECTORY]}
+source=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
+build=${2:-$source/build/fuzz}
+
+cmake -S "$source" -B "$build" -DHFLOAD_FUZZ=ON -DHFLOAD_CUDA=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+  -DCMAKE_CXX_COMPILER=clang++ > /dev/null
+cmake --build "$build" --target hfload_fuzzers --parallel 2
+rm -rf "$build/seeds"
+find "$build/test" -name hfload_write_corpus -type f -exec {} "$build/seeds" \;
+
+for parser in safetensors shard_index model_config; do
+  mkdir -p "$build/corpus/$parser" "$build/findings"
+  log=$build/findings/$parser.log
+  echo "$parser: $seconds s"
+  if ! "$build/test/fuzz/${parser}_fuzz" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=4096 \
+    -dict="$source/test/fuzz/json.dict" -artifact_prefix="$build/findings/$parser-" -print_final_stats=1 \
+    "$build/corpus/$parser" "$build/seeds/$parser" > "$log" 2>&1; then
+    tail -n 60 "$log"
+    echo "$parser: a finding; the input is in $build/findings" >&2
+    exit 1
+  fi
+  grep -E '^stat::(number_of_executed_units|slowest_unit_time_sec|peak_rss_mb)' "$log"
+done
