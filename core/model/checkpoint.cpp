@@ -15,7 +15,8 @@ namespace {
 
 std::string join_path(std::string_view directory, std::string_view name) {
   if (directory.empty()) return std::string(name);
-  return directory.ends_with('/') ? fmt::format("{}{}", directory, name) : fmt::format("{}/{}", directory, name);
+  return directory.ends_with('/') ? fmt::format("{}{}", directory, name)
+                                  : fmt::format("{}/{}", directory, name);
 }
 
 std::string file_name(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
@@ -56,8 +57,8 @@ void note(std::vector<std::string>& warnings, std::string_view file, const std::
   for (const std::string& text : notes) warnings.push_back(fmt::format("{}: {}", file, text));
 }
 
-/// Adds the tensors of a shard that is there. `wanted` are the tensors that the index expects in it; empty pointers mean
-/// that there is no index and all are wanted.
+/// Adds the tensors of a shard that is there. `wanted` are the tensors that the index expects in it; empty
+/// pointers mean that there is no index and all are wanted.
 void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file,
                 std::unordered_map<std::string_view, bool>* wanted) {
   Shard& shard = checkpoint.shards[shard_index];
@@ -89,10 +90,11 @@ void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile&
     ++shard.tensor_count;
   }
   if (not_in_index > 0) {
-    checkpoint.warnings.push_back(fmt::format("{}: {} tensor{} that the index does not place in this shard {} left out, "
-                                              "'{}' for one",
-                                              shard.file, not_in_index, not_in_index == 1 ? "" : "s",
-                                              not_in_index == 1 ? "is" : "are", first_not_in_index));
+    checkpoint.warnings.push_back(
+        fmt::format("{}: {} tensor{} that the index does not place in this shard {} left out, "
+                    "'{}' for one",
+                    shard.file, not_in_index, not_in_index == 1 ? "" : "s", not_in_index == 1 ? "is" : "are",
+                    first_not_in_index));
   }
 }
 
@@ -123,7 +125,8 @@ void open_indexed(Checkpoint& checkpoint) {
         for (const uint32_t e : entries_of[s]) {
           const std::string& name = index.weight_map[e].tensor;
           if (wanted.at(name)) continue;
-          throw Error(ErrorCode::tensor_not_in_shard, "the index places a tensor in this shard that it does not hold")
+          throw Error(ErrorCode::tensor_not_in_shard,
+                      "the index places a tensor in this shard that it does not hold")
               .with_path(join_path(location.directory, shard.file))
               .with_tensor(name)
               .with_hint("The index and the shards are of different versions; download both again.");
@@ -154,8 +157,8 @@ void open_single(Checkpoint& checkpoint) {
   if (shard.format == ShardFormat::safetensors) {
     read_shard(checkpoint, 0, file, nullptr);
   } else {
-    checkpoint.warnings.push_back(fmt::format("{}: this version reads safetensors only, so its tensors are not listed",
-                                              shard.file));
+    checkpoint.warnings.push_back(
+        fmt::format("{}: this version reads safetensors only, so its tensors are not listed", shard.file));
   }
 }
 
@@ -168,7 +171,8 @@ uint64_t Checkpoint::described_bytes() const {
 }
 
 bool Checkpoint::complete() const {
-  return std::ranges::all_of(shards, [](const Shard& s) { return s.present && s.format == ShardFormat::safetensors; });
+  return std::ranges::all_of(
+      shards, [](const Shard& s) { return s.present && s.format == ShardFormat::safetensors; });
 }
 
 const Shard* Checkpoint::first_missing_shard() const {

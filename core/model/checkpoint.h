@@ -14,12 +14,13 @@ namespace hfload {
 
 /// Where a model is: paths, none of which need exist but the first that applies.
 struct ModelLocation {
-  std::string directory;    ///< where shards are looked up; the model directory
-  std::string trust_root;   ///< symbolic links may lead anywhere below this directory: `models--org--name` in the hub cache,
-                            ///< else the same as `directory`
-  std::string config_path;  ///< empty when there is none
-  std::string weights_path; ///< a weight file or a shard index; empty for an empty shell
-  std::string variants_hint;  ///< names of weight files that another `--variant` would find, for error messages
+  std::string directory;   ///< where shards are looked up; the model directory
+  std::string trust_root;  ///< symbolic links may lead anywhere below this directory: `models--org--name` in
+                           ///< the hub cache, else the same as `directory`
+  std::string config_path;   ///< empty when there is none
+  std::string weights_path;  ///< a weight file or a shard index; empty for an empty shell
+  std::string
+      variants_hint;  ///< names of weight files that another `--variant` would find, for error messages
 };
 
 /// The parts of the environment that say where the hub cache is, read by `cli` and passed in.
@@ -33,9 +34,9 @@ struct LocateOptions {
   HubCacheSettings cache = {};
 };
 
-/// Finds the model that MODEL stands for: a directory, a `.safetensors` file, an index file, a config.json, or
-/// `org/name[@revision]` in the local hub cache. An existing path wins. Weights are looked for in the order of
-/// transformers' `from_pretrained` (docs/formats.md). Throws Error(not_found, unsafe_path).
+/// Finds the model that MODEL stands for: a directory, a `.safetensors` file, an index file, a config.json,
+/// or `org/name[@revision]` in the local hub cache. An existing path wins. Weights are looked for in the
+/// order of transformers' `from_pretrained` (docs/formats.md). Throws Error(not_found, unsafe_path).
 ModelLocation locate_model(const std::string& model, const LocateOptions& options);
 
 enum class ShardFormat : uint8_t { safetensors, pytorch, other };
@@ -55,7 +56,8 @@ struct Shard {
 struct CheckpointTensor {
   std::string name;
   uint32_t shard = 0;
-  bool described = false;  ///< false: only the index names it, as its shard is absent or not readable by this version
+  bool described =
+      false;  ///< false: only the index names it, as its shard is absent or not readable by this version
   Dtype dtype = Dtype::unknown;
   std::string dtype_name;
   std::vector<uint64_t> shape;
@@ -69,8 +71,8 @@ struct Checkpoint {
   ModelLocation location;
   bool has_config = false;
   ModelConfig config;
-  std::vector<Shard> shards;               ///< sorted by file name
-  std::vector<CheckpointTensor> tensors;   ///< by shard, then in data order (index order where not described)
+  std::vector<Shard> shards;              ///< sorted by file name
+  std::vector<CheckpointTensor> tensors;  ///< by shard, then in data order (index order where not described)
   std::optional<uint64_t> index_total_size_bytes;  ///< metadata.total_size of the index
   std::optional<std::string> index_dtype;          ///< metadata.dtype of the index
   std::vector<std::string> warnings;
@@ -84,7 +86,8 @@ struct Checkpoint {
 };
 
 /// Opens config, index and the headers of all shards that exist. An absent shard is a state, not an error.
-/// Throws Error of exit status 3 for anything malformed: a header, a tensor missing from its shard, a hostile path.
+/// Throws Error of exit status 3 for anything malformed: a header, a tensor missing from its shard, a hostile
+/// path.
 Checkpoint open_checkpoint(const ModelLocation& location);
 
 /// Opens one shard for reading, again below the location's trust root. Throws Error(shard_missing) besides.

@@ -36,17 +36,21 @@ std::string modern_name(const std::string& name) {
 }
 
 bool matches_any(const std::string& name, const std::vector<std::regex>& patterns) {
-  return std::ranges::any_of(patterns, [&](const std::regex& pattern) { return std::regex_search(name, pattern); });
+  return std::ranges::any_of(patterns,
+                             [&](const std::regex& pattern) { return std::regex_search(name, pattern); });
 }
 
-std::vector<std::regex> compile(const std::vector<std::string>& patterns) { return {patterns.begin(), patterns.end()}; }
+std::vector<std::regex> compile(const std::vector<std::string>& patterns) {
+  return {patterns.begin(), patterns.end()};
+}
 
 /// How the checkpoint's names relate to the model's by the base model's prefix.
 enum class Prefix : uint8_t { same, add, strip };
 
 class Matcher {
  public:
-  Matcher(const ModuleTree& tree, const Checkpoint& checkpoint) : tree_(tree), checkpoint_(checkpoint), index_(tree) {
+  Matcher(const ModuleTree& tree, const Checkpoint& checkpoint)
+      : tree_(tree), checkpoint_(checkpoint), index_(tree) {
     prefix_dot_ = tree.base_model_prefix + ".";
     prefix_ = find_prefix();
   }
@@ -63,7 +67,8 @@ class Matcher {
   Prefix find_prefix() const {
     const std::string& prefix = tree_.base_model_prefix;
     if (prefix.empty()) return Prefix::same;
-    const bool has = std::ranges::any_of(checkpoint_.tensors, [&](const CheckpointTensor& t) { return t.name.starts_with(prefix); });
+    const bool has = std::ranges::any_of(
+        checkpoint_.tensors, [&](const CheckpointTensor& t) { return t.name.starts_with(prefix); });
     const bool expects = index_.module(prefix) != kNoId;
     if (has == expects) return Prefix::same;
     return expects ? Prefix::add : Prefix::strip;
@@ -85,11 +90,13 @@ class Matcher {
         std::string prefixed = prefix_dot_ + name;
         if (expected(name) != kNoId && !name.starts_with(prefix_dot_) && expected(prefixed) == kNoId) {
           throw Error(ErrorCode::corrupted_state_dict,
-                      fmt::format("the checkpoint is of a base model, whose names lack '{}', but this tensor belongs to the task's "
+                      fmt::format("the checkpoint is of a base model, whose names lack '{}', but this tensor "
+                                  "belongs to the task's "
                                   "head",
                                   prefix_dot_))
               .with_tensor(original)
-              .with_hint("The checkpoint mixes two naming schemes; save it again from the model it came from.");
+              .with_hint(
+                  "The checkpoint mixes two naming schemes; save it again from the model it came from.");
         }
         name = std::move(prefixed);
       } else if (prefix_ == Prefix::strip) {
@@ -101,8 +108,8 @@ class Matcher {
   }
 
   void assign() {
-    // A tied tensor that was saved under each of its names is loaded from its first place, as tying again after the load
-    // makes Python do.
+    // A tied tensor that was saved under each of its names is loaded from its first place, as tying again
+    // after the load makes Python do.
     std::unordered_map<TensorId, uint32_t> source;
     for (uint32_t i = 0; i < mapped_.size(); ++i) {
       if (mapped_[i].empty()) continue;
@@ -145,16 +152,17 @@ class Matcher {
 
   void find_unexpected() {
     std::vector<std::string> patterns = tree_.ignore_unexpected;
-    const bool has_inv_freq = std::ranges::any_of(
-        tree_.tensors, [](const ShellTensor& t) { return t.is_buffer && t.name.ends_with("rotary_emb.inv_freq"); });
+    const bool has_inv_freq = std::ranges::any_of(tree_.tensors, [](const ShellTensor& t) {
+      return t.is_buffer && t.name.ends_with("rotary_emb.inv_freq");
+    });
     if (has_inv_freq) patterns.emplace_back("rotary_emb\\.inv_freq");
     const std::vector<std::regex> ignored = compile(patterns);
 
     std::vector<std::string>& unexpected = result_.unexpected_keys;
     for (uint32_t i = 0; i < mapped_.size(); ++i) {
       const std::string& original = checkpoint_.tensors[i].name;
-      // Taking the prefix off leaves the head's tensors, unexpected under their own names, also where the base model has a
-      // tensor of that name.
+      // Taking the prefix off leaves the head's tensors, unexpected under their own names, also where the
+      // base model has a tensor of that name.
       if (prefix_ == Prefix::strip && !original.starts_with(prefix_dot_)) {
         if (!is_buffer(original) && !matches_any(original, ignored)) unexpected.push_back(original);
         continue;
@@ -178,13 +186,16 @@ class Matcher {
   ModuleIndex index_;
   std::string prefix_dot_;
   Prefix prefix_ = Prefix::same;
-  std::vector<std::string> mapped_;  ///< by checkpoint tensor: the model's name for it; empty for one that is left out
+  std::vector<std::string>
+      mapped_;  ///< by checkpoint tensor: the model's name for it; empty for one that is left out
   std::unordered_set<TensorId> present_;
   KeyMatches result_;
 };
 
 }  // namespace
 
-KeyMatches match_keys(const ModuleTree& tree, const Checkpoint& checkpoint) { return Matcher(tree, checkpoint).run(); }
+KeyMatches match_keys(const ModuleTree& tree, const Checkpoint& checkpoint) {
+  return Matcher(tree, checkpoint).run();
+}
 
 }  // namespace hfload

@@ -23,16 +23,16 @@ struct MismatchedKey {
 
 /// What from_pretrained of transformers 4.57 finds on comparing shell and checkpoint.
 struct KeyMatches {
-  std::vector<KeyMatch> matches;               ///< in checkpoint order; shapes agree; each shell object at most once
-  std::vector<std::string> missing_keys;       ///< sorted, the model's names
-  std::vector<std::string> unexpected_keys;    ///< sorted, the checkpoint's names
-  std::vector<MismatchedKey> mismatched_keys;  ///< sorted by name
+  std::vector<KeyMatch> matches;  ///< in checkpoint order; shapes agree; each shell object at most once
+  std::vector<std::string> missing_keys;                          ///< sorted, the model's names
+  std::vector<std::string> unexpected_keys;                       ///< sorted, the checkpoint's names
+  std::vector<MismatchedKey> mismatched_keys;                     ///< sorted by name
   std::vector<std::pair<std::string, std::string>> renamed_keys;  ///< legacy name, modern name
 };
 
-/// Compares by the rules of transformers 4.57: legacy names (LayerNorm.gamma), base_model_prefix added or taken off, tied
-/// parameters of which one is present, patterns to ignore, non-persistent buffers.
-/// Throws Error(corrupted_state_dict).
+/// Compares by the rules of transformers 4.57: legacy names (LayerNorm.gamma), base_model_prefix added or
+/// taken off, tied parameters of which one is present, patterns to ignore, non-persistent buffers. Throws
+/// Error(corrupted_state_dict).
 KeyMatches match_keys(const ModuleTree& tree, const Checkpoint& checkpoint);
 
 }  // namespace hfload

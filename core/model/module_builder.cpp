@@ -13,7 +13,8 @@ namespace {
 
 constexpr size_t kMaxNodes = 4'000'000;
 
-// transformers 4.57, activations.py (ACT2CLS). Only the class name matters here: no activation of these has parameters.
+// transformers 4.57, activations.py (ACT2CLS). Only the class name matters here: no activation of these has
+// parameters.
 constexpr std::pair<std::string_view, std::string_view> kActivations[] = {
     {"gelu", "GELUActivation"},
     {"gelu_10", "ClippedGELUActivation"},
@@ -57,7 +58,8 @@ std::string ModuleBuilder::full_name(std::string_view name) const {
 
 ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name) {
   if (tree_.modules.size() + tree_.tensors.size() >= kMaxNodes) {
-    throw Error(ErrorCode::invalid_config, fmt::format("the config describes a model of more than {} modules", kMaxNodes))
+    throw Error(ErrorCode::invalid_config,
+                fmt::format("the config describes a model of more than {} modules", kMaxNodes))
         .with_hint("Check the numbers of layers in config.json.");
   }
   const auto id = static_cast<ModuleId>(tree_.modules.size());
@@ -98,17 +100,19 @@ ModuleId ModuleBuilder::share(std::string_view name, ModuleId original) {
   return id;
 }
 
-TensorId ModuleBuilder::add_tensor(std::string_view name, std::vector<uint64_t> shape, Dtype dtype, bool is_buffer,
-                                   bool persistent, TensorId object) {
+TensorId ModuleBuilder::add_tensor(std::string_view name, std::vector<uint64_t> shape, Dtype dtype,
+                                   bool is_buffer, bool persistent, TensorId object) {
   ShellTensor tensor;
   tensor.name = full_name(name);
   // Sums over a whole model are formed from these sizes later; this bound keeps them far from 2^64.
   const auto bytes = tensor_bytes(dtype, shape);
   if (!bytes || *bytes > (uint64_t{1} << 50)) {
-    throw Error(ErrorCode::invalid_config, "the config gives this tensor more than 2^50 bytes").with_tensor(tensor.name);
+    throw Error(ErrorCode::invalid_config, "the config gives this tensor more than 2^50 bytes")
+        .with_tensor(tensor.name);
   }
   if (tree_.modules.size() + tree_.tensors.size() >= kMaxNodes) {
-    throw Error(ErrorCode::invalid_config, fmt::format("the config describes a model of more than {} tensors", kMaxNodes));
+    throw Error(ErrorCode::invalid_config,
+                fmt::format("the config describes a model of more than {} tensors", kMaxNodes));
   }
   const auto id = static_cast<TensorId>(tree_.tensors.size());
   tensor.module = current_;
@@ -131,11 +135,13 @@ TensorId ModuleBuilder::parameter(std::string_view name, std::initializer_list<u
   return add_tensor(name, shape, dtype, false, true, kNoId);
 }
 
-TensorId ModuleBuilder::buffer(std::string_view name, std::initializer_list<uint64_t> shape, Dtype dtype, bool persistent) {
+TensorId ModuleBuilder::buffer(std::string_view name, std::initializer_list<uint64_t> shape, Dtype dtype,
+                               bool persistent) {
   return add_tensor(name, shape, dtype, true, persistent, kNoId);
 }
 
-ModuleId ModuleBuilder::linear(std::string_view name, uint64_t in_features, uint64_t out_features, bool bias) {
+ModuleId ModuleBuilder::linear(std::string_view name, uint64_t in_features, uint64_t out_features,
+                               bool bias) {
   return module(name, "Linear", [&] {
     parameter("weight", {out_features, in_features});
     if (bias) parameter("bias", {out_features});
@@ -165,7 +171,8 @@ ModuleId ModuleBuilder::conv1d(std::string_view name, uint64_t in_features, uint
 }
 
 ModuleId ModuleBuilder::activation(std::string_view name, std::string_view activation_name) {
-  const auto* found = std::ranges::find(kActivations, activation_name, &std::pair<std::string_view, std::string_view>::first);
+  const auto* found =
+      std::ranges::find(kActivations, activation_name, &std::pair<std::string_view, std::string_view>::first);
   if (found == std::end(kActivations)) {
     throw Error(ErrorCode::invalid_config, fmt::format("unknown activation function '{}'", activation_name));
   }
@@ -177,7 +184,8 @@ void ModuleBuilder::tie(std::string_view name, std::string_view source) {
   const TensorId tied = index.tensor(name);
   const TensorId from = index.tensor(source);
   if (tied == kNoId || from == kNoId) {
-    throw Error(ErrorCode::internal, fmt::format("the architecture ties '{}' to '{}', and lacks one of them", name, source));
+    throw Error(ErrorCode::internal,
+                fmt::format("the architecture ties '{}' to '{}', and lacks one of them", name, source));
   }
   tree_.tensors[tied].shape = tree_.tensors[from].shape;
   const TensorId replaced = tree_.tensors[tied].object;

@@ -11,12 +11,13 @@
 
 namespace hfload {
 
-/// Whose rules a shell and a plan follow: transformers 4.57 with accelerate 1.x, or the newest transformers 5.
+/// Whose rules a shell and a plan follow: transformers 4.57 with accelerate 1.x, or the newest
+/// transformers 5.
 enum class Compat : uint8_t { v4 = 4, v5 = 5 };
 
-/// The vocabulary in which an architecture declares its modules. Every call adds to the module that is open; calls stand
-/// in the order of the Python class's `__init__`, as that is the order of the device map.
-/// Throws Error(invalid_config) when a tensor's size does not fit in 64 bits or the tree grows past 4,000,000 nodes.
+/// The vocabulary in which an architecture declares its modules. Every call adds to the module that is open;
+/// calls stand in the order of the Python class's `__init__`, as that is the order of the device map. Throws
+/// Error(invalid_config) when a tensor's size does not fit in 64 bits or the tree grows past 4,000,000 nodes.
 class ModuleBuilder {
  public:
   ModuleBuilder(ModuleTree& tree, Dtype default_dtype, Compat compat);
@@ -31,7 +32,8 @@ class ModuleBuilder {
   }
   /// A child without parameters: dropout, activation.
   ModuleId module(std::string_view name, std::string_view class_name);
-  /// A ModuleList of `count` children named 0, 1, …; `item(i)` declares child i by itself, with `index_name(i)`.
+  /// A ModuleList of `count` children named 0, 1, …; `item(i)` declares child i by itself, with
+  /// `index_name(i)`.
   template <std::invocable<uint64_t> Item>
   ModuleId list(std::string_view name, uint64_t count, Item&& item) {
     return module(name, "ModuleList", [&] {
@@ -61,11 +63,12 @@ class ModuleBuilder {
   /// The activation module that transformers' ACT2FN gives for this name.
   ModuleId activation(std::string_view name, std::string_view activation_name);
 
-  /// Ends the declaration: renumbers tensors in module order and makes the first place of each object its representative.
+  /// Ends the declaration: renumbers tensors in module order and makes the first place of each object its
+  /// representative.
   void finish();
 
-  /// Makes the parameter `name` the same object as `source` (both full names, declared before), as `tie_weights` does.
-  /// The shapes may differ in a broken config: the tied one takes the source's.
+  /// Makes the parameter `name` the same object as `source` (both full names, declared before), as
+  /// `tie_weights` does. The shapes may differ in a broken config: the tied one takes the source's.
   void tie(std::string_view name, std::string_view source);
 
   Compat compat() const { return compat_; }

@@ -37,7 +37,9 @@ uint64_t ModuleTree::parameter_count() const {
   return count;
 }
 
-uint64_t shell_tensor_bytes(const ShellTensor& tensor) { return tensor_bytes(tensor.dtype, tensor.shape).value_or(0); }
+uint64_t shell_tensor_bytes(const ShellTensor& tensor) {
+  return tensor_bytes(tensor.dtype, tensor.shape).value_or(0);
+}
 
 ModuleIndex::ModuleIndex(const ModuleTree& tree) {
   modules_.reserve(tree.modules.size());

@@ -21,9 +21,11 @@ struct ShellTensor {
   Dtype dtype = Dtype::f32;  ///< the dtype it has in memory once loaded
   std::vector<uint64_t> shape;
   bool is_buffer = false;
-  bool persistent = true;    ///< false: a buffer that no checkpoint holds
-  bool keeps_dtype = false;  ///< counted and loaded at `dtype` whatever the model's dtype is (kept in float32, quantised)
-  TensorId object = kNoId;   ///< the first place of the same torch object: itself, unless tied or in a shared module
+  bool persistent = true;  ///< false: a buffer that no checkpoint holds
+  bool keeps_dtype =
+      false;  ///< counted and loaded at `dtype` whatever the model's dtype is (kept in float32, quantised)
+  TensorId object =
+      kNoId;  ///< the first place of the same torch object: itself, unless tied or in a shared module
 };
 
 /// A module at one place in the tree.
@@ -36,24 +38,23 @@ struct Module {
   std::vector<TensorId> buffers;     ///< direct ones, in registration order
 };
 
-/// The model's empty shell: what `init_empty_weights` + `from_config` + `tie_weights` give in Python. Modules stand in
-/// depth-first registration order (`named_modules`), tensors in the order of their modules, a module's parameters before its
-/// buffers.
-/// A module object registered under two parents (T5's shared embedding) stands at each of them; its tensors' `object`
-/// says which are one.
+/// The model's empty shell: what `init_empty_weights` + `from_config` + `tie_weights` give in Python. Modules
+/// stand in depth-first registration order (`named_modules`), tensors in the order of their modules, a
+/// module's parameters before its buffers. A module object registered under two parents (T5's shared
+/// embedding) stands at each of them; its tensors' `object` says which are one.
 struct ModuleTree {
   std::vector<Module> modules;
   std::vector<ShellTensor> tensors;
-  std::vector<std::string> no_split_modules;  ///< class names that the architecture does not let split
-  std::string model_class;                    ///< "LlamaForCausalLM"
-  std::string base_model_prefix;              ///< "model"; may be empty
-  std::vector<std::string> ignore_missing;    ///< regular expressions, `_keys_to_ignore_on_load_missing`
-  std::vector<std::string> ignore_unexpected; ///< regular expressions, `_keys_to_ignore_on_load_unexpected`
-  bool from_tensor_names = false;             ///< true when the architecture was unknown (see tree_from_tensor_names)
-  bool estimated_bytes = false;               ///< true when tensor sizes are guesses: no shard was there to read them from
+  std::vector<std::string> no_split_modules;   ///< class names that the architecture does not let split
+  std::string model_class;                     ///< "LlamaForCausalLM"
+  std::string base_model_prefix;               ///< "model"; may be empty
+  std::vector<std::string> ignore_missing;     ///< regular expressions, `_keys_to_ignore_on_load_missing`
+  std::vector<std::string> ignore_unexpected;  ///< regular expressions, `_keys_to_ignore_on_load_unexpected`
+  bool from_tensor_names = false;  ///< true when the architecture was unknown (see tree_from_tensor_names)
+  bool estimated_bytes = false;  ///< true when tensor sizes are guesses: no shard was there to read them from
 
-  /// Groups of parameters that are one object, each sorted by name, the groups in the order of their first place
-  /// (accelerate 1.x, `find_tied_parameters`).
+  /// Groups of parameters that are one object, each sorted by name, the groups in the order of their first
+  /// place (accelerate 1.x, `find_tied_parameters`).
   std::vector<std::vector<std::string>> tied_groups() const;
   /// Total number of elements of the distinct parameters (transformers' `num_parameters`).
   uint64_t parameter_count() const;

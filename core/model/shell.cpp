@@ -23,14 +23,16 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
 Dtype dtype_of_name(const std::string& name, std::string_view where) {
   const auto dtype = dtype_from_torch_name(name);
   if (!dtype || !dtype_info(*dtype).is_float) {
-    throw Error(ErrorCode::invalid_config, fmt::format("{} gives the dtype '{}', which no weights can be loaded as", where, name))
+    throw Error(ErrorCode::invalid_config,
+                fmt::format("{} gives the dtype '{}', which no weights can be loaded as", where, name))
         .with_hint("Say what to load as with --dtype float32, float16 or bfloat16.");
   }
   return *dtype;
 }
 
 /// The class to build, and a warning when config.json does not name exactly that one.
-const ModelClass* choose_class(const Architecture& architecture, const ModelConfig& config, std::vector<std::string>& warnings) {
+const ModelClass* choose_class(const Architecture& architecture, const ModelConfig& config,
+                               std::vector<std::string>& warnings) {
   const std::vector<std::string> names = config.architectures();
   for (const std::string& name : names) {
     for (const ModelClass& c : architecture.classes) {
@@ -40,12 +42,14 @@ const ModelClass* choose_class(const Architecture& architecture, const ModelConf
   for (const std::string& name : names) {
     for (const ModelClass& c : architecture.classes) {
       if (!equal_ignoring_case(c.name, name)) continue;
-      warnings.push_back(fmt::format("config.json names the class {} by an old spelling; {} is taken", name, c.name));
+      warnings.push_back(
+          fmt::format("config.json names the class {} by an old spelling; {} is taken", name, c.name));
       return &c;
     }
   }
   if (!names.empty()) return nullptr;
-  warnings.push_back(fmt::format("config.json names no class in `architectures`; {} is taken", architecture.classes[0].name));
+  warnings.push_back(fmt::format("config.json names no class in `architectures`; {} is taken",
+                                 architecture.classes[0].name));
   return &architecture.classes[0];
 }
 
@@ -109,7 +113,8 @@ Dtype resolve_auto_dtype(const Checkpoint& checkpoint) {
 
 Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
   if (options.compat != Compat::v4) {
-    throw Error(ErrorCode::unsupported_architecture, "the rules of transformers 5 (--compat 5) are not known to this version")
+    throw Error(ErrorCode::unsupported_architecture,
+                "the rules of transformers 5 (--compat 5) are not known to this version")
         .with_hint("Use --compat 4.");
   }
   Shell shell;
@@ -117,7 +122,8 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
 
   const ModelConfig& config = checkpoint.config;
   const Architecture* architecture = find_architecture(config.model_type());
-  const ModelClass* model_class = architecture == nullptr ? nullptr : choose_class(*architecture, config, shell.warnings);
+  const ModelClass* model_class =
+      architecture == nullptr ? nullptr : choose_class(*architecture, config, shell.warnings);
   if (model_class != nullptr) {
     try {
       shell.tree = build_known(*model_class, config, shell.dtype, options.compat);
@@ -125,24 +131,29 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
       if (e.path().empty()) e.with_path(checkpoint.location.config_path);
       throw;
     }
-    if (const ConfigValue* quantization = config.find("quantization_config"); quantization != nullptr && !quantization->is_null()) {
+    if (const ConfigValue* quantization = config.find("quantization_config");
+        quantization != nullptr && !quantization->is_null()) {
       shell.warnings.push_back(
-          "config.json describes a quantised checkpoint; sizes and names are those of the model before quantisation");
+          "config.json describes a quantised checkpoint; sizes and names are those of the model before "
+          "quantisation");
     }
     return shell;
   }
 
   if (checkpoint.tensors.empty()) {
     throw Error(ErrorCode::unsupported_architecture,
-                fmt::format("the architecture is {}, which hfload does not know, and there are no tensor names to derive it from",
+                fmt::format("the architecture is {}, which hfload does not know, and there are no tensor "
+                            "names to derive it from",
                             describe_architecture(config)))
-        .with_path(checkpoint.location.config_path.empty() ? checkpoint.location.directory : checkpoint.location.config_path)
+        .with_path(checkpoint.location.config_path.empty() ? checkpoint.location.directory
+                                                           : checkpoint.location.config_path)
         .with_hint("Give a model directory with weights or a shard index.");
   }
   shell.tree = tree_from_tensor_names(checkpoint, shell.dtype);
   if (checkpoint.has_config) {
     shell.warnings.push_back(
-        fmt::format("the architecture is {}, which hfload does not know: modules are derived from tensor names, and numbered "
+        fmt::format("the architecture is {}, which hfload does not know: modules are derived from tensor "
+                    "names, and numbered "
                     "layers are not split",
                     describe_architecture(config)));
   } else {

@@ -11,8 +11,8 @@
 namespace hfload {
 
 struct ShellOptions {
-  /// What float weights are loaded as. Nothing means `auto`, by the rule of transformers 4.57: config.json's dtype, else
-  /// the index's, else that of the first floating-point tensor of the first shard, else float32.
+  /// What float weights are loaded as. Nothing means `auto`, by the rule of transformers 4.57: config.json's
+  /// dtype, else the index's, else that of the first floating-point tensor of the first shard, else float32.
   std::optional<Dtype> dtype;
   Compat compat = Compat::v4;
 };
@@ -27,9 +27,10 @@ struct Shell {
   std::vector<std::string> warnings;
 };
 
-/// Builds the model's empty shell: from the architecture that config.json names, or, where it is unknown, from the names
-/// of the checkpoint's tensors (every run of numbered children becomes a list of layers that are not split), with a
-/// warning. Throws Error(unsupported_architecture) when there is neither, Error(invalid_config).
+/// Builds the model's empty shell: from the architecture that config.json names, or, where it is unknown,
+/// from the names of the checkpoint's tensors (every run of numbered children becomes a list of layers that
+/// are not split), with a warning. Throws Error(unsupported_architecture) when there is neither,
+/// Error(invalid_config).
 Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options);
 
 }  // namespace hfload

@@ -32,7 +32,8 @@ Node* child_of(Node& parent, std::string_view name) {
 }
 
 bool is_number(std::string_view name) {
-  return !name.empty() && name.size() < 10 && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+  return !name.empty() && name.size() < 10 &&
+         std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 uint64_t number_of(std::string_view name) {
@@ -42,7 +43,8 @@ uint64_t number_of(std::string_view name) {
 }
 
 bool contains_any(std::string_view name, std::initializer_list<std::string_view> parts) {
-  return std::ranges::any_of(parts, [&](std::string_view part) { return name.find(part) != std::string_view::npos; });
+  return std::ranges::any_of(
+      parts, [&](std::string_view part) { return name.find(part) != std::string_view::npos; });
 }
 
 /// Where a child stands among its siblings: input embeddings, the body, closing norms, heads.
@@ -66,7 +68,9 @@ void sort_children(Node& node) {
   }
 }
 
-bool is_small(std::string_view name) { return name.ends_with(".bias") || contains_any(name, {"norm", "ln_", ".ln", "inv_freq"}); }
+bool is_small(std::string_view name) {
+  return name.ends_with(".bias") || contains_any(name, {"norm", "ln_", ".ln", "inv_freq"});
+}
 
 /// Elements of every tensor that no shard describes.
 class Estimate {
@@ -81,7 +85,8 @@ class Estimate {
     if (!any_) return;
     if (!checkpoint.index_total_size_bytes) {
       throw Error(ErrorCode::unsupported_architecture,
-                  "neither the architecture nor the shards nor a total_size in the index tell how large the tensors are")
+                  "neither the architecture nor the shards nor a total_size in the index tell how large the "
+                  "tensors are")
           .with_path(checkpoint.location.weights_path)
           .with_hint("Download the weights; their headers hold the sizes.");
     }
@@ -113,7 +118,8 @@ class Estimate {
 
 class Builder {
  public:
-  Builder(const Checkpoint& checkpoint, Dtype dtype) : checkpoint_(checkpoint), dtype_(dtype), estimate_(checkpoint, dtype) {
+  Builder(const Checkpoint& checkpoint, Dtype dtype)
+      : checkpoint_(checkpoint), dtype_(dtype), estimate_(checkpoint, dtype) {
     const ConfigValue* quantization = checkpoint.config.find("quantization_config");
     quantised_ = quantization != nullptr && !quantization->is_null();
   }
@@ -133,14 +139,16 @@ class Builder {
   void insert(Node& root, uint32_t tensor) {
     const std::string_view name = checkpoint_.tensors[tensor].name;
     Node* node = &root;
-    if (name.empty() || name.front() == '.' || name.back() == '.' || name.find("..") != std::string_view::npos) {
+    if (name.empty() || name.front() == '.' || name.back() == '.' ||
+        name.find("..") != std::string_view::npos) {
       root.tensors.emplace_back(std::string(name), tensor);
       return;
     }
     size_t begin = 0, depth = 0;
     for (size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', begin)) {
       if (++depth > kMaxDepth) {
-        throw Error(ErrorCode::unsupported_architecture, fmt::format("a tensor name has more than {} components", kMaxDepth))
+        throw Error(ErrorCode::unsupported_architecture,
+                    fmt::format("a tensor name has more than {} components", kMaxDepth))
             .with_tensor(std::string(name));
       }
       node = child_of(*node, name.substr(begin, dot - begin));
@@ -149,7 +157,8 @@ class Builder {
     node->tensors.emplace_back(std::string(name.substr(begin)), tensor);
   }
 
-  ModuleId add(Node& node, const std::string& name, const std::string& class_name, ModuleId parent, bool inside_layer) {
+  ModuleId add(Node& node, const std::string& name, const std::string& class_name, ModuleId parent,
+               bool inside_layer) {
     const auto id = static_cast<ModuleId>(tree_.modules.size());
     Module module;
     module.name = name;
@@ -177,7 +186,8 @@ class Builder {
     tensor.name = source.name;
     tensor.module = module;
     if (source.described) {
-      const bool converts = !quantised_ && (source.dtype == Dtype::f32 || source.dtype == Dtype::f16 || source.dtype == Dtype::bf16);
+      const bool converts = !quantised_ && (source.dtype == Dtype::f32 || source.dtype == Dtype::f16 ||
+                                            source.dtype == Dtype::bf16);
       tensor.dtype = converts ? dtype_ : source.dtype;
       tensor.keeps_dtype = !converts;
       tensor.shape = source.shape;
@@ -200,6 +210,8 @@ class Builder {
 
 }  // namespace
 
-ModuleTree tree_from_tensor_names(const Checkpoint& checkpoint, Dtype dtype) { return Builder(checkpoint, dtype).build(); }
+ModuleTree tree_from_tensor_names(const Checkpoint& checkpoint, Dtype dtype) {
+  return Builder(checkpoint, dtype).build();
+}
 
 }  // namespace hfload

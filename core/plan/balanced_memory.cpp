@@ -14,9 +14,10 @@ namespace {
 /// Python's `//` on floats, which is exact where a rounded quotient would not be.
 double floor_divide(double a, double b) { return std::floor((a - std::fmod(a, b)) / b + 0.5); }
 
-/// The size of the first module of each no-split class, in the order in which accelerate meets them: by tensor, parameters
-/// first, outer modules first. The largest of those.
-double largest_first_block(const ModuleTree& tree, const ModuleSizes& sizes, const std::vector<std::string>& no_split_modules) {
+/// The size of the first module of each no-split class, in the order in which accelerate meets them: by
+/// tensor, parameters first, outer modules first. The largest of those.
+double largest_first_block(const ModuleTree& tree, const ModuleSizes& sizes,
+                           const std::vector<std::string>& no_split_modules) {
   const std::unordered_set<std::string_view> wanted(no_split_modules.begin(), no_split_modules.end());
   std::unordered_set<std::string_view> seen;
   double largest = 0;
@@ -29,7 +30,8 @@ double largest_first_block(const ModuleTree& tree, const ModuleSizes& sizes, con
       for (ModuleId m = t.module; m != 0; m = tree.modules[m].parent) path.push_back(m);
       for (auto it = path.rbegin(); it != path.rend(); ++it) {
         const std::string_view class_name = tree.modules[*it].class_name;
-        if (wanted.contains(class_name) && seen.insert(class_name).second) largest = std::max(largest, sizes.module_bytes[*it]);
+        if (wanted.contains(class_name) && seen.insert(class_name).second)
+          largest = std::max(largest, sizes.module_bytes[*it]);
       }
       if (seen.size() == wanted.size()) return largest;
     }
@@ -73,14 +75,16 @@ MaxMemory balanced_memory(const ModuleTree& tree, const ModuleSizes& sizes, MaxM
   if (gpus.size() == 1) {
     low_zero = false;
     if (!user_set) {
-      const auto first = std::ranges::find_if(memory, [](const DeviceMemory& m) { return m.device.is_gpu(); });
+      const auto first =
+          std::ranges::find_if(memory, [](const DeviceMemory& m) { return m.device.is_gpu(); });
       first->bytes *= 0.9;
     }
   }
 
   const auto n = static_cast<double>(gpus.size());
   double per_gpu = floor_divide(sizes.total(), low_zero ? n - 1 : n);
-  per_gpu += std::trunc(1.25 * std::max(largest_first_block(tree, sizes, no_split_modules), mean_of_leaves(tree, sizes)));
+  per_gpu += std::trunc(
+      1.25 * std::max(largest_first_block(tree, sizes, no_split_modules), mean_of_leaves(tree, sizes)));
 
   // The last GPU keeps its whole budget, in case the margin above is not enough.
   for (size_t i = 0; i + 1 < gpus.size(); ++i) {
@@ -92,7 +96,8 @@ MaxMemory balanced_memory(const ModuleTree& tree, const ModuleSizes& sizes, MaxM
     for (uint32_t i = 1; i < gpus.size(); ++i) {
       const DeviceMemory* gpu = find_gpu(memory, i);
       if (gpu == nullptr || find_gpu(memory, 0) == nullptr) {
-        throw Error(ErrorCode::invalid_device_map, fmt::format("balanced_low_0 needs GPUs numbered 0 to {}", gpus.size() - 1))
+        throw Error(ErrorCode::invalid_device_map,
+                    fmt::format("balanced_low_0 needs GPUs numbered 0 to {}", gpus.size() - 1))
             .with_hint("Renumber them in --max-memory, or use balanced.");
       }
       others += gpu->bytes;
@@ -103,12 +108,13 @@ MaxMemory balanced_memory(const ModuleTree& tree, const ModuleSizes& sizes, MaxM
   return memory;
 }
 
-DevicePlan plan_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory, Strategy strategy,
-                           bool user_set, const PlanOptions& options) {
+DevicePlan plan_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
+                           Strategy strategy, bool user_set, const PlanOptions& options) {
   if (strategy == Strategy::sequential) return infer_device_map(tree, sizes, max_memory, options);
   const bool low_zero = strategy == Strategy::balanced_low_0;
-  return infer_device_map(tree, sizes, balanced_memory(tree, sizes, max_memory, options.no_split_modules, low_zero, user_set),
-                          options);
+  return infer_device_map(
+      tree, sizes, balanced_memory(tree, sizes, max_memory, options.no_split_modules, low_zero, user_set),
+      options);
 }
 
 }  // namespace hfload

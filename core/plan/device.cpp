@@ -36,7 +36,8 @@ Device parse_device(std::string_view text) {
   if (digits.starts_with("cuda:")) digits.remove_prefix(5);
   uint32_t ordinal = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), ordinal);
-  if (error != std::errc() || end != digits.data() + digits.size() || digits.empty() || ordinal > kMaxOrdinal) {
+  if (error != std::errc() || end != digits.data() + digits.size() || digits.empty() ||
+      ordinal > kMaxOrdinal) {
     throw Error(ErrorCode::invalid_device, fmt::format("'{}' is not a device", text))
         .with_hint("A device is a GPU's number (0, 1, …), cpu or disk.");
   }
@@ -51,12 +52,14 @@ MaxMemory parse_max_memory(std::string_view text) {
     begin = end + 1;
     const size_t equals = entry.find('=');
     if (equals == std::string_view::npos) {
-      throw Error(ErrorCode::invalid_size, fmt::format("'{}' in --max-memory gives no size for a device", entry))
+      throw Error(ErrorCode::invalid_size,
+                  fmt::format("'{}' in --max-memory gives no size for a device", entry))
           .with_hint("Write it as 0=20GiB,1=21GiB,cpu=60GiB.");
     }
     const Device device = parse_device(entry.substr(0, equals));
     if (std::ranges::find(memory, device, &DeviceMemory::device) != memory.end()) {
-      throw Error(ErrorCode::invalid_device, fmt::format("--max-memory names device {} twice", to_string(device)));
+      throw Error(ErrorCode::invalid_device,
+                  fmt::format("--max-memory names device {} twice", to_string(device)));
     }
     memory.push_back({device, static_cast<double>(parse_byte_size(entry.substr(equals + 1)))});
   }

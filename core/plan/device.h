@@ -33,8 +33,8 @@ struct DeviceMemory {
   double bytes = 0;
 };
 
-/// Budgets in accelerate's order: GPUs ascending, then cpu, then disk (whose number is ignored). A device that is absent
-/// gets nothing; what fits nowhere goes to the disk.
+/// Budgets in accelerate's order: GPUs ascending, then cpu, then disk (whose number is ignored). A device
+/// that is absent gets nothing; what fits nowhere goes to the disk.
 using MaxMemory = std::vector<DeviceMemory>;
 
 /// Reads "0=20GiB,1=21GiB,cpu=60GiB" and sorts it. Throws Error(invalid_size, invalid_device).

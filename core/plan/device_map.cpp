@@ -36,7 +36,8 @@ void insert(Node& root, const std::string& name, int64_t entry) {
 void summarise(Node& node, const DeviceMap& map) {
   const auto add = [&](int64_t entry) {
     if (entry < 0) return;
-    if (node.last_below >= 0 && map[static_cast<size_t>(entry)].device != map[static_cast<size_t>(node.last_below)].device) {
+    if (node.last_below >= 0 &&
+        map[static_cast<size_t>(entry)].device != map[static_cast<size_t>(node.last_below)].device) {
       node.uniform = false;
     }
     node.last_below = std::max(node.last_below, entry);
@@ -71,7 +72,8 @@ Device device_of(const ConfigValue& value, const std::string& module) {
   if (const auto* text = std::get_if<std::string>(&value.value)) return parse_device(*text);
   if (const auto* number = std::get_if<int64_t>(&value.value)) return parse_device(std::to_string(*number));
   if (const auto* number = std::get_if<uint64_t>(&value.value)) return parse_device(std::to_string(*number));
-  throw Error(ErrorCode::invalid_device_map, fmt::format("the device of '{}' is neither a number nor a string", module));
+  throw Error(ErrorCode::invalid_device_map,
+              fmt::format("the device of '{}' is neither a number nor a string", module));
 }
 
 std::string quote_python(std::string_view text) {
@@ -137,7 +139,8 @@ std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMa
     }
   }
   if (!strangers.empty()) {
-    warnings.push_back(fmt::format("the device map names modules that the model does not have: {}", fmt::join(strangers, ", ")));
+    warnings.push_back(fmt::format("the device map names modules that the model does not have: {}",
+                                   fmt::join(strangers, ", ")));
   }
 
   std::vector<std::string> uncovered;
@@ -153,11 +156,14 @@ std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMa
 
   for (const std::vector<std::string>& group : tree.tied_groups()) {
     const Device first = *lookup.find(group.front());
-    const bool together = std::ranges::all_of(group, [&](const std::string& name) { return *lookup.find(name) == first; });
+    const bool together =
+        std::ranges::all_of(group, [&](const std::string& name) { return *lookup.find(name) == first; });
     if (!together) {
       std::vector<std::string> places;
-      for (const std::string& name : group) places.push_back(fmt::format("{} on {}", name, to_string(*lookup.find(name))));
-      warnings.push_back(fmt::format("tied parameters are on different devices: {}", fmt::join(places, ", ")));
+      for (const std::string& name : group)
+        places.push_back(fmt::format("{} on {}", name, to_string(*lookup.find(name))));
+      warnings.push_back(
+          fmt::format("tied parameters are on different devices: {}", fmt::join(places, ", ")));
     }
   }
   return warnings;

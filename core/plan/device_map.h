@@ -18,8 +18,8 @@ struct DeviceMapEntry {
 /// An hf_device_map: entries in assignment order, a collapsed entry where its last member stood.
 using DeviceMap = std::vector<DeviceMapEntry>;
 
-/// Merges entries whose siblings are all on one device (accelerate 1.x, `clean_device_map`). One entry alone is never
-/// merged upwards.
+/// Merges entries whose siblings are all on one device (accelerate 1.x, `clean_device_map`). One entry alone
+/// is never merged upwards.
 DeviceMap clean_device_map(DeviceMap map);
 
 /// Looks devices up by the longest entry that is the name or a parent of it.
@@ -37,11 +37,13 @@ class DeviceMapLookup {
 /// Throws Error(invalid_device_map, duplicate_key, …).
 DeviceMap parse_device_map(std::string_view text);
 
-/// Checks a user's map: every persistent tensor covered (Error(device_map_incomplete) naming all that are not), warnings
-/// for entries that match no module and for tied parameters on different devices. Returns the warnings.
+/// Checks a user's map: every persistent tensor covered (Error(device_map_incomplete) naming all that are
+/// not), warnings for entries that match no module and for tied parameters on different devices. Returns the
+/// warnings.
 std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map);
 
-/// As Python prints the dictionary in transformers' documentation, one entry a line, without a newline at the end:
+/// As Python prints the dictionary in transformers' documentation, one entry a line, without a newline at the
+/// end:
 /// "{'shared': 0,\n 'encoder': 'cpu'}". Readable by `ast.literal_eval`.
 std::string format_device_map(const DeviceMap& map);
 

@@ -23,20 +23,25 @@ struct Item {
   bool operator==(const Item&) const = default;
 };
 
-/// What accelerate calls `tied_params` and `tied_modules`: the queue items that hold parameters tied to the current item.
+/// What accelerate calls `tied_params` and `tied_modules`: the queue items that hold parameters tied to the
+/// current item.
 struct Ties {
   std::vector<std::string_view> parameters;
-  std::vector<Item> items;  ///< one per parameter that some item of the queue holds; an item may stand there twice
-  double extra_bytes = 0;   ///< beyond the current item's own
+  std::vector<Item>
+      items;  ///< one per parameter that some item of the queue holds; an item may stand there twice
+  double extra_bytes = 0;  ///< beyond the current item's own
 };
 
 class Solver {
  public:
-  Solver(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory, const PlanOptions& options)
+  Solver(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
+         const PlanOptions& options)
       : tree_(tree), sizes_(sizes), options_(options), ties_(tree.tied_groups()) {
     is_no_split_.resize(tree.modules.size());
-    const std::set<std::string_view> no_split(options.no_split_modules.begin(), options.no_split_modules.end());
-    for (ModuleId m = 0; m < tree.modules.size(); ++m) is_no_split_[m] = no_split.contains(tree.modules[m].class_name);
+    const std::set<std::string_view> no_split(options.no_split_modules.begin(),
+                                              options.no_split_modules.end());
+    for (ModuleId m = 0; m < tree.modules.size(); ++m)
+      is_no_split_[m] = no_split.contains(tree.modules[m].class_name);
     number_positions();
     for (const DeviceMemory& m : max_memory) {
       plan_.devices.push_back({m.device, m.device == Device::disk() ? kUnlimited : m.bytes, 0, 0, 0});
@@ -55,7 +60,8 @@ class Solver {
     for (const TensorId t : root.buffers) queue_.push_back({kNoId, t});
     recompute_largest_layer(true);
     while (!queue_.empty()) step();
-    if (Usage& last = plan_.devices[current_]; is_main(last.device) && last.reserved_bytes == 0) last.reserved_bytes = largest_bytes_;
+    if (Usage& last = plan_.devices[current_]; is_main(last.device) && last.reserved_bytes == 0)
+      last.reserved_bytes = largest_bytes_;
     warn_about_buffers();
     plan_.device_map = clean_device_map(std::move(map_));
     return std::move(plan_);
@@ -84,7 +90,8 @@ class Solver {
       for (const TensorId t : module.parameters) tensor_position_[t] = next++;
       for (const TensorId t : module.buffers) tensor_position_[t] = next++;
       stack.emplace_back(m, true);
-      for (auto it = module.children.rbegin(); it != module.children.rend(); ++it) stack.emplace_back(*it, false);
+      for (auto it = module.children.rbegin(); it != module.children.rend(); ++it)
+        stack.emplace_back(*it, false);
     }
   }
 
@@ -110,7 +117,8 @@ class Solver {
     return device.is_gpu() && device == plan_.devices.front().device;
   }
 
-  /// accelerate's `get_max_layer_size`: over all leaves and no-split modules of the queue, without tensors except in the first call.
+  /// accelerate's `get_max_layer_size`: over all leaves and no-split modules of the queue, without tensors
+  /// except in the first call.
   void recompute_largest_layer(bool with_tensors) {
     largest_bytes_ = 0;
     largest_.clear();
@@ -140,7 +148,8 @@ class Solver {
     if (largest_.empty()) recompute_largest_layer(false);
   }
 
-  /// The test that accelerate makes: the dotted name occurs anywhere in the dotted parameter, not only at its start.
+  /// The test that accelerate makes: the dotted name occurs anywhere in the dotted parameter, not only at its
+  /// start.
   static bool occurs_in(const std::string& dotted_name, const std::string& parameter) {
     return (parameter + ".").find(dotted_name) != std::string::npos;
   }
@@ -156,7 +165,8 @@ class Solver {
       }
     }
     for (const std::string_view parameter : ties.parameters) {
-      // Python fails where no queue item holds the parameter: it is placed already, or waits as a bare parameter.
+      // Python fails where no queue item holds the parameter: it is placed already, or waits as a bare
+      // parameter.
       const auto holder = std::ranges::find_if(queue, [&](const Item& candidate) {
         const std::string_view n = name(candidate);
         return parameter.starts_with(n) && (parameter.size() == n.size() || parameter[n.size()] == '.');
@@ -177,8 +187,8 @@ class Solver {
     return tensor_ids_.at(parameter);
   }
 
-  /// What a split puts in a module's place. Python leaves the direct buffers out and fails later when one of them is
-  /// persistent, so those are placed like parameters here.
+  /// What a split puts in a module's place. Python leaves the direct buffers out and fails later when one of
+  /// them is persistent, so those are placed like parameters here.
   std::vector<Item> parts_of(ModuleId module) const {
     const Module& m = tree_.modules[module];
     std::vector<Item> parts;
@@ -273,8 +283,8 @@ class Solver {
     queue_.insert(after, parts.begin(), parts.end());
   }
 
-  /// accelerate's `fallback_allocate`: the first item, searched depth first in the queue, that fits in `room` bytes goes to the front,
-  /// before the current one; its ancestors are split to expose it.
+  /// accelerate's `fallback_allocate`: the first item, searched depth first in the queue, that fits in `room`
+  /// bytes goes to the front, before the current one; its ancestors are split to expose it.
   bool take_fallback(const Item& current, double room, double limit, double reserve) {
     if (room < 0) return false;
     std::deque<Item> search = queue_;
@@ -298,7 +308,8 @@ class Solver {
 
   void expose(const Item& target) {
     std::vector<ModuleId> ancestors;
-    ModuleId m = target.module != kNoId ? tree_.modules[target.module].parent : tree_.tensors[target.tensor].module;
+    ModuleId m =
+        target.module != kNoId ? tree_.modules[target.module].parent : tree_.tensors[target.tensor].module;
     for (; m != kNoId; m = tree_.modules[m].parent) ancestors.push_back(m);
     for (auto it = ancestors.rbegin(); it != ancestors.rend(); ++it) {
       const Item ancestor{*it, kNoId};
@@ -316,11 +327,13 @@ class Solver {
     }
     if (offloaded == 0 || !has_gpu) return;
     for (size_t i = 0; i < plan_.devices.size(); ++i) {
-      if (plan_.devices[i].device.is_gpu() && plan_.devices[i].budget_bytes >= offloaded + counted_[i]) return;
+      if (plan_.devices[i].device.is_gpu() && plan_.devices[i].budget_bytes >= offloaded + counted_[i])
+        return;
     }
-    plan_.warnings.push_back(fmt::format("the buffers of offloaded layers take {:.0f} bytes, for which no GPU has room left; use "
-                                         "--offload-buffers if a GPU runs out of memory",
-                                         offloaded));
+    plan_.warnings.push_back(
+        fmt::format("the buffers of offloaded layers take {:.0f} bytes, for which no GPU has room left; use "
+                    "--offload-buffers if a GPU runs out of memory",
+                    offloaded));
   }
 
   const ModuleTree& tree_;
@@ -333,10 +346,10 @@ class Solver {
 
   std::deque<Item> queue_;
   double largest_bytes_ = 0;
-  std::set<uint32_t> largest_;       ///< positions of the layers of that size that are still in the queue
-  size_t current_ = 0;               ///< into plan_.devices
-  std::vector<double> counted_;      ///< by device: used, and reserved once the device was left
-  std::vector<double> buffers_;      ///< by device: buffer bytes of the modules placed there
+  std::set<uint32_t> largest_;   ///< positions of the layers of that size that are still in the queue
+  size_t current_ = 0;           ///< into plan_.devices
+  std::vector<double> counted_;  ///< by device: used, and reserved once the device was left
+  std::vector<double> buffers_;  ///< by device: buffer bytes of the modules placed there
   DeviceMap map_;
   std::unordered_map<uint32_t, size_t> entry_of_;  ///< position of an item to its entry in map_
   DevicePlan plan_;
@@ -344,11 +357,13 @@ class Solver {
 
 }  // namespace
 
-DevicePlan infer_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory, const PlanOptions& options) {
+DevicePlan infer_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
+                            const PlanOptions& options) {
   return Solver(tree, sizes, max_memory, options).run();
 }
 
-DevicePlan plan_from_device_map(const ModuleTree& tree, const ModuleSizes& sizes, DeviceMap map, const MaxMemory& max_memory) {
+DevicePlan plan_from_device_map(const ModuleTree& tree, const ModuleSizes& sizes, DeviceMap map,
+                                const MaxMemory& max_memory) {
   DevicePlan plan;
   for (const DeviceMemory& m : max_memory) {
     plan.devices.push_back({m.device, m.device == Device::disk() ? kUnlimited : m.bytes, 0, 0, 0});
@@ -362,7 +377,8 @@ DevicePlan plan_from_device_map(const ModuleTree& tree, const ModuleSizes& sizes
   for (const DeviceMapEntry& entry : map) ++usage_of(entry.device).modules;
   const DeviceMapLookup lookup(map);
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {
-    if (const Device* device = lookup.find(tree.tensors[i].name)) usage_of(*device).used_bytes += sizes.tensor_bytes[i];
+    if (const Device* device = lookup.find(tree.tensors[i].name))
+      usage_of(*device).used_bytes += sizes.tensor_bytes[i];
   }
   std::ranges::sort(plan.devices, {}, &DeviceUsage::device);
   plan.device_map = std::move(map);

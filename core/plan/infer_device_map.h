@@ -39,28 +39,30 @@ struct DeviceUsage {
 };
 
 struct DevicePlan {
-  DeviceMap device_map;                ///< cleaned
-  std::vector<DeviceUsage> devices;    ///< in budget order, disk last
+  DeviceMap device_map;              ///< cleaned
+  std::vector<DeviceUsage> devices;  ///< in budget order, disk last
   std::vector<PlacementStep> steps;
   std::vector<std::string> warnings;
 };
 
-/// Budgets for the balanced strategies (accelerate 1.x, `get_balanced_memory`). `user_set` is false when the budgets are the
-/// free memory of the machine: then a single GPU keeps a tenth back.
-/// Throws Error(invalid_device_map) for balanced_low_0 over GPUs that are not numbered 0..n-1.
+/// Budgets for the balanced strategies (accelerate 1.x, `get_balanced_memory`). `user_set` is false when the
+/// budgets are the free memory of the machine: then a single GPU keeps a tenth back. Throws
+/// Error(invalid_device_map) for balanced_low_0 over GPUs that are not numbered 0..n-1.
 MaxMemory balanced_memory(const ModuleTree& tree, const ModuleSizes& sizes, MaxMemory max_memory,
                           const std::vector<std::string>& no_split_modules, bool low_zero, bool user_set);
 
-/// The greedy solver (accelerate 1.x, `infer_auto_device_map`; docs/planner.md restates it). Pure and deterministic.
+/// The greedy solver (accelerate 1.x, `infer_auto_device_map`; docs/planner.md restates it). Pure and
+/// deterministic.
 DevicePlan infer_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
                             const PlanOptions& options);
 
-/// What from_pretrained of transformers 4.57 does for a strategy: balanced_memory where it applies, each GPU capped by the
-/// given budget, then infer_device_map.
-DevicePlan plan_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory, Strategy strategy,
-                           bool user_set, const PlanOptions& options);
+/// What from_pretrained of transformers 4.57 does for a strategy: balanced_memory where it applies, each GPU
+/// capped by the given budget, then infer_device_map.
+DevicePlan plan_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
+                           Strategy strategy, bool user_set, const PlanOptions& options);
 
 /// The usage of a map that was given, not inferred.
-DevicePlan plan_from_device_map(const ModuleTree& tree, const ModuleSizes& sizes, DeviceMap map, const MaxMemory& max_memory);
+DevicePlan plan_from_device_map(const ModuleTree& tree, const ModuleSizes& sizes, DeviceMap map,
+                                const MaxMemory& max_memory);
 
 }  // namespace hfload

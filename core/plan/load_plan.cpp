@@ -22,13 +22,15 @@ void require_convertible(const CheckpointTensor& source, Dtype target, const Che
   if (source.dtype == target || (is_castable(source.dtype) && is_castable(target))) return;
   const Shard& shard = checkpoint.shards[source.shard];
   if (source.dtype == Dtype::unknown) {
-    throw Error(ErrorCode::unsupported_dtype, fmt::format("the dtype '{}' is not known to this version", source.dtype_name))
+    throw Error(ErrorCode::unsupported_dtype,
+                fmt::format("the dtype '{}' is not known to this version", source.dtype_name))
         .with_path(shard.file)
         .with_tensor(source.name)
         .with_offset(shard.data_start + source.begin);
   }
-  throw Error(ErrorCode::unsupported_dtype, fmt::format("cannot convert {} to {}", dtype_info(source.dtype).safetensors_name,
-                                                        dtype_info(target).safetensors_name))
+  throw Error(ErrorCode::unsupported_dtype,
+              fmt::format("cannot convert {} to {}", dtype_info(source.dtype).safetensors_name,
+                          dtype_info(target).safetensors_name))
       .with_path(shard.file)
       .with_tensor(source.name)
       .with_offset(shard.data_start + source.begin)
@@ -40,7 +42,8 @@ uint64_t lay_out(std::vector<TensorPlacement*> tensors, uint64_t alignment) {
   uint64_t offset = 0;
   if (alignment == 1) {
     // In descending element size, every tensor ends on a multiple of the next one's element size.
-    std::ranges::stable_sort(tensors, std::greater{}, [](const TensorPlacement* p) { return dtype_info(p->dtype).bits; });
+    std::ranges::stable_sort(tensors, std::greater{},
+                             [](const TensorPlacement* p) { return dtype_info(p->dtype).bits; });
   }
   for (TensorPlacement* p : tensors) {
     p->arena_offset = align_up(offset, alignment);
@@ -51,8 +54,8 @@ uint64_t lay_out(std::vector<TensorPlacement*> tensors, uint64_t alignment) {
 
 }  // namespace
 
-LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, const KeyMatches& keys, const DeviceMap& map,
-                        const MaxMemory& max_memory) {
+LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, const KeyMatches& keys,
+                        const DeviceMap& map, const MaxMemory& max_memory) {
   LoadPlan plan;
   const DeviceMapLookup lookup(map);
   plan.placements.reserve(keys.matches.size());
@@ -61,7 +64,8 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
     const CheckpointTensor& source = checkpoint.tensors[match.checkpoint];
     const Device* device = lookup.find(target.name);
     if (device == nullptr) {
-      throw Error(ErrorCode::device_map_incomplete, "the device map gives no device for a tensor").with_tensor(target.name);
+      throw Error(ErrorCode::device_map_incomplete, "the device map gives no device for a tensor")
+          .with_tensor(target.name);
     }
     require_convertible(source, target.dtype, checkpoint);
     TensorPlacement placement;
@@ -75,7 +79,8 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
       plan.disk_bytes += placement.bytes;
     } else {
       placement.dtype = target.dtype;
-      // A dtype that is not converted keeps the file's bytes, also where its elements are smaller than a byte.
+      // A dtype that is not converted keeps the file's bytes, also where its elements are smaller than a
+      // byte.
       placement.bytes = source.dtype == target.dtype ? source.bytes() : shell_tensor_bytes(target);
     }
     plan.placements.push_back(placement);
@@ -98,8 +103,9 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
       bytes = lay_out(tensors, 1);
       if (static_cast<double>(bytes) > budget->bytes) {
         throw Error(ErrorCode::does_not_fit,
-                    fmt::format("the weights for device {} take {} bytes ({}), its budget is {:.0f} ({})", to_string(device), bytes,
-                                format_byte_size(static_cast<double>(bytes)), budget->bytes, format_byte_size(budget->bytes)))
+                    fmt::format("the weights for device {} take {} bytes ({}), its budget is {:.0f} ({})",
+                                to_string(device), bytes, format_byte_size(static_cast<double>(bytes)),
+                                budget->bytes, format_byte_size(budget->bytes)))
             .with_hint("Raise the device's budget in --max-memory, or place fewer modules on it.");
       }
     }
@@ -110,7 +116,8 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
     const TensorPlacement& p = plan.placements[i];
     const CheckpointTensor& source = checkpoint.tensors[p.checkpoint];
     if (p.device == Device::disk() || source.bytes() == 0) continue;
-    plan.copies.push_back({source.shard, checkpoint.shards[source.shard].data_start + source.begin, source.bytes(), i});
+    plan.copies.push_back(
+        {source.shard, checkpoint.shards[source.shard].data_start + source.begin, source.bytes(), i});
     plan.copied_file_bytes += source.bytes();
   }
   return plan;

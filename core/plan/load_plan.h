@@ -15,9 +15,9 @@ struct TensorPlacement {
   TensorId tensor = kNoId;  ///< the first place of its object
   uint32_t checkpoint = 0;  ///< into Checkpoint::tensors
   Device device;
-  Dtype dtype = Dtype::f32;     ///< in memory
-  uint64_t arena_offset = 0;    ///< bytes from the start of the device's arena; on disk: of the file
-  uint64_t bytes = 0;           ///< in memory; on disk: in the file
+  Dtype dtype = Dtype::f32;   ///< in memory
+  uint64_t arena_offset = 0;  ///< bytes from the start of the device's arena; on disk: of the file
+  uint64_t bytes = 0;         ///< in memory; on disk: in the file
 };
 
 /// One block of memory per device, all tensors in it.
@@ -31,23 +31,23 @@ struct CopyOperation {
   uint32_t shard = 0;
   uint64_t file_offset = 0;  ///< bytes from the start of the shard
   uint64_t file_bytes = 0;
-  uint32_t placement = 0;    ///< into LoadPlan::placements
+  uint32_t placement = 0;  ///< into LoadPlan::placements
 };
 
 /// Everything a load does, as plain data: executed by the loader, tested without I/O.
 struct LoadPlan {
-  std::vector<Arena> arenas;               ///< one per device with weights, in device order; none for the disk
-  std::vector<TensorPlacement> placements; ///< disk ones included
-  std::vector<CopyOperation> copies;       ///< by shard, then file offset; none for the disk
-  uint64_t copied_file_bytes = 0;          ///< sum over copies
-  uint64_t disk_bytes = 0;                 ///< bytes that stay in their files
+  std::vector<Arena> arenas;  ///< one per device with weights, in device order; none for the disk
+  std::vector<TensorPlacement> placements;  ///< disk ones included
+  std::vector<CopyOperation> copies;        ///< by shard, then file offset; none for the disk
+  uint64_t copied_file_bytes = 0;           ///< sum over copies
+  uint64_t disk_bytes = 0;                  ///< bytes that stay in their files
 };
 
-/// Plans the load of all matched tensors. Tensors start at multiples of 256 bytes; a device whose budget has no room for
-/// that padding gets its tensors packed by descending element size, which needs none.
-/// Throws Error(unsupported_dtype) for a conversion that does not exist, Error(does_not_fit) when a device's tensors are
-/// larger than its budget.
-LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, const KeyMatches& keys, const DeviceMap& map,
-                        const MaxMemory& max_memory);
+/// Plans the load of all matched tensors. Tensors start at multiples of 256 bytes; a device whose budget has
+/// no room for that padding gets its tensors packed by descending element size, which needs none. Throws
+/// Error(unsupported_dtype) for a conversion that does not exist, Error(does_not_fit) when a device's tensors
+/// are larger than its budget.
+LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, const KeyMatches& keys,
+                        const DeviceMap& map, const MaxMemory& max_memory);
 
 }  // namespace hfload

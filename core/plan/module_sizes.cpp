@@ -6,7 +6,9 @@ namespace hfload {
 namespace {
 
 /// accelerate 1.x, `dtype_byte_size`: a boolean is a bit. Whole bytes otherwise.
-double dtype_bytes(Dtype dtype) { return dtype == Dtype::boolean ? 0.125 : static_cast<double>(dtype_info(dtype).bits / 8); }
+double dtype_bytes(Dtype dtype) {
+  return dtype == Dtype::boolean ? 0.125 : static_cast<double>(dtype_info(dtype).bits / 8);
+}
 
 double counted_bytes(const ShellTensor& t, std::optional<Dtype> dtype) {
   if (t.keeps_dtype) return static_cast<double>(shell_tensor_bytes(t));

@@ -8,17 +8,21 @@
 
 namespace hfload {
 
-/// Bytes that planning counts for every module and tensor. A boolean counts an eighth of a byte, as in accelerate, so sizes
-/// may have fractions; a double holds them exactly.
+/// Bytes that planning counts for every module and tensor. A boolean counts an eighth of a byte, as in
+/// accelerate, so sizes may have fractions; a double holds them exactly.
 struct ModuleSizes {
-  std::vector<double> module_bytes;  ///< by ModuleId: its distinct tensors at their first place, children included
-  std::vector<double> tensor_bytes;  ///< by TensorId; 0 for a tensor that is not the first place of its object
-  std::vector<double> buffer_bytes;  ///< by ModuleId: all distinct buffers below it, each module seen by itself
+  std::vector<double>
+      module_bytes;  ///< by ModuleId: its distinct tensors at their first place, children included
+  std::vector<double>
+      tensor_bytes;  ///< by TensorId; 0 for a tensor that is not the first place of its object
+  std::vector<double>
+      buffer_bytes;  ///< by ModuleId: all distinct buffers below it, each module seen by itself
   double total() const { return module_bytes.empty() ? 0 : module_bytes[0]; }
 };
 
-/// Sizes by the rule of accelerate 1.x's `compute_module_sizes`: floating-point tensors at the narrower of `dtype` and
-/// their own, integers and booleans at their own, a parameter kept in float32 at float32. With no dtype, all at their own.
+/// Sizes by the rule of accelerate 1.x's `compute_module_sizes`: floating-point tensors at the narrower of
+/// `dtype` and their own, integers and booleans at their own, a parameter kept in float32 at float32. With no
+/// dtype, all at their own.
 ModuleSizes compute_module_sizes(const ModuleTree& tree, std::optional<Dtype> dtype);
 
 }  // namespace hfload

@@ -31,8 +31,9 @@ BertConfig read_config(const ModelConfig& config) {
   c.cross_attention = config.get_bool("add_cross_attention", false);
   c.hidden_act = config.get_string("hidden_act", "gelu");
   if (c.num_heads == 0 || c.hidden_size % c.num_heads != 0) {
-    throw Error(ErrorCode::invalid_config, fmt::format("hidden_size {} is no multiple of num_attention_heads {}",
-                                                       c.hidden_size, c.num_heads));
+    throw Error(
+        ErrorCode::invalid_config,
+        fmt::format("hidden_size {} is no multiple of num_attention_heads {}", c.hidden_size, c.num_heads));
   }
   return c;
 }
@@ -80,7 +81,8 @@ void bert(ModuleBuilder& b, const BertConfig& c, bool add_pooling_layer) {
     b.buffer("position_ids", {1, c.max_positions}, Dtype::i64, false);
     b.buffer("token_type_ids", {1, c.max_positions}, Dtype::i64, false);
   });
-  b.module("encoder", "BertEncoder", [&] { b.list("layer", c.num_layers, [&](uint64_t i) { layer(b, c, i); }); });
+  b.module("encoder", "BertEncoder",
+           [&] { b.list("layer", c.num_layers, [&](uint64_t i) { layer(b, c, i); }); });
   if (add_pooling_layer) {
     b.module("pooler", "BertPooler", [&] {
       b.linear("dense", c.hidden_size, c.hidden_size, true);

@@ -14,7 +14,8 @@ struct Gpt2Config {
 };
 
 /// A key by GPT-2's own name or by the common one that `attribute_map` makes its equal.
-uint64_t get_uint(const ModelConfig& config, std::string_view key, std::string_view common_key, uint64_t fallback) {
+uint64_t get_uint(const ModelConfig& config, std::string_view key, std::string_view common_key,
+                  uint64_t fallback) {
   return config.get_uint(key, config.get_uint(common_key, fallback));
 }
 

@@ -2,14 +2,16 @@
 
 #include "core/model/architecture/registry.h"
 
-/// Llama, Mistral and Qwen2, as transformers 4.57 builds them: one skeleton, other class names, biases and defaults.
+/// Llama, Mistral and Qwen2, as transformers 4.57 builds them: one skeleton, other class names, biases and
+/// defaults.
 namespace hfload {
 namespace {
 
 /// What the families differ in.
 struct Family {
   std::string_view prefix;  ///< of class names: "Llama"
-  uint64_t vocab_size, intermediate_size, num_key_value_heads;  ///< defaults; 0 heads: as many as attention heads
+  uint64_t vocab_size, intermediate_size,
+      num_key_value_heads;  ///< defaults; 0 heads: as many as attention heads
 };
 
 constexpr Family kLlamaFamily{"Llama", 32000, 11008, 0};
@@ -17,7 +19,8 @@ constexpr Family kMistralFamily{"Mistral", 32000, 14336, 8};
 constexpr Family kQwen2Family{"Qwen2", 151936, 22016, 32};
 
 struct DecoderConfig {
-  uint64_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim, rotary_dim;
+  uint64_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim,
+      rotary_dim;
   bool qkv_bias, output_bias, mlp_bias;
   std::string hidden_act;
 };
@@ -31,12 +34,13 @@ DecoderConfig read_config(const ModelConfig& config, const Family& family) {
   c.num_heads = config.get_uint("num_attention_heads", 32);
   // An explicit null means multi-head attention; an absent key means the family's default.
   const bool explicit_heads = config.find("num_key_value_heads") != nullptr;
-  c.num_kv_heads = config.get_uint("num_key_value_heads",
-                                   explicit_heads || family.num_key_value_heads == 0 ? c.num_heads
-                                                                                     : family.num_key_value_heads);
+  c.num_kv_heads = config.get_uint("num_key_value_heads", explicit_heads || family.num_key_value_heads == 0
+                                                              ? c.num_heads
+                                                              : family.num_key_value_heads);
   c.head_dim = config.get_uint("head_dim", 0);
   if (c.head_dim == 0) c.head_dim = c.num_heads == 0 ? 0 : c.hidden_size / c.num_heads;
-  const auto rotary = static_cast<uint64_t>(static_cast<double>(c.head_dim) * config.get_double("partial_rotary_factor", 1.0));
+  const auto rotary = static_cast<uint64_t>(static_cast<double>(c.head_dim) *
+                                            config.get_double("partial_rotary_factor", 1.0));
   c.rotary_dim = (rotary + 1) / 2;
   const bool is_llama = &family == &kLlamaFamily;
   const bool attention_bias = is_llama && config.get_bool("attention_bias", false);

@@ -11,7 +11,8 @@ namespace hfload {
 namespace {
 
 struct T5Config {
-  uint64_t vocab_size, d_model, d_kv, d_ff, num_heads, num_layers, num_decoder_layers, relative_attention_num_buckets;
+  uint64_t vocab_size, d_model, d_kv, d_ff, num_heads, num_layers, num_decoder_layers,
+      relative_attention_num_buckets;
   bool gated, tie_word_embeddings;
   std::string activation;
 };
@@ -33,8 +34,9 @@ T5Config read_config(const ModelConfig& config) {
   c.gated = dash != std::string::npos && projection.substr(0, dash) == "gated";
   c.activation = dash == std::string::npos ? projection : projection.substr(dash + 1);
   if ((dash != std::string::npos && !c.gated) || c.activation.find('-') != std::string::npos) {
-    throw Error(ErrorCode::invalid_config,
-                fmt::format("feed_forward_proj is '{}'; it must be an activation or 'gated-' and one", projection));
+    throw Error(
+        ErrorCode::invalid_config,
+        fmt::format("feed_forward_proj is '{}'; it must be an activation or 'gated-' and one", projection));
   }
   if (projection == "gated-gelu") c.activation = "gelu_new";
   return c;
@@ -79,7 +81,8 @@ void block(ModuleBuilder& b, const T5Config& c, uint64_t i, bool is_decoder) {
         });
       };
       add_sublayer("T5LayerSelfAttention", [&] { attention(b, c, "SelfAttention", i == 0); });
-      if (is_decoder) add_sublayer("T5LayerCrossAttention", [&] { attention(b, c, "EncDecAttention", false); });
+      if (is_decoder)
+        add_sublayer("T5LayerCrossAttention", [&] { attention(b, c, "EncDecAttention", false); });
       add_sublayer("T5LayerFF", [&] { feed_forward(b, c); });
     });
   });
@@ -88,7 +91,8 @@ void block(ModuleBuilder& b, const T5Config& c, uint64_t i, bool is_decoder) {
 void stack(ModuleBuilder& b, const T5Config& c, std::string_view name, ModuleId shared, bool is_decoder) {
   b.module(name, "T5Stack", [&] {
     b.share("embed_tokens", shared);
-    b.list("block", is_decoder ? c.num_decoder_layers : c.num_layers, [&](uint64_t i) { block(b, c, i, is_decoder); });
+    b.list("block", is_decoder ? c.num_decoder_layers : c.num_layers,
+           [&](uint64_t i) { block(b, c, i, is_decoder); });
     b.rms_norm("final_layer_norm", "T5LayerNorm", c.d_model);
     b.dropout("dropout");
   });

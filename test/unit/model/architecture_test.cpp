@@ -55,7 +55,8 @@ void check_case(const ConfigValue& expected) {
   }
   for (const ConfigValue& b : array_of(at(expected, "buffers"))) {
     const ConfigValue::Array& row = array_of(b);
-    buffers.push_back({string_of(row[0]), shape_text(row[1]), string_of(row[2]), bool_of(row[3]) ? "persistent" : "not"});
+    buffers.push_back(
+        {string_of(row[0]), shape_text(row[1]), string_of(row[2]), bool_of(row[3]) ? "persistent" : "not"});
   }
 
   std::vector<Row> our_modules, our_parameters, our_buffers;
@@ -127,17 +128,18 @@ TEST_CASE("absurd configs are refused", "[model]") {
     checkpoint.config = parse_model_config(json);
     return build_shell(checkpoint, {});
   };
-  for (const char* json : {
-           R"({"model_type":"llama","architectures":["LlamaModel"],"num_hidden_layers":100000000000})",
-           R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_size":-4})",
-           R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_size":"wide"})",
-           R"({"model_type":"llama","architectures":["LlamaModel"],"vocab_size":281474976710656,"hidden_size":281474976710656})",
-           R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_act":"nonsense"})",
-           R"({"model_type":"bert","architectures":["BertModel"],"num_attention_heads":0})",
-           R"({"model_type":"bert","architectures":["BertModel"],"num_attention_heads":5})",
-           R"({"model_type":"t5","architectures":["T5EncoderModel"],"feed_forward_proj":"open-gelu"})",
-           R"({"model_type":"t5","architectures":["T5EncoderModel"],"num_layers":1.5})",
-       }) {
+  for (
+      const char* json : {
+          R"({"model_type":"llama","architectures":["LlamaModel"],"num_hidden_layers":100000000000})",
+          R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_size":-4})",
+          R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_size":"wide"})",
+          R"({"model_type":"llama","architectures":["LlamaModel"],"vocab_size":281474976710656,"hidden_size":281474976710656})",
+          R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_act":"nonsense"})",
+          R"({"model_type":"bert","architectures":["BertModel"],"num_attention_heads":0})",
+          R"({"model_type":"bert","architectures":["BertModel"],"num_attention_heads":5})",
+          R"({"model_type":"t5","architectures":["T5EncoderModel"],"feed_forward_proj":"open-gelu"})",
+          R"({"model_type":"t5","architectures":["T5EncoderModel"],"num_layers":1.5})",
+      }) {
     INFO(json);
     try {
       build(json);

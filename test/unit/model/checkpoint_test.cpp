@@ -14,9 +14,13 @@ using namespace test;
 
 const std::string kConfig = R"({"model_type":"made_up","torch_dtype":"float32"})";
 
-std::string shard(const std::string& tensor) { return CheckpointBuilder().filled(tensor, "F32", {2, 2}, 16).bytes(); }
+std::string shard(const std::string& tensor) {
+  return CheckpointBuilder().filled(tensor, "F32", {2, 2}, 16).bytes();
+}
 
-std::string index_of(std::vector<std::pair<std::string, std::string>> map) { return shard_index_json(map, 32); }
+std::string index_of(std::vector<std::pair<std::string, std::string>> map) {
+  return shard_index_json(map, 32);
+}
 
 template <class F>
 Error error_of_call(F&& f) {
@@ -73,7 +77,8 @@ TEST_CASE("an index that contradicts its shards is refused, extra tensors are le
   CHECK(e.tensor() == "y");
 
   const TempDirectory extra;
-  extra.write("a.safetensors", CheckpointBuilder().filled("x", "F32", {4}, 16).filled("z", "F32", {4}, 16).bytes());
+  extra.write("a.safetensors",
+              CheckpointBuilder().filled("x", "F32", {4}, 16).filled("z", "F32", {4}, 16).bytes());
   extra.write("model.safetensors.index.json", index_of({{"x", "a.safetensors"}}));
   const Checkpoint checkpoint = open_checkpoint(locate_model(extra.path(), {}));
   CHECK(checkpoint.tensors.size() == 1);
@@ -87,19 +92,24 @@ TEST_CASE("links of an index may not leave the model directory", "[model]") {
   outside.write("secret.safetensors", shard("x"));
   directory.link("a.safetensors", outside / "secret.safetensors");
   directory.write("model.safetensors.index.json", index_of({{"x", "a.safetensors"}}));
-  CHECK(error_of_call([&] { open_checkpoint(locate_model(directory.path(), {})); }).code() == ErrorCode::unsafe_path);
+  CHECK(error_of_call([&] { open_checkpoint(locate_model(directory.path(), {})); }).code() ==
+        ErrorCode::unsafe_path);
 
-  directory.write("model.safetensors.index.json", index_of({{"x", "../" + outside.path() + "/secret.safetensors"}}));
-  CHECK(error_of_call([&] { open_checkpoint(locate_model(directory.path(), {})); }).code() == ErrorCode::unsafe_path);
+  directory.write("model.safetensors.index.json",
+                  index_of({{"x", "../" + outside.path() + "/secret.safetensors"}}));
+  CHECK(error_of_call([&] { open_checkpoint(locate_model(directory.path(), {})); }).code() ==
+        ErrorCode::unsafe_path);
 }
 
 TEST_CASE("weights are looked for in the order of from_pretrained", "[model]") {
   const TempDirectory directory;
   directory.write("config.json", kConfig);
-  const auto found = [&](const std::string& variant = "") { return locate_model(directory.path(), {.variant = variant}).weights_path; };
+  const auto found = [&](const std::string& variant = "") {
+    return locate_model(directory.path(), {.variant = variant}).weights_path;
+  };
   CHECK(found().empty());
-  for (const char* file : {"flax_model.msgpack", "tf_model.h5", "pytorch_model.bin.index.json", "pytorch_model.bin",
-                           "model.safetensors.index.json", "model.safetensors"}) {
+  for (const char* file : {"flax_model.msgpack", "tf_model.h5", "pytorch_model.bin.index.json",
+                           "pytorch_model.bin", "model.safetensors.index.json", "model.safetensors"}) {
     directory.write(file, "{}");
     CHECK(found() == directory / file);
   }
@@ -127,7 +137,8 @@ TEST_CASE("a model is a directory, a file, an index, a config or a repository of
   options.cache.hub_cache = hub.path();
   const std::string snapshot = hub / repository + "/snapshots/" + commit;
 
-  for (const std::string& revision : {std::string(), std::string("@main"), "@" + commit, std::string("@refs/pr/4")}) {
+  for (const std::string& revision :
+       {std::string(), std::string("@main"), "@" + commit, std::string("@refs/pr/4")}) {
     const std::string model = "org/name" + revision;
     INFO(model);
     const Checkpoint checkpoint = open_checkpoint(locate_model(model, options));
@@ -156,9 +167,11 @@ TEST_CASE("a model is a directory, a file, an index, a config or a repository of
 
   const TempDirectory outside;
   outside.write("w.safetensors", shard("x"));
-  hub.link(repository + "/snapshots/" + std::string(40, 'b') + "/model.safetensors", outside / "w.safetensors");
-  CHECK(error_of_call([&] { open_checkpoint(locate_model("org/name@" + std::string(40, 'b'), options)); }).code() ==
-        ErrorCode::unsafe_path);
+  hub.link(repository + "/snapshots/" + std::string(40, 'b') + "/model.safetensors",
+           outside / "w.safetensors");
+  CHECK(error_of_call([&] {
+          open_checkpoint(locate_model("org/name@" + std::string(40, 'b'), options));
+        }).code() == ErrorCode::unsafe_path);
 }
 
 TEST_CASE("an empty directory says what was looked for", "[model]") {

@@ -112,9 +112,10 @@ TEST_CASE("missing, unexpected and mismatched keys are those that from_pretraine
 }
 
 TEST_CASE("a checkpoint as save_pretrained wrote it fills its shell exactly once", "[model]") {
-  for (const char* name : {"bert-base-tiny", "bert-cls-tiny", "bert-legacy-names-tiny", "bert-mlm-tiny", "gpt2-base-tiny", "gpt2-tiny",
-                           "llama-base-tiny", "llama-tiny", "llama-tiny-tied-sharded", "mistral-base-tiny", "mistral-tiny",
-                           "qwen2-base-tiny", "qwen2-tiny", "t5-encoder-tiny", "t5-v1_0-tiny", "t5-v1_1-tiny-sharded"}) {
+  for (const char* name : {"bert-base-tiny", "bert-cls-tiny", "bert-legacy-names-tiny", "bert-mlm-tiny",
+                           "gpt2-base-tiny", "gpt2-tiny", "llama-base-tiny", "llama-tiny",
+                           "llama-tiny-tied-sharded", "mistral-base-tiny", "mistral-tiny", "qwen2-base-tiny",
+                           "qwen2-tiny", "t5-encoder-tiny", "t5-v1_0-tiny", "t5-v1_1-tiny-sharded"}) {
     INFO(name);
     const Checkpoint checkpoint = open_fixture(name);
     const Shell shell = build_shell(checkpoint, {});

@@ -10,7 +10,8 @@ namespace {
 
 using namespace test;
 
-CheckpointTensor tensor(const std::string& name, Dtype dtype, std::vector<uint64_t> shape, uint32_t shard = 0) {
+CheckpointTensor tensor(const std::string& name, Dtype dtype, std::vector<uint64_t> shape,
+                        uint32_t shard = 0) {
   CheckpointTensor t;
   t.name = name;
   t.dtype = dtype;
@@ -67,7 +68,8 @@ TEST_CASE("auto resolves to the dtype that transformers 4.57 takes", "[model]") 
 TEST_CASE("an unknown architecture gets its tree from its tensor names", "[model]") {
   Checkpoint checkpoint;
   checkpoint.has_config = true;
-  checkpoint.config = parse_model_config(R"({"model_type":"made_up","architectures":["MadeUp"],"torch_dtype":"bfloat16"})");
+  checkpoint.config =
+      parse_model_config(R"({"model_type":"made_up","architectures":["MadeUp"],"torch_dtype":"bfloat16"})");
   checkpoint.tensors = {tensor("lm_head.weight", Dtype::f32, {8, 4}),
                         tensor("model.layers.10.mlp.experts.0.w", Dtype::f16, {4}),
                         tensor("model.layers.10.mlp.experts.1.w", Dtype::f16, {4}),
@@ -80,9 +82,10 @@ TEST_CASE("an unknown architecture gets its tree from its tensor names", "[model
   CHECK(tree.from_tensor_names);
   CHECK_FALSE(tree.estimated_bytes);
   CHECK(module_names(tree) ==
-        std::vector<std::string>{"", "model", "model.embed_tokens", "model.layers", "model.layers.2", "model.layers.2.mlp",
-                                 "model.layers.10", "model.layers.10.mlp", "model.layers.10.mlp.experts",
-                                 "model.layers.10.mlp.experts.0", "model.layers.10.mlp.experts.1", "model.norm", "lm_head"});
+        std::vector<std::string>{"", "model", "model.embed_tokens", "model.layers", "model.layers.2",
+                                 "model.layers.2.mlp", "model.layers.10", "model.layers.10.mlp",
+                                 "model.layers.10.mlp.experts", "model.layers.10.mlp.experts.0",
+                                 "model.layers.10.mlp.experts.1", "model.norm", "lm_head"});
   CHECK(tree.no_split_modules == std::vector<std::string>{"model.layers.#"});
   const ModuleIndex index(tree);
   CHECK(tree.modules[index.module("model.layers.10")].class_name == "model.layers.#");
@@ -96,7 +99,8 @@ TEST_CASE("an unknown architecture gets its tree from its tensor names", "[model
 TEST_CASE("a quantised checkpoint of an unknown architecture keeps its dtypes", "[model]") {
   Checkpoint checkpoint;
   checkpoint.has_config = true;
-  checkpoint.config = parse_model_config(R"({"model_type":"made_up","torch_dtype":"bfloat16","quantization_config":{"bits":4}})");
+  checkpoint.config = parse_model_config(
+      R"({"model_type":"made_up","torch_dtype":"bfloat16","quantization_config":{"bits":4}})");
   checkpoint.tensors = {tensor("a.scale", Dtype::f32, {4}), tensor("a.blocks", Dtype::u8, {4})};
   const Shell shell = build_shell(checkpoint, {});
   CHECK(shell.tree.tensors[0].dtype == Dtype::f32);
@@ -105,9 +109,11 @@ TEST_CASE("a quantised checkpoint of an unknown architecture keeps its dtypes", 
 TEST_CASE("sizes of tensors in absent shards share the index's total", "[model]") {
   Checkpoint checkpoint;
   checkpoint.has_config = true;
-  checkpoint.config = parse_model_config(R"({"model_type":"made_up","torch_dtype":"float16","hidden_size":10})");
+  checkpoint.config =
+      parse_model_config(R"({"model_type":"made_up","torch_dtype":"float16","hidden_size":10})");
   checkpoint.index_total_size_bytes = 1020;
-  checkpoint.tensors = {named_only("h.0.w"), named_only("h.0.norm.weight"), named_only("h.1.w"), named_only("h.1.v")};
+  checkpoint.tensors = {named_only("h.0.w"), named_only("h.0.norm.weight"), named_only("h.1.w"),
+                        named_only("h.1.v")};
   const Shell shell = build_shell(checkpoint, {});
   CHECK(shell.tree.estimated_bytes);
   uint64_t total = 0;
@@ -123,8 +129,9 @@ TEST_CASE("sizes of tensors in absent shards share the index's total", "[model]"
 
 TEST_CASE("names that are no dotted paths stay whole", "[model]") {
   Checkpoint checkpoint;
-  checkpoint.tensors = {tensor("", Dtype::f32, {1}), tensor(".a", Dtype::f32, {1}), tensor("a..b", Dtype::f32, {1}),
-                        tensor("a.", Dtype::f32, {1}), tensor("a", Dtype::f32, {1}), tensor("a.b", Dtype::f32, {1})};
+  checkpoint.tensors = {tensor("", Dtype::f32, {1}),     tensor(".a", Dtype::f32, {1}),
+                        tensor("a..b", Dtype::f32, {1}), tensor("a.", Dtype::f32, {1}),
+                        tensor("a", Dtype::f32, {1}),    tensor("a.b", Dtype::f32, {1})};
   const Shell shell = build_shell(checkpoint, {});
   CHECK(module_names(shell.tree) == std::vector<std::string>{"", "a"});
   CHECK(shell.tree.modules[0].parameters.size() == 5);
@@ -138,7 +145,8 @@ TEST_CASE("names that are no dotted paths stay whole", "[model]") {
 TEST_CASE("the old spelling of a class is understood and said", "[model]") {
   Checkpoint checkpoint;
   checkpoint.has_config = true;
-  checkpoint.config = parse_model_config(R"({"model_type":"llama","architectures":["LLaMAForCausalLM"],"num_hidden_layers":1})");
+  checkpoint.config = parse_model_config(
+      R"({"model_type":"llama","architectures":["LLaMAForCausalLM"],"num_hidden_layers":1})");
   const Shell shell = build_shell(checkpoint, {});
   CHECK(shell.tree.model_class == "LlamaForCausalLM");
   CHECK(shell.warnings.size() == 1);

@@ -71,7 +71,8 @@ void check_sizes(const ModuleTree& tree, const ModuleSizes& sizes, const ConfigV
 /// Python loses the persistent buffers that stand directly in a split module; hfload places them.
 bool splits_a_module_with_buffers(const ModuleTree& tree, const DevicePlan& plan) {
   return std::ranges::any_of(plan.steps, [&](const PlacementStep& step) {
-    if (step.action != PlacementStep::Action::split && step.action != PlacementStep::Action::split_tied) return false;
+    if (step.action != PlacementStep::Action::split && step.action != PlacementStep::Action::split_tied)
+      return false;
     const ModuleIndex index(tree);
     return std::ranges::any_of(tree.modules[index.module(step.module)].buffers,
                                [&](TensorId t) { return tree.tensors[t].persistent; });
@@ -99,7 +100,8 @@ TEST_CASE("sizes, balanced budgets and device maps of hand-made models equal acc
     if (!at(c, "balanced").is_null()) {
       const bool low_zero = bool_of(at(at(c, "balanced"), "low_zero"));
       if (error && error->starts_with("KeyError")) {
-        CHECK_THROWS_AS(balanced_memory(tree, sizes, memory, options.no_split_modules, low_zero, true), Error);
+        CHECK_THROWS_AS(balanced_memory(tree, sizes, memory, options.no_split_modules, low_zero, true),
+                        Error);
         ++answered;
         continue;
       }

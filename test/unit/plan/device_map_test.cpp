@@ -13,7 +13,9 @@ namespace {
 using namespace test;
 
 ModuleTree t0pp() {
-  return build_shell(open_checkpoint(locate_model(fixture_path("t0pp/config.json"), {})), {.dtype = Dtype::f32}).tree;
+  return build_shell(open_checkpoint(locate_model(fixture_path("t0pp/config.json"), {})),
+                     {.dtype = Dtype::f32})
+      .tree;
 }
 
 template <class F>
@@ -31,7 +33,8 @@ Error error_of_call(F&& f) {
 
 TEST_CASE("the map of the transformers documentation, to the letter", "[plan]") {
   const ModuleTree tree = t0pp();
-  std::string expected = "{'shared': 0,\n 'decoder.embed_tokens': 0,\n 'encoder': 0,\n 'decoder.block.0': 0,\n";
+  std::string expected =
+      "{'shared': 0,\n 'decoder.embed_tokens': 0,\n 'encoder': 0,\n 'decoder.block.0': 0,\n";
   for (int i = 1; i <= 21; ++i) expected += " 'decoder.block." + std::to_string(i) + "': 1,\n";
   expected +=
       " 'decoder.block.22': 'cpu',\n 'decoder.block.23': 'cpu',\n 'decoder.final_layer_norm': 'cpu',\n"
@@ -39,7 +42,8 @@ TEST_CASE("the map of the transformers documentation, to the letter", "[plan]") 
   const MaxMemory memory = parse_max_memory("0=20GiB,1=21GiB,cpu=60GiB");
   const ModuleSizes sizes = compute_module_sizes(tree, Dtype::f32);
   for (const Strategy strategy : {Strategy::balanced_auto, Strategy::balanced, Strategy::sequential}) {
-    const DevicePlan plan = plan_device_map(tree, sizes, memory, strategy, true, {.no_split_modules = tree.no_split_modules});
+    const DevicePlan plan =
+        plan_device_map(tree, sizes, memory, strategy, true, {.no_split_modules = tree.no_split_modules});
     CHECK(format_device_map(plan.device_map) == expected);
   }
 }

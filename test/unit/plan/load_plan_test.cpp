@@ -13,7 +13,8 @@ struct Sample {
   Checkpoint checkpoint;
   KeyMatches keys;
 
-  Sample& add(const std::string& name, uint32_t shard, uint64_t begin, Dtype from, Dtype to, uint64_t elements) {
+  Sample& add(const std::string& name, uint32_t shard, uint64_t begin, Dtype from, Dtype to,
+              uint64_t elements) {
     if (tree.modules.empty()) tree.modules.emplace_back();
     const auto id = static_cast<TensorId>(tree.tensors.size());
     ShellTensor shell;
@@ -56,12 +57,17 @@ ErrorCode code_of(F&& f) {
 
 TEST_CASE("copies are in file order, tensors aligned, the disk untouched", "[plan]") {
   Sample s;
-  s.add("c", 1, 0, Dtype::f32, Dtype::f32, 10).add("b", 0, 40, Dtype::f16, Dtype::f32, 3).add("a", 0, 0, Dtype::f32, Dtype::bf16, 10);
+  s.add("c", 1, 0, Dtype::f32, Dtype::f32, 10)
+      .add("b", 0, 40, Dtype::f16, Dtype::f32, 3)
+      .add("a", 0, 0, Dtype::f32, Dtype::bf16, 10);
   s.add("d", 1, 40, Dtype::f32, Dtype::bf16, 5);
-  const DeviceMap map = {{"a", Device::gpu(0)}, {"b", Device::gpu(0)}, {"c", Device::cpu()}, {"d", Device::disk()}};
+  const DeviceMap map = {
+      {"a", Device::gpu(0)}, {"b", Device::gpu(0)}, {"c", Device::cpu()}, {"d", Device::disk()}};
   const LoadPlan plan = make_load_plan(s.tree, s.checkpoint, s.keys, map, {{Device::gpu(0), 1e6}});
   REQUIRE(plan.copies.size() == 3);
-  const auto copied = [&](size_t i) { return s.tree.tensors[plan.placements[plan.copies[i].placement].tensor].name; };
+  const auto copied = [&](size_t i) {
+    return s.tree.tensors[plan.placements[plan.copies[i].placement].tensor].name;
+  };
   CHECK(copied(0) == "a");
   CHECK(copied(1) == "b");
   CHECK(copied(2) == "c");
@@ -86,7 +92,9 @@ TEST_CASE("copies are in file order, tensors aligned, the disk untouched", "[pla
 
 TEST_CASE("a tight budget packs tensors without padding, each aligned to its elements", "[plan]") {
   Sample s;
-  s.add("a", 0, 0, Dtype::u8, Dtype::u8, 3).add("b", 0, 3, Dtype::f16, Dtype::f16, 5).add("c", 0, 13, Dtype::f32, Dtype::f32, 7);
+  s.add("a", 0, 0, Dtype::u8, Dtype::u8, 3)
+      .add("b", 0, 3, Dtype::f16, Dtype::f16, 5)
+      .add("c", 0, 13, Dtype::f32, Dtype::f32, 7);
   const DeviceMap map = {{"", Device::gpu(0)}};
   const LoadPlan plan = make_load_plan(s.tree, s.checkpoint, s.keys, map, {{Device::gpu(0), 3 + 10 + 28}});
   CHECK(plan.arenas[0].bytes == 41);
@@ -98,15 +106,21 @@ TEST_CASE("a tight budget packs tensors without padding, each aligned to its ele
   std::ranges::sort(ranges);
   CHECK(ranges[0].second == ranges[1].first);
   CHECK(ranges[1].second == ranges[2].first);
-  CHECK(code_of([&] { make_load_plan(s.tree, s.checkpoint, s.keys, map, {{Device::gpu(0), 40}}); }) == ErrorCode::does_not_fit);
+  CHECK(code_of([&] {
+          make_load_plan(s.tree, s.checkpoint, s.keys, map, {{Device::gpu(0), 40}});
+        }) == ErrorCode::does_not_fit);
 }
 
 TEST_CASE("conversions that do not exist are refused", "[plan]") {
-  for (const auto& [from, to] : {std::pair{Dtype::f64, Dtype::f32}, {Dtype::i32, Dtype::f16}, {Dtype::f8_e4m3, Dtype::bf16},
+  for (const auto& [from, to] : {std::pair{Dtype::f64, Dtype::f32},
+                                 {Dtype::i32, Dtype::f16},
+                                 {Dtype::f8_e4m3, Dtype::bf16},
                                  {Dtype::unknown, Dtype::f32}}) {
     Sample s;
     s.add("a", 0, 0, from, to, 4);
-    CHECK(code_of([&] { make_load_plan(s.tree, s.checkpoint, s.keys, {{"", Device::cpu()}}, {}); }) == ErrorCode::unsupported_dtype);
+    CHECK(code_of([&] {
+            make_load_plan(s.tree, s.checkpoint, s.keys, {{"", Device::cpu()}}, {});
+          }) == ErrorCode::unsupported_dtype);
   }
 }
 

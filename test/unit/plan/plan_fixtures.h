@@ -59,7 +59,8 @@ inline std::optional<std::string> error_of(const ConfigValue& expected) {
   return error == nullptr ? std::nullopt : std::optional(string_of(*error));
 }
 
-/// Holds for any plan, also where Python gives none: every tensor that a checkpoint would hold is on some device.
+/// Holds for any plan, also where Python gives none: every tensor that a checkpoint would hold is on some
+/// device.
 inline void check_covers_everything(const ModuleTree& tree, const DeviceMap& map) {
   const DeviceMapLookup lookup(map);
   for (const ShellTensor& t : tree.tensors) {

@@ -58,9 +58,11 @@ TEST_CASE("device maps equal those of transformers 4.57 and accelerate 1.x", "[p
     }
     ++answered;
     // Where Python fails, hfload refuses what cannot be meant and answers the rest.
-    const bool bad_input = error->find("not recognized") != std::string::npos || error->find("valid format") != std::string::npos ||
+    const bool bad_input = error->find("not recognized") != std::string::npos ||
+                           error->find("valid format") != std::string::npos ||
                            error->starts_with("OverflowError");
-    const bool readable = error->find("cuda:0") != std::string::npos || error->find("`size` 5 ") != std::string::npos;
+    const bool readable =
+        error->find("cuda:0") != std::string::npos || error->find("`size` 5 ") != std::string::npos;
     if (bad_input && !readable) {
       CHECK_THROWS_AS(plan_of(shell, c), Error);
       continue;
