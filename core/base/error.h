@@ -31,7 +31,7 @@
   X(json_too_large, 3, "a JSON file is larger than its limit")                                               \
   X(duplicate_key, 3, "a JSON object has the same key twice")                                                \
   X(invalid_tensor_entry, 3, "a tensor entry lacks a field or has one of the wrong type")                    \
-  X(invalid_number, 3, "a number is not an integer in the range of an unsigned 64-bit integer")              \
+  X(invalid_number, 3, "a number is malformed, or no unsigned 64-bit integer where one is due")              \
   X(invalid_metadata, 3, "a metadata entry has the wrong type")                                              \
   X(offset_reversed, 3, "a tensor's data ends before it begins")                                             \
   X(offset_gap, 3, "bytes of the data section belong to no tensor")                                          \

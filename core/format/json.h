@@ -159,9 +159,8 @@ void Value::for_each_element(F&& f) {
       value_ == nullptr ? document_.document_.get_array().get(array) : value_->get_array().get(array);
   if (error) throw document_.syntax_error(error);
   for (auto result : array) {
-    simdjson::ondemand::value element;
-    if (const auto element_error = std::move(result).get(element))
-      throw document_.syntax_error(element_error);
+    if (const auto element_error = result.error()) throw document_.syntax_error(element_error);
+    simdjson::ondemand::value element = result.value_unsafe();
     Value value(document_, &element, element.raw_json_token(), depth_ + 1);
     f(value);
     value.finish();

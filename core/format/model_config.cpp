@@ -15,6 +15,7 @@ namespace {
 
 constexpr uint64_t kMaxUint = uint64_t{1} << 48;
 constexpr uint64_t kMaxCount = 100'000;
+constexpr const char* kHint = "Mend this in config.json, or download the file again.";
 
 class ValueReader {
  public:
@@ -91,7 +92,8 @@ class ValueReader {
 };
 
 Error wrong_type(std::string key, std::string_view expected) {
-  return Error(ErrorCode::invalid_config, fmt::format("config.json: {} is not {}", key, expected));
+  return Error(ErrorCode::invalid_config, fmt::format("config.json: {} is not {}", key, expected))
+      .with_hint(kHint);
 }
 
 /// The value of that key; null when it is absent or null.
@@ -212,12 +214,17 @@ ConfigValue parse_config_value(std::string_view json, std::vector<std::string>& 
 }
 
 ModelConfig parse_model_config(std::string_view json) {
-  ModelConfig config;
-  config.root_ = parse_config_value(json, config.notes_);
-  if (!std::holds_alternative<ConfigValue::Object>(config.root_.value)) {
-    throw Error(ErrorCode::invalid_config, "config.json is not a JSON object").with_offset(0);
+  try {
+    ModelConfig config;
+    config.root_ = parse_config_value(json, config.notes_);
+    if (!std::holds_alternative<ConfigValue::Object>(config.root_.value)) {
+      throw Error(ErrorCode::invalid_config, "config.json is not a JSON object").with_offset(0);
+    }
+    return config;
+  } catch (Error& error) {
+    if (error.hint().empty()) error.with_hint(kHint);
+    throw;
   }
-  return config;
 }
 
 }  // namespace hfload

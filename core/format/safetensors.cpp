@@ -75,9 +75,14 @@ class HeaderReader {
   }
 
   SafetensorsHeader read(simdjson::padded_string text) {
-    json::Document document(std::move(text), kLengthPrefixBytes);
-    document.read([&](json::Value& root) { read_root(root); });
-    validate_in_data_order();
+    try {
+      json::Document document(std::move(text), kLengthPrefixBytes);
+      document.read([&](json::Value& root) { read_root(root); });
+      validate_in_data_order();
+    } catch (Error& error) {
+      if (error.hint().empty()) error.with_hint("The header is damaged: download or export the file again.");
+      throw;
+    }
     unknown_dtypes_.write_to(header_.notes);
     unknown_fields_.write_to(header_.notes);
     return std::move(header_);

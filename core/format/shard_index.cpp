@@ -162,6 +162,13 @@ class IndexReader {
 
 }  // namespace
 
-ShardIndex parse_shard_index(std::string_view json) { return IndexReader().read(json); }
+ShardIndex parse_shard_index(std::string_view json) {
+  try {
+    return IndexReader().read(json);
+  } catch (Error& error) {
+    if (error.hint().empty()) error.with_hint("The index is damaged: download or export it again.");
+    throw;
+  }
+}
 
 }  // namespace hfload

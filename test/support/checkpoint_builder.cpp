@@ -64,7 +64,7 @@ CheckpointBuilder& CheckpointBuilder::metadata(std::string key, std::string valu
 }
 
 CheckpointBuilder& CheckpointBuilder::tensor(std::string name, std::string dtype, std::vector<uint64_t> shape,
-                                             std::string data) {
+                                             const std::string& data) {
   const uint64_t begin = data_.size();
   data_ += data;
   tensors_.push_back({std::move(name), std::move(dtype), std::move(shape), begin, data_.size()});
@@ -75,7 +75,7 @@ CheckpointBuilder& CheckpointBuilder::float32(std::string name, std::vector<uint
                                               std::span<const float> values) {
   std::string data(values.size_bytes(), '\0');
   if (!values.empty()) std::memcpy(data.data(), values.data(), values.size_bytes());
-  return tensor(std::move(name), "F32", std::move(shape), std::move(data));
+  return tensor(std::move(name), "F32", std::move(shape), data);
 }
 
 CheckpointBuilder& CheckpointBuilder::filled(std::string name, std::string dtype, std::vector<uint64_t> shape,
@@ -84,7 +84,7 @@ CheckpointBuilder& CheckpointBuilder::filled(std::string name, std::string dtype
   for (const char c : name) next = next * 31 + static_cast<unsigned char>(c);
   std::string data(bytes, '\0');
   for (char& byte : data) byte = static_cast<char>(next++ & 0xFF);
-  return tensor(std::move(name), std::move(dtype), std::move(shape), std::move(data));
+  return tensor(std::move(name), std::move(dtype), std::move(shape), data);
 }
 
 std::string CheckpointBuilder::header() const {

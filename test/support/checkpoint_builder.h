@@ -22,7 +22,7 @@ class CheckpointBuilder {
   CheckpointBuilder& metadata(std::string key, std::string value);
   /// `dtype` is the name in the header ("BF16"); `data` are the tensor's bytes.
   CheckpointBuilder& tensor(std::string name, std::string dtype, std::vector<uint64_t> shape,
-                            std::string data);
+                            const std::string& data);
   /// A float32 tensor of these values.
   CheckpointBuilder& float32(std::string name, std::vector<uint64_t> shape, std::span<const float> values);
   /// A tensor of `bytes` bytes that count up from a number drawn from its name.

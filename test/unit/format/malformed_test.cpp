@@ -44,6 +44,7 @@ TEST_CASE("Every malformed document is refused with its own code, tensor and off
       CHECK(error.offset().has_value());
       if (malformed.offset) CHECK(error.offset().value_or(UINT64_MAX) == *malformed.offset);
       CHECK(!error.message().empty());
+      CHECK(!error.hint().empty());
     }
   }
 }

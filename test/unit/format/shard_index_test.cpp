@@ -54,8 +54,8 @@ TEST_CASE("The metadata of an index are advisory") {
 
 TEST_CASE("Plain relative paths are accepted, odd names included") {
   const std::string longest(255, 'x');
-  for (const std::string path : {"f", "a/b/c", "...", "a..b", "..a", "a..", ".hidden", "%2e%2e/x", "ab:c", " ",
-                                 "-", "~/x", "1:x", longest.c_str()}) {
+  for (const std::string path : {"f", "a/b/c", "...", "a..b", "..a", "a..", ".hidden", "%2e%2e/x", "ab:c",
+                                 " ", "-", "~/x", "1:x", longest.c_str()}) {
     CAPTURE(path);
     CHECK(parse_shard_index(R"({"weight_map":{"a":")" + path + "\"}}").shards ==
           std::vector<std::string>{path});
@@ -70,10 +70,12 @@ TEST_CASE("An index of many tensors and many shards keeps every pair") {
     return std::string(name);
   };
   std::vector<std::pair<std::string, std::string>> weight_map;
+  weight_map.reserve(kTensors);
   for (int i = 0; i < kTensors; ++i) weight_map.emplace_back(std::to_string(i), shard_of(i));
   const ShardIndex index = parse_shard_index(test::shard_index_json(weight_map, 0));
   REQUIRE(index.shards.size() == kShards);
   std::vector<std::pair<std::string, std::string>> got;
+  got.reserve(kTensors);
   for (const WeightMapEntry& entry : index.weight_map)
     got.emplace_back(entry.tensor, index.shards.at(entry.shard));
   CHECK((got == weight_map));
