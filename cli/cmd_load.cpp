@@ -30,20 +30,22 @@ void require_weights(const Checkpoint& checkpoint) {
     Error error(ErrorCode::weights_not_found, "there are no weights to load");
     error.with_path(checkpoint.location.directory);
     const std::string& variants = checkpoint.location.variants_hint;
-    throw error.with_hint(variants.empty() ? "Put model.safetensors, or a shard index and its shards, beside config.json."
-                                           : fmt::format("Weights of these variants are there: {}. Use --variant.", variants));
+    throw error.with_hint(
+        variants.empty() ? "Put model.safetensors, or a shard index and its shards, beside config.json."
+                         : fmt::format("Weights of these variants are there: {}. Use --variant.", variants));
   }
   if (const Shard* missing = checkpoint.first_missing_shard()) {
     const auto is_absent = [](const Shard& shard) { return !shard.present; };
     const auto absent = std::count_if(checkpoint.shards.begin(), checkpoint.shards.end(), is_absent);
-    throw Error(ErrorCode::shard_missing, fmt::format("this shard does not exist, and {} of {} do not", absent,
-                                                      count_of(checkpoint.shards.size(), "shard")))
+    throw Error(ErrorCode::shard_missing, fmt::format("this shard does not exist, and {} of {} do not",
+                                                      absent, count_of(checkpoint.shards.size(), "shard")))
         .with_path(path_in(checkpoint, missing->file))
         .with_hint("Put the missing shards into the model directory. hfload plan needs none.");
   }
   for (const Shard& shard : checkpoint.shards) {
     if (shard.format == ShardFormat::safetensors) continue;
-    throw Error(ErrorCode::unsupported_format, "this is not a safetensors file, and load reads no other format")
+    throw Error(ErrorCode::unsupported_format,
+                "this is not a safetensors file, and load reads no other format")
         .with_path(path_in(checkpoint, shard.file))
         .with_hint("Save the model as safetensors first, for example with save_pretrained of transformers.");
   }
@@ -81,7 +83,8 @@ void require_gpus(const PlannedModel& model, bool emulate) {
   if (status.devices == 0) {
     std::string reason = status.reason;
     while (reason.ends_with('.')) reason.pop_back();
-    throw Error(ErrorCode::no_cuda, fmt::format("the plan uses GPU {}, but {}", *gpus.begin(), reason)).with_hint(hint);
+    throw Error(ErrorCode::no_cuda, fmt::format("the plan uses GPU {}, but {}", *gpus.begin(), reason))
+        .with_hint(hint);
   }
   for (const uint32_t ordinal : gpus) {
     if (ordinal < static_cast<uint32_t>(status.devices)) continue;
@@ -92,8 +95,8 @@ void require_gpus(const PlannedModel& model, bool emulate) {
 }
 
 std::string describe(const MismatchedKey& key) {
-  return fmt::format("{}: {} in the checkpoint, {} in the model", key.name, format_shape(key.checkpoint_shape),
-                     format_shape(key.model_shape));
+  return fmt::format("{}: {} in the checkpoint, {} in the model", key.name,
+                     format_shape(key.checkpoint_shape), format_shape(key.model_shape));
 }
 
 std::string list_keys(const KeyMatches& keys) {
@@ -112,15 +115,17 @@ void require_all_keys(const KeyMatches& keys, const Checkpoint& checkpoint, Mess
   if (keys.missing_keys.empty()) {
     throw Error(ErrorCode::mismatched_keys,
                 fmt::format("{} of the checkpoint {} another shape than the model's; the first is {}",
-                            count_of(keys.mismatched_keys.size(), "tensor"), keys.mismatched_keys.size() == 1 ? "has" : "have",
+                            count_of(keys.mismatched_keys.size(), "tensor"),
+                            keys.mismatched_keys.size() == 1 ? "has" : "have",
                             describe(keys.mismatched_keys.front())))
         .with_path(checkpoint.location.directory)
         .with_tensor(keys.mismatched_keys.front().name)
-        .with_hint("config.json and the weights are of different models; compare them with hfload inspect --tensors.");
+        .with_hint(
+            "config.json and the weights are of different models; compare them with hfload inspect "
+            "--tensors.");
   }
-  std::string message =
-      fmt::format("the checkpoint lacks {} of the model; the first is {}", count_of(keys.missing_keys.size(), "tensor"),
-                  keys.missing_keys.front());
+  std::string message = fmt::format("the checkpoint lacks {} of the model; the first is {}",
+                                    count_of(keys.missing_keys.size(), "tensor"), keys.missing_keys.front());
   if (!keys.mismatched_keys.empty()) {
     message += fmt::format("; {} of another shape", count_of(keys.mismatched_keys.size(), "tensor is"));
   }
@@ -133,12 +138,13 @@ void require_all_keys(const KeyMatches& keys, const Checkpoint& checkpoint, Mess
 void report_keys(const KeyMatches& keys, Messages& messages) {
   if (!keys.renamed_keys.empty()) {
     const auto& [legacy, modern] = keys.renamed_keys.front();
-    messages.detail(fmt::format("{} had a legacy name, such as {} for {}", count_of(keys.renamed_keys.size(), "tensor"), legacy,
-                                modern));
+    messages.detail(fmt::format("{} had a legacy name, such as {} for {}",
+                                count_of(keys.renamed_keys.size(), "tensor"), legacy, modern));
   }
   if (keys.unexpected_keys.empty()) return;
   constexpr size_t kShown = 10;
-  const std::span<const std::string> shown(keys.unexpected_keys.data(), std::min(kShown, keys.unexpected_keys.size()));
+  const std::span<const std::string> shown(keys.unexpected_keys.data(),
+                                           std::min(kShown, keys.unexpected_keys.size()));
   messages.warning(fmt::format("the model does not use {} of the checkpoint: {}{}",
                                count_of(keys.unexpected_keys.size(), "tensor"), fmt::join(shown, ", "),
                                shown.size() < keys.unexpected_keys.size() ? ", …" : ""));
@@ -165,8 +171,8 @@ Outcome load(const PlannedModel& model, LoadPlan plan, const LoadCommand& comman
   options.interrupted = [] { return received_signal() != 0; };
   ProgressBar loading(context.common, context.environment, "loading");
   options.progress = [&](const LoadProgress& progress) { loading.update(progress); };
-  const LoadedModel loaded =
-      execute(std::move(plan), model.checkpoint, backend_factory(model.max_memory, command.emulate_gpus), options);
+  const LoadedModel loaded = execute(std::move(plan), model.checkpoint,
+                                     backend_factory(model.max_memory, command.emulate_gpus), options);
   loading.clear();
   outcome.statistics = loaded.statistics;
   if (command.verify) {
@@ -180,7 +186,8 @@ Outcome load(const PlannedModel& model, LoadPlan plan, const LoadCommand& comman
 void report_outcome(const Outcome& outcome, Messages& messages) {
   const LoadStatistics& done = outcome.statistics;
   constexpr double kBytesPerGb = 1e9, kShortestTimed = 0.1;  // a rate over less is noise
-  std::string text = fmt::format("loaded {} in {:.2f} s", format_byte_size(static_cast<double>(done.loaded_bytes)), done.seconds);
+  std::string text = fmt::format("loaded {} in {:.2f} s",
+                                 format_byte_size(static_cast<double>(done.loaded_bytes)), done.seconds);
   if (done.seconds > kShortestTimed) {
     text += fmt::format(" ({:.2f} GB/s)", static_cast<double>(done.read_bytes) / kBytesPerGb / done.seconds);
   }
@@ -213,6 +220,7 @@ std::string render_json(const PlannedModel& model, const KeyMatches& keys, const
 
 void run_load(const LoadCommand& command, const Context& context) {
   Checkpoint checkpoint = open_model(command.model, context.environment);
+  report_model(checkpoint, context.messages);
   require_weights(checkpoint);
   PlannedModel model = plan_model(std::move(checkpoint), command.planning);
   report_planning(model, command.planning, context.messages);
@@ -222,8 +230,11 @@ void run_load(const LoadCommand& command, const Context& context) {
   require_all_keys(keys, model.checkpoint, context.messages);
   report_keys(keys, context.messages);
 
+  // Where the user says which device takes what and gives no budgets, only the device itself may refuse.
+  const bool has_budgets =
+      model.user_set_memory || std::holds_alternative<Strategy>(command.planning.device_map);
   LoadPlan plan = make_load_plan(model.shell.tree, model.checkpoint, keys, model.plan.device_map,
-                                 model.user_set_memory ? model.max_memory : MaxMemory{});
+                                 has_budgets ? model.max_memory : MaxMemory{});
   Outcome outcome;
   {
     const SignalWatch watch;

@@ -7,6 +7,7 @@ namespace hfload::cli {
 
 void run_plan(const PlanCommand& command, const Context& context) {
   const PlannedModel model = plan_model(open_model(command.model, context.environment), command.planning);
+  report_model(model.checkpoint, context.messages);
   report_planning(model, command.planning, context.messages);
   if (command.planning.explain) context.messages.block(render_explanation(model, command.planning));
   if (!context.common.json) {

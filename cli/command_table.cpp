@@ -28,7 +28,10 @@ constexpr Flag kFlags[] = {
      .name = "--quiet",
      .short_name = "-q",
      .help = "Drop warnings, notes and progress. Errors stay."},
-    {.id = FlagId::verbose, .name = "--verbose", .short_name = "-v", .help = "Say more about what is done, on standard error."},
+    {.id = FlagId::verbose,
+     .name = "--verbose",
+     .short_name = "-v",
+     .help = "Say more about what is done, on standard error."},
     {.id = FlagId::help, .name = "--help", .short_name = "-h", .help = "Print help and exit."},
     {.id = FlagId::version, .name = "--version", .help = "Print the version and exit."},
     {.id = FlagId::variant,
@@ -42,12 +45,15 @@ constexpr Flag kFlags[] = {
      .value = "NAME",
      .help = "Look in that folder below the model directory."},
     {.id = FlagId::tensors, .name = "--tensors", .help = "List every tensor: name, dtype, shape, bytes."},
-    {.id = FlagId::tree, .name = "--tree", .help = "Show the modules with their parameters and bytes, equal layers folded."},
+    {.id = FlagId::tree,
+     .name = "--tree",
+     .help = "Show the modules with their parameters and bytes, equal layers folded."},
     {.id = FlagId::filter,
      .name = "--filter",
      .kind = ValueKind::word,
      .value = "GLOB",
-     .help = "Show only tensors whose name matches, as in '*.layers.0.*'. Implies --tensors unless --tree or --patterns is given."},
+     .help = "Show only tensors whose name matches, as in '*.layers.0.*'. Implies --tensors unless --tree or "
+             "--patterns is given."},
     {.id = FlagId::patterns,
      .name = "--patterns",
      .help = "List the distinct tensor names with layer numbers written as #, and how often each occurs."},
@@ -57,40 +63,50 @@ constexpr Flag kFlags[] = {
      .kind = ValueKind::choice,
      .value = "MAP",
      .choices = "auto|balanced|balanced_low_0|sequential|cpu|disk",
-     .help = "How to place the modules. auto (the default) and balanced spread them evenly over the GPUs, balanced_low_0 leaves "
-             "the first GPU free, sequential fills one device after the other; a device (0, cuda:1, cpu, disk) takes everything; "
+     .help = "How to place the modules. auto (the default) and balanced spread them evenly over the GPUs, "
+             "balanced_low_0 leaves "
+             "the first GPU free, sequential fills one device after the other; a device (0, cuda:1, cpu, "
+             "disk) takes everything; "
              "FILE.json or a JSON object such as '{\"encoder\": 0, \"decoder\": \"cpu\"}' is your own map."},
     {.id = FlagId::max_memory,
      .name = "--max-memory",
      .kind = ValueKind::word,
      .value = "LIST",
-     .help = "Most bytes of weights per device: 0=20GiB,1=21GiB,cpu=60GiB. KiB, MiB, GiB are powers of 1024; KB, MB, GB powers of "
-             "1000. A device that is not named gets nothing, and what fits nowhere stays on the disk. Default: the memory that is "
+     .help = "Most bytes of weights per device: 0=20GiB,1=21GiB,cpu=60GiB. KiB, MiB, GiB are powers of 1024; "
+             "KB, MB, GB powers of "
+             "1000. A device that is not named gets nothing, and what fits nowhere stays on the disk. "
+             "Default: the memory that is "
              "free on this machine."},
     {.id = FlagId::dtype,
      .name = "--dtype",
      .kind = ValueKind::choice,
      .value = "auto|float32|float16|bfloat16",
      .choices = "auto|float32|float16|bfloat16",
-     .help = "What floating-point weights are loaded as. auto, the default: what config.json says, else what the weights hold."},
+     .help = "What floating-point weights are loaded as. auto, the default: what config.json says, else what "
+             "the weights hold."},
     {.id = FlagId::no_split,
      .name = "--no-split",
      .kind = ValueKind::word,
      .value = "CLASS",
      .repeatable = true,
-     .help = "A module class that must stay whole on one device. Repeatable; replaces the architecture's own list."},
+     .help = "A module class that must stay whole on one device. Repeatable; replaces the architecture's own "
+             "list; '' keeps nothing whole."},
     {.id = FlagId::compat,
      .name = "--compat",
      .kind = ValueKind::choice,
      .value = "4|5",
      .choices = "4|5",
-     .help = "Whose rules to follow: 4, the default, is transformers 4.57 with accelerate 1.x. 5 comes with a later version."},
+     .help = "Whose rules to follow: 4, the default, is transformers 4.57 with accelerate 1.x. 5 comes with "
+             "a later version."},
     {.id = FlagId::offload_folder,
      .name = "--offload-folder",
      .kind = ValueKind::directory,
      .value = "DIR",
-     .help = "Where weights offloaded to the disk may be written. Safetensors files are used in place and need none."},
-    {.id = FlagId::offload_buffers, .name = "--offload-buffers", .help = "Offload buffers together with their weights."},
+     .help = "Where weights offloaded to the disk may be written. Safetensors files are used in place and "
+             "need none."},
+    {.id = FlagId::offload_buffers,
+     .name = "--offload-buffers",
+     .help = "Offload buffers together with their weights."},
     {.id = FlagId::fallback_allocation,
      .name = "--fallback-allocation",
      .help = "Where a device would stay empty, look for a smaller module that fits it."},
@@ -100,7 +116,9 @@ constexpr Flag kFlags[] = {
     {.id = FlagId::emulate_gpus,
      .name = "--emulate-gpus",
      .help = "Back the GPUs named in --max-memory by host memory, held to their budgets. Needs no GPU."},
-    {.id = FlagId::verify, .name = "--verify", .help = "Read every byte back from its device and compare it with the file."},
+    {.id = FlagId::verify,
+     .name = "--verify",
+     .help = "Read every byte back from its device and compare it with the file."},
     {.id = FlagId::threads,
      .name = "--threads",
      .kind = ValueKind::word,
@@ -115,20 +133,31 @@ static_assert([] {
   return true;
 }());
 
-constexpr FlagId kCommonFlags[] = {FlagId::json,  FlagId::progress, FlagId::color, FlagId::quiet, FlagId::verbose, FlagId::help};
+constexpr FlagId kCommonFlags[] = {FlagId::json,  FlagId::progress, FlagId::color,
+                                   FlagId::quiet, FlagId::verbose,  FlagId::help};
 
 constexpr FlagId kInspectFlags[] = {FlagId::tensors,  FlagId::tree,    FlagId::patterns, FlagId::filter,
                                     FlagId::metadata, FlagId::variant, FlagId::subfolder};
 
-constexpr FlagId kPlanFlags[] = {FlagId::device_map,      FlagId::max_memory,          FlagId::dtype,
-                                 FlagId::no_split,        FlagId::explain,             FlagId::offload_folder,
-                                 FlagId::offload_buffers, FlagId::fallback_allocation, FlagId::compat,
-                                 FlagId::variant,         FlagId::subfolder};
+constexpr FlagId kPlanFlags[] = {
+    FlagId::device_map, FlagId::max_memory,     FlagId::dtype,           FlagId::no_split,
+    FlagId::explain,    FlagId::offload_folder, FlagId::offload_buffers, FlagId::fallback_allocation,
+    FlagId::compat,     FlagId::variant,        FlagId::subfolder};
 
-constexpr FlagId kLoadFlags[] = {
-    FlagId::device_map,     FlagId::max_memory,      FlagId::dtype,        FlagId::no_split, FlagId::explain,
-    FlagId::verify,         FlagId::emulate_gpus,    FlagId::threads,      FlagId::offload_folder,
-    FlagId::offload_buffers, FlagId::fallback_allocation, FlagId::compat,  FlagId::variant,  FlagId::subfolder};
+constexpr FlagId kLoadFlags[] = {FlagId::device_map,
+                                 FlagId::max_memory,
+                                 FlagId::dtype,
+                                 FlagId::no_split,
+                                 FlagId::explain,
+                                 FlagId::verify,
+                                 FlagId::emulate_gpus,
+                                 FlagId::threads,
+                                 FlagId::offload_folder,
+                                 FlagId::offload_buffers,
+                                 FlagId::fallback_allocation,
+                                 FlagId::compat,
+                                 FlagId::variant,
+                                 FlagId::subfolder};
 
 constexpr Example kProgramExamples[] = {
     {"hfload inspect ./mistral-7b", "what is in a model directory"},
@@ -146,9 +175,11 @@ constexpr Example kInspectExamples[] = {
 
 constexpr Example kPlanExamples[] = {
     {"hfload plan ./t0pp --max-memory 0=20GiB,1=21GiB,cpu=60GiB", "two GPUs and the CPU"},
-    {"hfload plan ./t0pp/config.json --dtype bfloat16 --explain", "from the configuration alone, with reasons"},
+    {"hfload plan ./t0pp/config.json --dtype bfloat16 --explain",
+     "from the configuration alone, with reasons"},
     {"hfload plan ./t0pp --device-map sequential", "fill the first GPU, then the next"},
-    {"hfload plan ./t0pp --device-map '{\"shared\": 0, \"encoder\": 0, \"decoder\": 1, \"lm_head\": 1}'", "check your own map"},
+    {"hfload plan ./t0pp --device-map '{\"shared\": 0, \"encoder\": 0, \"decoder\": 1, \"lm_head\": 1}'",
+     "check your own map"},
 };
 
 constexpr Example kLoadExamples[] = {
@@ -169,7 +200,8 @@ constexpr Command kCommands[] = {
      .name = "inspect",
      .argument = "MODEL",
      .summary = "Show what is in a model",
-     .description = "Shows the model type, parameters, bytes per dtype, shards and tied weights. Reads headers only. Weights that "
+     .description = "Shows the model type, parameters, bytes per dtype, shards and tied weights. Reads "
+                    "headers only. Weights that "
                     "are absent are shown as not present.",
      .examples = kInspectExamples,
      .flags = kInspectFlags},
@@ -177,7 +209,8 @@ constexpr Command kCommands[] = {
      .name = "plan",
      .argument = "MODEL",
      .summary = "Print the hf_device_map: which module goes to which device",
-     .description = "Prints the hf_device_map that transformers and accelerate would give, as a Python dictionary. Needs config.json "
+     .description = "Prints the hf_device_map that transformers and accelerate would give, as a Python "
+                    "dictionary. Needs config.json "
                     "or the headers of the weights; reads no weights and allocates nothing.",
      .examples = kPlanExamples,
      .flags = kPlanFlags},
@@ -185,7 +218,8 @@ constexpr Command kCommands[] = {
      .name = "load",
      .argument = "MODEL",
      .summary = "Load every tensor onto its device and print the hf_device_map",
-     .description = "Plans, reads every tensor to the device that the plan gives it, and prints the hf_device_map. Tensors that are "
+     .description = "Plans, reads every tensor to the device that the plan gives it, and prints the "
+                    "hf_device_map. Tensors that are "
                     "missing or have another shape than the model's are listed, and the exit status is 1.",
      .examples = kLoadExamples,
      .flags = kLoadFlags},
@@ -225,7 +259,9 @@ constexpr ExitStatus kExitStatuses[] = {
 
 constexpr Variable kVariables[] = {
     {"HF_HUB_CACHE", "directory of the local Hugging Face cache (older name: HUGGINGFACE_HUB_CACHE)"},
-    {"HF_HOME", "its parent, where HF_HUB_CACHE is not set; default: $XDG_CACHE_HOME/huggingface or ~/.cache/huggingface"},
+    {"HF_HOME",
+     "its parent, where HF_HUB_CACHE is not set; default: $XDG_CACHE_HOME/huggingface or "
+     "~/.cache/huggingface"},
     {"NO_COLOR", "when set, messages are not colored"},
     {"CI", "when set, progress is not animated"},
     {"TERM", "dumb: neither colors nor animation"},

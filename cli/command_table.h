@@ -8,7 +8,8 @@
 
 namespace hfload::cli {
 
-/// The one table of commands, flags and exit statuses. The parser, --help, the man page and the completions are all made from it.
+/// The one table of commands, flags and exit statuses. The parser, --help, the man page and the completions
+/// are all made from it.
 
 enum class CommandId : uint8_t { inspect, plan, load, completion };
 
@@ -47,13 +48,14 @@ enum class ValueKind : uint8_t { none, word, choice, file, directory };
 
 struct Flag {
   FlagId id;
-  std::string_view name;     ///< with its dashes, "--device-map"
+  std::string_view name;             ///< with its dashes, "--device-map"
   std::string_view short_name = {};  ///< "-q"; may be empty
   ValueKind kind = ValueKind::none;
-  std::string_view value = {};    ///< what stands for the value in help: "MAP", or the choices: "auto|always|never"
+  std::string_view value =
+      {};  ///< what stands for the value in help: "MAP", or the choices: "auto|always|never"
   std::string_view choices = {};  ///< words to complete, separated by "|"; others may be accepted too
   bool repeatable = false;
-  std::string_view help;     ///< plain sentences
+  std::string_view help;  ///< plain sentences
 };
 
 struct Example {
@@ -63,7 +65,7 @@ struct Example {
 struct Command {
   CommandId id;
   std::string_view name;
-  std::string_view argument;     ///< "MODEL"
+  std::string_view argument;  ///< "MODEL"
   ValueKind argument_kind = ValueKind::file;
   std::string_view argument_choices = {};
   std::string_view summary;      ///< one line, without a full stop

@@ -13,7 +13,8 @@ struct Context {
   Messages& messages;
 };
 
-/// One function per command. Each prints its product on standard output and throws hfload::Error for everything else.
+/// One function per command. Each prints its product on standard output and throws hfload::Error for
+/// everything else.
 void run_inspect(const InspectCommand& command, const Context& context);
 void run_plan(const PlanCommand& command, const Context& context);
 void run_load(const LoadCommand& command, const Context& context);

@@ -25,8 +25,9 @@ Environment read_environment();
 /// The same from any source of variables; `home` is what ~ stands for where HOME is unset.
 Environment environment_from(const VariableLookup& lookup, const std::string& home);
 
-/// Directory of the hub cache, by the rules of huggingface_hub 1.x: HF_HUB_CACHE, else the older HUGGINGFACE_HUB_CACHE, else
-/// $HF_HOME/hub, where HF_HOME is by default ${XDG_CACHE_HOME:-~/.cache}/huggingface. ~ and $NAME are expanded.
+/// Directory of the hub cache, by the rules of huggingface_hub 1.x: HF_HUB_CACHE, else the older
+/// HUGGINGFACE_HUB_CACHE, else $HF_HOME/hub, where HF_HOME is by default
+/// ${XDG_CACHE_HOME:-~/.cache}/huggingface. ~ and $NAME are expanded.
 std::string hub_cache_directory(const VariableLookup& lookup, const std::string& home);
 
 }  // namespace hfload::cli

@@ -13,7 +13,9 @@
 namespace hfload::cli {
 namespace {
 
-void append(std::vector<std::string>& to, const std::vector<std::string>& from) { to.insert(to.end(), from.begin(), from.end()); }
+void append(std::vector<std::string>& to, const std::vector<std::string>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
 
 InspectedTensor from_header(const CheckpointTensor& tensor) {
   InspectedTensor row;
@@ -50,8 +52,8 @@ std::vector<InspectedTensor> rows_of_shell(const ModuleTree& tree) {
   return rows;
 }
 
-/// Dtypes and shapes of tensors that only the index names, where the model's shell knows them. A tree made from names, and names
-/// that do not fit the shell, know nothing.
+/// Dtypes and shapes of tensors that only the index names, where the model's shell knows them. A tree made
+/// from names, and names that do not fit the shell, know nothing.
 void describe_absent(std::vector<InspectedTensor>& rows, const Shell& shell, const Checkpoint& checkpoint,
                      std::vector<std::string>& warnings) {
   if (shell.tree.from_tensor_names) return;
@@ -70,18 +72,22 @@ std::vector<DtypeTotal> totals_by_dtype(const std::vector<InspectedTensor>& tens
   std::vector<DtypeTotal> totals;
   for (const InspectedTensor& tensor : tensors) {
     if (tensor.dtype.empty()) continue;
-    auto at = std::find_if(totals.begin(), totals.end(), [&](const DtypeTotal& t) { return t.dtype == tensor.dtype; });
+    auto at = std::find_if(totals.begin(), totals.end(),
+                           [&](const DtypeTotal& t) { return t.dtype == tensor.dtype; });
     if (at == totals.end()) at = totals.insert(totals.end(), {.dtype = tensor.dtype});
     ++at->tensors;
     at->parameters += tensor.parameters;
     at->bytes += tensor.bytes;
   }
-  std::stable_sort(totals.begin(), totals.end(), [](const DtypeTotal& a, const DtypeTotal& b) { return a.bytes > b.bytes; });
+  std::stable_sort(totals.begin(), totals.end(),
+                   [](const DtypeTotal& a, const DtypeTotal& b) { return a.bytes > b.bytes; });
   return totals;
 }
 
-std::optional<uint64_t> parameter_count(const Inspection& inspection, const std::vector<InspectedTensor>& rows) {
-  if (inspection.shell && !inspection.shell->tree.from_tensor_names) return inspection.shell->tree.parameter_count();
+std::optional<uint64_t> parameter_count(const Inspection& inspection,
+                                        const std::vector<InspectedTensor>& rows) {
+  if (inspection.shell && !inspection.shell->tree.from_tensor_names)
+    return inspection.shell->tree.parameter_count();
   uint64_t count = 0;
   for (const InspectedTensor& row : rows) {
     if (row.dtype.empty()) return std::nullopt;
@@ -120,7 +126,9 @@ std::string fold_numbers(const std::string& name) {
 
 }  // namespace
 
-bool matches_glob(const std::string& glob, const std::string& name) { return fnmatch(glob.c_str(), name.c_str(), 0) == 0; }
+bool matches_glob(const std::string& glob, const std::string& name) {
+  return fnmatch(glob.c_str(), name.c_str(), 0) == 0;
+}
 
 Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) {
   Inspection found;
@@ -142,7 +150,9 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
     found.from_shell = true;
   } else if (found.shell && !std::all_of(rows.begin(), rows.end(), is_described)) {
     describe_absent(rows, *found.shell, found.checkpoint, found.warnings);
-    found.from_shell = std::any_of(rows.begin(), rows.end(), [](const InspectedTensor& row) { return !row.described && !row.dtype.empty(); });
+    found.from_shell = std::any_of(rows.begin(), rows.end(), [](const InspectedTensor& row) {
+      return !row.described && !row.dtype.empty();
+    });
   }
 
   found.parameters = parameter_count(found, rows);
@@ -151,7 +161,9 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
   for (const InspectedTensor& row : rows) {
     if (row.shard) found.shard_bytes[*row.shard] += row.bytes;
   }
-  if (!filter.empty()) std::erase_if(rows, [&](const InspectedTensor& row) { return !matches_glob(filter, row.name); });
+  found.tensors_in_all = rows.size();
+  if (!filter.empty())
+    std::erase_if(rows, [&](const InspectedTensor& row) { return !matches_glob(filter, row.name); });
   found.dtypes = totals_by_dtype(rows);
   found.tensors = std::move(rows);
   return found;

@@ -14,13 +14,13 @@ namespace hfload::cli {
 /// One tensor as `inspect` shows it.
 struct InspectedTensor {
   std::string name;
-  std::optional<uint32_t> shard;      ///< into Checkpoint::shards; none for an empty shell
-  std::string dtype;                  ///< as in a safetensors header, "BF16"; empty when unknown
-  std::vector<uint64_t> shape;        ///< meaningless when dtype is empty
-  uint64_t parameters = 0;            ///< elements
+  std::optional<uint32_t> shard;  ///< into Checkpoint::shards; none for an empty shell
+  std::string dtype;              ///< as in a safetensors header, "BF16"; empty when unknown
+  std::vector<uint64_t> shape;    ///< meaningless when dtype is empty
+  uint64_t parameters = 0;        ///< elements
   uint64_t bytes = 0;
-  bool described = false;             ///< read from a header, and not from the model's shell
-  uint64_t begin = 0, end = 0;        ///< data_offsets, when described
+  bool described = false;       ///< read from a header, and not from the model's shell
+  uint64_t begin = 0, end = 0;  ///< data_offsets, when described
 };
 
 struct DtypeTotal {
@@ -39,13 +39,14 @@ struct TensorPattern {
 /// Everything that `inspect` shows, before it is text or JSON.
 struct Inspection {
   Checkpoint checkpoint;
-  std::optional<Shell> shell;              ///< none where it cannot be derived
-  std::optional<uint64_t> parameters;      ///< of the model; unknown where shapes are
-  std::optional<uint64_t> total_bytes;     ///< of the weights
-  std::vector<InspectedTensor> tensors;    ///< those that the filter lets through
-  bool from_shell = false;                 ///< some dtypes and shapes come from config.json, as the weights are not there
-  std::vector<DtypeTotal> dtypes;          ///< by bytes, descending
-  std::vector<uint64_t> shard_bytes;       ///< parallel to the shards: bytes of tensors, 0 when not known
+  std::optional<Shell> shell;            ///< none where it cannot be derived
+  std::optional<uint64_t> parameters;    ///< of the model; unknown where shapes are
+  std::optional<uint64_t> total_bytes;   ///< of the weights
+  std::vector<InspectedTensor> tensors;  ///< those that the filter lets through
+  uint64_t tensors_in_all = 0;           ///< before the filter
+  bool from_shell = false;  ///< some dtypes and shapes come from config.json, as the weights are not there
+  std::vector<DtypeTotal> dtypes;     ///< by bytes, descending
+  std::vector<uint64_t> shard_bytes;  ///< parallel to the shards: bytes of tensors, 0 when not known
   std::vector<std::string> warnings;
 };
 

@@ -96,7 +96,8 @@ void JsonWriter::write_string(std::string_view text) {
       fmt::format_to(std::back_inserter(out_), "\\u{:04x}", point.value);
     } else if (is_unsafe_to_print(point.value)) {
       const uint32_t offset = point.value - 0x10000;
-      fmt::format_to(std::back_inserter(out_), "\\u{:04x}\\u{:04x}", 0xD800 + (offset >> 10), 0xDC00 + (offset & 0x3FF));
+      fmt::format_to(std::back_inserter(out_), "\\u{:04x}\\u{:04x}", 0xD800 + (offset >> 10),
+                     0xDC00 + (offset & 0x3FF));
     } else {
       out_ += text.substr(at, point.bytes);
     }

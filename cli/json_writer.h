@@ -8,9 +8,9 @@
 
 namespace hfload::cli {
 
-/// Writes one JSON document, indented by two spaces a level. Integers are exact to 64 bits. Strings are always valid UTF-8: a byte
-/// that is none becomes U+FFFD, and whatever could steer a terminal is written as \uNNNN.
-/// The calls follow the document: `key` before each value of an object.
+/// Writes one JSON document, indented by two spaces a level. Integers are exact to 64 bits. Strings are
+/// always valid UTF-8: a byte that is none becomes U+FFFD, and whatever could steer a terminal is written as
+/// \uNNNN. The calls follow the document: `key` before each value of an object.
 class JsonWriter {
  public:
   JsonWriter& begin_object() { return open('{'); }

@@ -2,6 +2,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "cli/commands.h"
@@ -23,7 +24,9 @@ void dispatch(const CommandLine& line, const Context& context) {
     void operator()(const LoadCommand& command) const { run_load(command, context); }
     void operator()(const CompletionCommand& command) const { run_completion(command, context); }
     void operator()(const HelpRequest& help) const { write_standard_output(render_help(help.command)); }
-    void operator()(VersionRequest) const { write_standard_output("hfload " + std::string(program_version()) + "\n"); }
+    void operator()(VersionRequest) const {
+      write_standard_output("hfload " + std::string(program_version()) + "\n");
+    }
   };
   std::visit(Visitor{context}, line.command);
 }
@@ -65,7 +68,10 @@ int main(int argc, char** argv) {
     return report(error, line, environment);
   } catch (const std::bad_alloc&) {
     return report(Error(ErrorCode::out_of_memory, "the host has not enough memory"), line, environment);
+  } catch (const std::system_error& fault) {
+    return report(Error(ErrorCode::io_error, fault.what()), line, environment);
   } catch (const std::exception& fault) {
-    return report(Error(ErrorCode::internal, fault.what()).with_hint("Please report this."), line, environment);
+    return report(Error(ErrorCode::internal, fault.what()).with_hint("Please report this."), line,
+                  environment);
   }
 }

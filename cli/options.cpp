@@ -21,7 +21,9 @@ constexpr uint64_t kMaxDeviceMapBytes = 16'000'000;
 /// Values of each flag in the order given; a flag without a value counts by an entry.
 using FlagValues = std::array<std::vector<std::string>, kFlagCount>;
 
-const std::vector<std::string>& values_of(const FlagValues& values, FlagId id) { return values[static_cast<size_t>(id)]; }
+const std::vector<std::string>& values_of(const FlagValues& values, FlagId id) {
+  return values[static_cast<size_t>(id)];
+}
 bool is_given(const FlagValues& values, FlagId id) { return !values_of(values, id).empty(); }
 
 /// The last value given, as is the custom where a flag is repeated.
@@ -37,7 +39,8 @@ std::string see_help(std::string_view command_name) {
   return command_name.empty() ? "See hfload --help." : fmt::format("See hfload {} --help.", command_name);
 }
 
-std::string suggest(std::string_view word, const std::vector<std::string_view>& candidates, std::string_view command_name) {
+std::string suggest(std::string_view word, const std::vector<std::string_view>& candidates,
+                    std::string_view command_name) {
   const std::string_view near = did_you_mean(word, candidates);
   return near.empty() ? see_help(command_name) : fmt::format("Did you mean {}?", near);
 }
@@ -70,10 +73,11 @@ DeviceMap read_device_map_file(const std::string& path) {
 }
 
 DeviceMapChoice parse_device_map_choice(const std::string& text) {
-  constexpr std::pair<std::string_view, Strategy> kStrategies[] = {{"auto", Strategy::balanced_auto},
-                                                                   {"balanced", Strategy::balanced},
-                                                                   {"balanced_low_0", Strategy::balanced_low_0},
-                                                                   {"sequential", Strategy::sequential}};
+  constexpr std::pair<std::string_view, Strategy> kStrategies[] = {
+      {"auto", Strategy::balanced_auto},
+      {"balanced", Strategy::balanced},
+      {"balanced_low_0", Strategy::balanced_low_0},
+      {"sequential", Strategy::sequential}};
   for (const auto& [name, strategy] : kStrategies) {
     if (text == name) return strategy;
   }
@@ -89,17 +93,20 @@ DeviceMapChoice parse_device_map_choice(const std::string& text) {
   const std::string_view near = did_you_mean(text, words);
   throw Error(ErrorCode::invalid_device_map,
               fmt::format("'{}' is no strategy, no device, and no file with a device map", text))
-      .with_hint(near.empty() ? fmt::format("--device-map takes {}, the number of a GPU, FILE.json, or a JSON object.",
-                                            fmt::join(words, ", "))
-                              : fmt::format("Did you mean {}?", near));
+      .with_hint(near.empty()
+                     ? fmt::format("--device-map takes {}, the number of a GPU, FILE.json, or a JSON object.",
+                                   fmt::join(words, ", "))
+                     : fmt::format("Did you mean {}?", near));
 }
 
 unsigned parse_threads(const std::string& text) {
   constexpr unsigned kMostThreads = 256;
   unsigned threads = 0;
   const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), threads);
-  if (fault == std::errc() && end == text.data() + text.size() && threads >= 1 && threads <= kMostThreads) return threads;
-  throw usage_error(fmt::format("--threads does not take '{}'", text), "--threads is a number from 1 to 256.");
+  if (fault == std::errc() && end == text.data() + text.size() && threads >= 1 && threads <= kMostThreads)
+    return threads;
+  throw usage_error(fmt::format("--threads does not take '{}'", text),
+                    "--threads is a number from 1 to 256.");
 }
 
 ModelOptions model_options(const std::string& model, const FlagValues& values) {
@@ -128,18 +135,19 @@ PlanningOptions planning_options(const FlagValues& values) {
 ParsedCommand typed_command(CommandId id, const std::string& argument, const FlagValues& values) {
   switch (id) {
     case CommandId::inspect: {
-      InspectCommand inspect{model_options(argument, values),     is_given(values, FlagId::tensors),
-                             is_given(values, FlagId::tree),      is_given(values, FlagId::patterns),
-                             is_given(values, FlagId::metadata),  last_value(values, FlagId::filter)};
+      InspectCommand inspect{model_options(argument, values),    is_given(values, FlagId::tensors),
+                             is_given(values, FlagId::tree),     is_given(values, FlagId::patterns),
+                             is_given(values, FlagId::metadata), last_value(values, FlagId::filter)};
       if (!inspect.filter.empty() && !inspect.tree && !inspect.patterns) inspect.tensors = true;
       return inspect;
     }
     case CommandId::plan:
       return PlanCommand{model_options(argument, values), planning_options(values)};
     case CommandId::load:
-      return LoadCommand{model_options(argument, values), planning_options(values), is_given(values, FlagId::verify),
-                         is_given(values, FlagId::emulate_gpus),
-                         is_given(values, FlagId::threads) ? parse_threads(last_value(values, FlagId::threads)) : 0};
+      return LoadCommand{
+          model_options(argument, values), planning_options(values), is_given(values, FlagId::verify),
+          is_given(values, FlagId::emulate_gpus),
+          is_given(values, FlagId::threads) ? parse_threads(last_value(values, FlagId::threads)) : 0};
     case CommandId::completion:
       return CompletionCommand{argument};
   }
@@ -174,12 +182,18 @@ class Parser {
     const auto parsed = app_.get_subcommands();
     if (parsed.empty()) return nullptr;
     const auto all = commands();
-    return &*std::find_if(all.begin(), all.end(), [&](const Command& c) { return c.name == parsed[0]->get_name(); });
+    return &*std::find_if(all.begin(), all.end(),
+                          [&](const Command& c) { return c.name == parsed[0]->get_name(); });
   }
 
   const FlagValues& values() const { return values_; }
   const std::string& argument() const { return argument_; }
-  std::vector<std::string> extras() const { return app_.remaining(true); }
+  /// What was not understood. CLI11 counts the "--" that ends the flags among it.
+  std::vector<std::string> extras() const {
+    std::vector<std::string> extras = app_.remaining(true);
+    std::erase(extras, "--");
+    return extras;
+  }
 
  private:
   void add_flag(CLI::App& app, FlagId id) {
@@ -202,6 +216,7 @@ class Parser {
 std::vector<std::string_view> known_flags(const Command* command) {
   std::vector<std::string_view> names;
   for (const FlagId id : common_flags()) names.push_back(flag(id).name);
+  names.push_back(flag(FlagId::version).name);
   if (command == nullptr) return names;
   for (const FlagId id : command->flags) names.push_back(flag(id).name);
   return names;
@@ -219,14 +234,17 @@ const Command* owner_of(std::string_view flag_name) {
 
 [[noreturn]] void refuse_extras(const std::vector<std::string>& extras, const Command* command) {
   const std::string_view command_name = command == nullptr ? std::string_view() : command->name;
-  const auto unknown = std::find_if(extras.begin(), extras.end(), [](const std::string& e) { return e.size() > 1 && e[0] == '-'; });
-  if (unknown != extras.end() && *unknown != "--") {
+  const auto unknown = std::find_if(extras.begin(), extras.end(),
+                                    [](const std::string& e) { return e.size() > 1 && e[0] == '-'; });
+  if (unknown != extras.end()) {
     const std::string name = unknown->substr(0, unknown->find('='));
     const Command* owner = owner_of(name);
     if (command != nullptr && owner != nullptr) {
-      throw usage_error(fmt::format("{} is not a flag of {}", name, command_name), fmt::format("It belongs to hfload {}.", owner->name));
+      throw usage_error(fmt::format("{} is not a flag of {}", name, command_name),
+                        fmt::format("It belongs to hfload {}.", owner->name));
     }
-    throw usage_error(fmt::format("unknown flag {}", name), suggest(name, known_flags(command), command_name));
+    throw usage_error(fmt::format("unknown flag {}", name),
+                      suggest(name, known_flags(command), command_name));
   }
   if (command != nullptr) {
     throw usage_error(fmt::format("unexpected argument '{}'", extras.front()), see_help(command_name));
@@ -236,20 +254,25 @@ const Command* owner_of(std::string_view flag_name) {
   throw usage_error(fmt::format("unknown command '{}'", extras.front()), suggest(extras.front(), names, ""));
 }
 
-/// What CLI11 would read in another sense than is meant: `--flag=` takes the next argument, a flag takes another one as its value.
+/// What CLI11 would read in another sense than is meant: `--flag=` takes the next argument, a flag takes
+/// another one as its value.
 void refuse_missing_values(const std::vector<std::string>& arguments) {
   for (size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
     const std::string& argument = arguments[i];
     for (const Flag& flag : flags()) {
       const bool takes_value = flag.kind != ValueKind::none;
-      const bool empty = argument.size() == flag.name.size() + 1 && argument.starts_with(flag.name) && argument.back() == '=';
-      const bool nothing_follows = argument == flag.name && (i + 1 == arguments.size() || arguments[i + 1].starts_with("--"));
+      const bool empty = argument.size() == flag.name.size() + 1 && argument.starts_with(flag.name) &&
+                         argument.back() == '=';
+      const bool nothing_follows =
+          argument == flag.name && (i + 1 == arguments.size() || arguments[i + 1].starts_with("--"));
       if (takes_value && (empty || nothing_follows)) {
-        throw usage_error(fmt::format("{} needs a value", flag.name), fmt::format("Write {}.", flag_synopsis(flag)));
+        throw usage_error(fmt::format("{} needs a value", flag.name),
+                          fmt::format("Write {}.", flag_synopsis(flag)));
       }
       if (!takes_value && argument.starts_with(flag.name) && argument.size() > flag.name.size() &&
           argument[flag.name.size()] == '=') {
-        throw usage_error(fmt::format("{} takes no value", flag.name), fmt::format("Write {}.", flag_synopsis(flag)));
+        throw usage_error(fmt::format("{} takes no value", flag.name),
+                          fmt::format("Write {}.", flag_synopsis(flag)));
       }
     }
   }
@@ -258,11 +281,15 @@ void refuse_missing_values(const std::vector<std::string>& arguments) {
 /// The flags that say how an error is reported, found even where the rest cannot be parsed.
 CommonOptions scan_common_options(const std::vector<std::string>& arguments) {
   CommonOptions common;
-  for (const std::string& argument : arguments) {
-    if (argument == "--") break;
-    if (argument == flag(FlagId::json).name) common.json = true;
-    if (argument == "--color=never") common.color = When::never;
-    if (argument == "--color=always") common.color = When::always;
+  for (size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "--json") common.json = true;
+    const bool apart = argument == "--color" && i + 1 < arguments.size();
+    const std::string color = apart                              ? arguments[i + 1]
+                              : argument.starts_with("--color=") ? argument.substr(8)
+                                                                 : "";
+    if (color == "never") common.color = When::never;
+    if (color == "always") common.color = When::always;
   }
   return common;
 }

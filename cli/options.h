@@ -27,8 +27,8 @@ using DeviceMapChoice = std::variant<Strategy, DeviceMap>;
 /// The planning flags, read and checked as far as that is possible without the model.
 struct PlanningOptions {
   DeviceMapChoice device_map = Strategy::balanced_auto;
-  std::optional<MaxMemory> max_memory;  ///< nothing: the machine's free memory
-  std::optional<Dtype> dtype;           ///< nothing: auto
+  std::optional<MaxMemory> max_memory;               ///< nothing: the machine's free memory
+  std::optional<Dtype> dtype;                        ///< nothing: auto
   std::optional<std::vector<std::string>> no_split;  ///< nothing: the architecture's own
   Compat compat = Compat::v4;
   std::string offload_folder;
@@ -79,8 +79,9 @@ struct CommandLine {
   ParsedCommand command = HelpRequest{};
 };
 
-/// Reads the arguments after the program's name into `line`. The common options are set first, so that even a usage error is
-/// reported as they say. Throws Error of exit status 2, and what reading a device map from a file throws.
+/// Reads the arguments after the program's name into `line`. The common options are set first, so that even a
+/// usage error is reported as they say. Throws Error of exit status 2, and what reading a device map from a
+/// file throws.
 void parse_command_line(const std::vector<std::string>& arguments, CommandLine& line);
 
 }  // namespace hfload::cli

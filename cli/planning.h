@@ -31,8 +31,8 @@ struct PlannedModel {
   std::string model_type() const { return checkpoint.config.model_type(); }
 };
 
-/// Builds the shell and plans it. Throws Error; Error(does_not_fit) when a map that was given puts more on a device than its
-/// given budget.
+/// Builds the shell and plans it. Throws Error; Error(does_not_fit) when a map that was given puts more on a
+/// device than its given budget.
 PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options);
 
 /// Whole bytes of a size that may have a fraction (a boolean counts an eighth of a byte), rounded up.
@@ -40,6 +40,9 @@ uint64_t whole_bytes(double bytes);
 
 /// Weights that the plan leaves on the disk, in bytes.
 double disk_bytes(const DevicePlan& plan);
+
+/// With --verbose: which files were opened.
+void report_model(const Checkpoint& checkpoint, Messages& messages);
 
 /// The warnings, and how to keep the weights off the disk where some go there.
 void report_planning(const PlannedModel& model, const PlanningOptions& options, Messages& messages);

@@ -93,7 +93,8 @@ std::string zsh_flag(const Flag& flag) {
   const std::string value =
       flag.kind == ValueKind::none ? "" : fmt::format(":value:{}", zsh_action(flag.kind, flag.choices));
   const std::string_view star = flag.repeatable ? "*" : "";
-  std::string out = fmt::format("        '{}{}[{}]{}' \\\n", star, flag.name, zsh_description(flag.help), value);
+  std::string out =
+      fmt::format("        '{}{}[{}]{}' \\\n", star, flag.name, zsh_description(flag.help), value);
   if (!flag.short_name.empty()) {
     out += fmt::format("        '{}{}[{}]{}' \\\n", star, flag.short_name, zsh_description(flag.help), value);
   }
@@ -107,16 +108,18 @@ std::string render_bash_completion() {
   for (const Flag& flag : flags()) {
     if (flag.kind == ValueKind::none) continue;
     std::string action = "return";
-    if (flag.kind == ValueKind::choice) action = fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$cur\")); {}", with_spaces(flag.choices),
-                                                             flag.id == FlagId::device_map ? "_hfload_files; return" : "return");
+    if (flag.kind == ValueKind::choice)
+      action = fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$cur\")); {}", with_spaces(flag.choices),
+                           flag.id == FlagId::device_map ? "_hfload_files; return" : "return");
     if (flag.kind == ValueKind::file) action = "_hfload_files; return";
-    if (flag.kind == ValueKind::directory) action = "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\")); return";
+    if (flag.kind == ValueKind::directory)
+      action = "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\")); return";
     values += fmt::format("        {}) {} ;;\n", flag.name, action);
   }
   std::string cases;
   for (const Command& command : commands()) {
-    cases += fmt::format("        {}) flags='{}'; choices='{}' ;;\n", command.name, words_of(all_flags_of(command)),
-                         with_spaces(command.argument_choices));
+    cases += fmt::format("        {}) flags='{}'; choices='{}' ;;\n", command.name,
+                         words_of(all_flags_of(command)), with_spaces(command.argument_choices));
   }
   return fmt::format(
       R"(# bash completion for hfload, made by: hfload completion bash
@@ -158,7 +161,8 @@ std::string render_zsh_completion() {
     descriptions += fmt::format("        '{}:{}'\n", command.name, quoted(command.summary));
     cases += fmt::format("    {})\n        _arguments -s \\\n", command.name);
     for (const FlagId id : all_flags_of(command)) cases += zsh_flag(flag(id));
-    cases += fmt::format("        ':{}:{}'\n        ;;\n", command.argument, zsh_action(command.argument_kind, command.argument_choices));
+    cases += fmt::format("        ':{}:{}'\n        ;;\n", command.argument,
+                         zsh_action(command.argument_kind, command.argument_choices));
   }
   return fmt::format(
       R"(#compdef hfload
@@ -205,11 +209,13 @@ std::string render_fish_completion() {
   for (const FlagId id : common_flags()) add_flag("true", flag(id));
   add_flag("__fish_use_subcommand", flag(FlagId::version));
   for (const Command& command : commands()) {
-    out += fmt::format("complete -c hfload -n __fish_use_subcommand -f -a {} -d '{}'\n", command.name, fish_quoted(command.summary));
+    out += fmt::format("complete -c hfload -n __fish_use_subcommand -f -a {} -d '{}'\n", command.name,
+                       fish_quoted(command.summary));
     const std::string condition = fmt::format("__fish_seen_subcommand_from {}", command.name);
     for (const FlagId id : command.flags) add_flag(condition, flag(id));
     if (command.argument_kind == ValueKind::choice) {
-      out += fmt::format("complete -c hfload -n '{}' -f -a '{}'\n", condition, with_spaces(command.argument_choices));
+      out += fmt::format("complete -c hfload -n '{}' -f -a '{}'\n", condition,
+                         with_spaces(command.argument_choices));
     }
   }
   return out;

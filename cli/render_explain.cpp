@@ -37,8 +37,9 @@ std::string render_devices(const DevicePlan& plan) {
   table.add_row({"Device", "Budget", "Weights", "Held back", "Free", "Entries"});
   for (const DeviceUsage& usage : plan.devices) {
     const double free = std::max(0.0, usage.budget_bytes - usage.used_bytes - usage.reserved_bytes);
-    table.add_row({to_string(usage.device), size_or_dash(usage.budget_bytes), format_byte_size(usage.used_bytes),
-                   format_byte_size(usage.reserved_bytes), size_or_dash(free), group_digits(usage.modules)});
+    table.add_row({to_string(usage.device), size_or_dash(usage.budget_bytes),
+                   format_byte_size(usage.used_bytes), format_byte_size(usage.reserved_bytes),
+                   size_or_dash(free), group_digits(usage.modules)});
   }
   return table.render();
 }
@@ -55,7 +56,8 @@ std::string describe(const PlacementStep& step, bool with_ties) {
     case Action::split:
       return fmt::format("split into its parts: {} has {} left", device, room_left(step));
     case Action::split_tied:
-      return fmt::format("split, as a part is tied to what comes next: {} has {} left", device, room_left(step));
+      return fmt::format("split, as a part is tied to what comes next: {} has {} left", device,
+                         room_left(step));
     case Action::next_device:
       return fmt::format("leaves {}, which has {} left", device, room_left(step));
     case Action::fallback:
@@ -76,7 +78,8 @@ std::optional<std::pair<std::string, uint64_t>> split_number(const std::string& 
 
 /// Whether `next` is the layer after `step`, placed on the same device with the same size.
 bool continues(const PlacementStep& step, const PlacementStep& next) {
-  if (step.action != Action::placed || next.action != Action::placed || step.device != next.device) return false;
+  if (step.action != Action::placed || next.action != Action::placed || step.device != next.device)
+    return false;
   if (step.module_bytes != next.module_bytes) return false;
   const auto a = split_number(step.module), b = split_number(next.module);
   return a && b && a->first == b->first && a->second + 1 == b->second;
@@ -95,7 +98,8 @@ std::string render_steps(const PlannedModel& model) {
     const bool with_ties = module != kNoId && first.module_bytes > model.sizes.module_bytes[module];
     std::string name = first.module.empty() ? "(the whole model)" : escape_text(first.module);
     if (at > begin) name += fmt::format(" to {}", split_number(steps[at].module)->second);
-    table.add_row({std::move(name), format_byte_size(first.module_bytes) + (at > begin ? " each" : ""), describe(first, with_ties)});
+    table.add_row({std::move(name), format_byte_size(first.module_bytes) + (at > begin ? " each" : ""),
+                   describe(first, with_ties)});
   }
   return table.render();
 }
@@ -106,12 +110,15 @@ std::string render_remedies(const PlannedModel& model) {
   for (const PlacementStep& step : model.plan.steps) {
     if (step.action != Action::next_device || !std::isfinite(step.available_bytes)) continue;
     const double missing = step.module_bytes - step.available_bytes;
-    text += fmt::format("- {} more on {} would keep {} there.\n", format_byte_size(std::max(1.0, missing)), to_string(step.device),
-                        escape_text(step.module));
+    text += fmt::format("- {} more on {} would keep {} there.\n", format_byte_size(std::max(1.0, missing)),
+                        to_string(step.device), escape_text(step.module));
   }
   const double offloaded = disk_bytes(model.plan);
-  if (!text.empty() && model.shell.dtype == Dtype::f32) text += "- --dtype bfloat16 or float16 takes half the bytes.\n";
-  if (offloaded > 0) text += fmt::format("- {} more in all would keep everything off the disk.\n", format_byte_size(offloaded));
+  if (!text.empty() && model.shell.dtype == Dtype::f32)
+    text += "- --dtype bfloat16 or float16 takes half the bytes.\n";
+  if (offloaded > 0)
+    text +=
+        fmt::format("- {} more in all would keep everything off the disk.\n", format_byte_size(offloaded));
   return text;
 }
 
@@ -126,7 +133,8 @@ std::string render_reserve(const DevicePlan& plan) {
   if (devices.empty()) return "";
   std::string text;
   const std::string sentence = fmt::format(
-      "Held back on {}: room for the largest layer still to be placed ({}), as accelerate keeps it on the first GPU and on the CPU "
+      "Held back on {}: room for the largest layer still to be placed ({}), as accelerate keeps it on the "
+      "first GPU and on the CPU "
       "for layers that are moved in from elsewhere.",
       devices, format_byte_size(reserve));
   for (const std::string& line : wrap_text(sentence, 79)) text += line + '\n';
@@ -135,11 +143,13 @@ std::string render_reserve(const DevicePlan& plan) {
 
 std::string render_heading(const PlannedModel& model, const PlanningOptions& options) {
   const ModuleTree& tree = model.shell.tree;
-  std::string text = fmt::format("{}, {} in {}\n", escape_text(tree.model_class.empty() ? "model" : tree.model_class),
-                                 format_byte_size(model.sizes.total()), dtype_info(model.shell.dtype).torch_name);
+  std::string text =
+      fmt::format("{}, {} in {}\n", escape_text(tree.model_class.empty() ? "model" : tree.model_class),
+                  format_byte_size(model.sizes.total()), dtype_info(model.shell.dtype).torch_name);
   const Strategy* strategy = std::get_if<Strategy>(&options.device_map);
   if (strategy == nullptr) return text + "Placement: as the given map says\n";
-  const std::vector<std::string>& whole = options.no_split ? *options.no_split : tree.no_split_modules;
+  std::vector<std::string> whole = options.no_split.value_or(tree.no_split_modules);
+  std::erase(whole, "");
   text += fmt::format("Strategy: {}. Kept whole: {}.\n", strategy_name(*strategy),
                       whole.empty() ? "nothing" : escape_text(fmt::format("{}", fmt::join(whole, ", "))));
   if (!model.user_set_memory) text += "Budgets: the memory that is free on this machine.\n";
@@ -152,7 +162,8 @@ std::string render_explanation(const PlannedModel& model, const PlanningOptions&
   std::string text = render_heading(model, options) + '\n' + render_devices(model.plan);
   if (const std::string reserve = render_reserve(model.plan); !reserve.empty()) text += '\n' + reserve;
   if (!model.plan.steps.empty()) text += '\n' + render_steps(model);
-  if (const std::string remedies = render_remedies(model); !remedies.empty()) text += "\nWhat would change it:\n" + remedies;
+  if (const std::string remedies = render_remedies(model); !remedies.empty())
+    text += "\nWhat would change it:\n" + remedies;
   return text;
 }
 

@@ -38,7 +38,8 @@ std::string entry(std::string_view term, std::string_view text, size_t column) {
 
 std::string render_examples(std::span<const Example> examples) {
   std::string out = "Examples:\n";
-  for (const Example& example : examples) out += fmt::format("  # {}\n  {}\n", example.meaning, example.command);
+  for (const Example& example : examples)
+    out += fmt::format("  # {}\n  {}\n", example.meaning, example.command);
   return out;
 }
 
@@ -62,12 +63,14 @@ std::string render_program_help() {
 
 std::string render_command_help(const Command& command) {
   std::string out = fmt::format("{}.\n\n", command.summary) + render_examples(command.examples);
-  out += fmt::format("\nUsage: hfload {} [FLAGS] {}\n\n", command.name, command.argument) + paragraph(command.description);
+  out += fmt::format("\nUsage: hfload {} [FLAGS] {}\n\n", command.name, command.argument) +
+         paragraph(command.description);
   if (command.argument_kind == ValueKind::file) {
     out += "\nMODEL is one of:\n";
     for (const std::string_view form : model_forms()) out += entry("-", form, 4);
   } else {
-    out += fmt::format("\n{} is one of: {}.\n", command.argument, fmt::join(split_choices(command.argument_choices), ", "));
+    out += fmt::format("\n{} is one of: {}.\n", command.argument,
+                       fmt::join(split_choices(command.argument_choices), ", "));
   }
   if (!command.flags.empty()) out += '\n' + render_flags("Flags", command.flags);
   return out + '\n' + render_flags("Flags of every command", common_flags());
@@ -75,7 +78,9 @@ std::string render_command_help(const Command& command) {
 
 }  // namespace
 
-std::string render_help(std::optional<CommandId> id) { return id ? render_command_help(command(*id)) : render_program_help(); }
+std::string render_help(std::optional<CommandId> id) {
+  return id ? render_command_help(command(*id)) : render_program_help();
+}
 
 std::string render_error_table() {
   std::string out = "| code | exit status | meaning |\n|---|---|---|\n";

@@ -28,22 +28,33 @@ std::string describe_weights(const Inspection& found) {
   const std::string name = escape_text(file_name(checkpoint.location.weights_path));
   const std::string count = count_of(checkpoint.shards.size(), "shard");
   if (static_cast<size_t>(present) == checkpoint.shards.size()) return fmt::format("{} ({})", name, count);
-  return fmt::format("{} ({}, {} not present)", name, count, checkpoint.shards.size() - static_cast<size_t>(present));
+  return fmt::format("{} ({}, {} not present)", name, count,
+                     checkpoint.shards.size() - static_cast<size_t>(present));
 }
 
-std::string render_summary(const Inspection& found) {
+/// "7,241,732,096 (7.24 B)".
+std::string describe_count(uint64_t count) {
+  return count < 1000 ? group_digits(count) : fmt::format("{} ({})", group_digits(count), short_count(count));
+}
+
+std::string render_summary(const Inspection& found, const std::string& filter) {
   const Checkpoint& checkpoint = found.checkpoint;
   TextTable table({Align::left, Align::left});
   const std::string type = checkpoint.config.model_type();
   table.add_row({"Model type", type.empty() ? "unknown" : escape_text(type)});
   const auto architectures = checkpoint.config.architectures();
   if (!architectures.empty()) table.add_row({"Architecture", join_escaped(architectures, ", ")});
-  table.add_row({"Parameters", found.parameters ? fmt::format("{} ({})", group_digits(*found.parameters), short_count(*found.parameters))
-                                                : "unknown"});
-  table.add_row({"Size", found.total_bytes ? fmt::format("{} ({} bytes)", size_of(*found.total_bytes), group_digits(*found.total_bytes))
+  table.add_row({"Parameters", found.parameters ? describe_count(*found.parameters) : "unknown"});
+  table.add_row({"Size", found.total_bytes ? fmt::format("{} ({} bytes)", size_of(*found.total_bytes),
+                                                         group_digits(*found.total_bytes))
                                            : "unknown"});
   table.add_row({"Weights", describe_weights(found)});
   if (found.from_shell) table.add_row({"", "dtypes and shapes are those of config.json"});
+  if (!filter.empty()) {
+    table.add_row(
+        {"Filter", fmt::format("{}: {} of {}", escape_text(filter), group_digits(found.tensors.size()),
+                               count_of(found.tensors_in_all, "tensor"))});
+  }
   return table.render();
 }
 
@@ -52,8 +63,8 @@ std::string render_dtypes(const Inspection& found) {
   TextTable table({Align::left, Align::right, Align::right, Align::right, Align::right});
   table.add_row({"Dtype", "Tensors", "Parameters", "Bytes", "Size"});
   for (const DtypeTotal& row : found.dtypes) {
-    table.add_row({escape_text(row.dtype), group_digits(row.tensors), group_digits(row.parameters), group_digits(row.bytes),
-                   size_of(row.bytes)});
+    table.add_row({escape_text(row.dtype), group_digits(row.tensors), group_digits(row.parameters),
+                   group_digits(row.bytes), size_of(row.bytes)});
   }
   return '\n' + table.render();
 }
@@ -66,9 +77,10 @@ std::string render_shards(const Inspection& found) {
     const Shard& shard = found.checkpoint.shards[i];
     const bool is_read = shard.format == ShardFormat::safetensors;
     const uint64_t bytes = shard.present && !is_read ? shard.file_bytes : found.shard_bytes[i];
-    table.add_row({escape_text(shard.file), shard.present ? "yes" : "no",
-                   shard.present && !is_read && shard.tensor_count == 0 ? "?" : group_digits(shard.tensor_count),
-                   bytes == 0 && !shard.present ? "?" : size_of(bytes)});
+    table.add_row(
+        {escape_text(shard.file), shard.present ? "yes" : "no",
+         shard.present && !is_read && shard.tensor_count == 0 ? "?" : group_digits(shard.tensor_count),
+         bytes == 0 && !shard.present ? "?" : size_of(bytes)});
   }
   return '\n' + table.render();
 }
@@ -79,7 +91,8 @@ std::string render_tied(const Inspection& found) {
   if (groups.empty()) return "";
   std::string text = "\nTied weights\n";
   for (const auto& group : groups) {
-    for (size_t i = 0; i < group.size(); ++i) text += fmt::format("  {}{}\n", i == 0 ? "" : "= ", escape_text(group[i]));
+    for (size_t i = 0; i < group.size(); ++i)
+      text += fmt::format("  {}{}\n", i == 0 ? "" : "= ", escape_text(group[i]));
   }
   return text;
 }
@@ -98,7 +111,8 @@ std::string render_tensors(const Inspection& found) {
     TextTable table({Align::left, Align::left, Align::left, Align::right}, shard ? 4 : 2);
     for (; at < found.tensors.size() && found.tensors[at].shard == shard; ++at) {
       const InspectedTensor& tensor = found.tensors[at];
-      table.add_row({escape_text(tensor.name), dtype_or_unknown(tensor.dtype), shape_or_unknown(tensor.dtype, tensor.shape),
+      table.add_row({escape_text(tensor.name), dtype_or_unknown(tensor.dtype),
+                     shape_or_unknown(tensor.dtype, tensor.shape),
                      tensor.dtype.empty() ? "?" : size_of(tensor.bytes)});
     }
     if (shard) text += fmt::format("  {}\n", escape_text(found.checkpoint.shards[*shard].file));
@@ -122,7 +136,8 @@ std::string render_metadata(const Inspection& found) {
     if (!shard.present) continue;
     text += fmt::format("  {}\n", escape_text(shard.file));
     if (shard.metadata.empty()) text += "    (none)\n";
-    for (const auto& [key, value] : shard.metadata) text += fmt::format("    {}: {}\n", escape_text(key), escape_text(value));
+    for (const auto& [key, value] : shard.metadata)
+      text += fmt::format("    {}: {}\n", escape_text(key), escape_text(value));
   }
   return text;
 }
@@ -130,7 +145,8 @@ std::string render_metadata(const Inspection& found) {
 }  // namespace
 
 std::string render_inspection(const Inspection& found, const InspectCommand& command) {
-  std::string text = render_summary(found) + render_dtypes(found) + render_shards(found) + render_tied(found);
+  std::string text = render_summary(found, command.filter) + render_dtypes(found) + render_shards(found) +
+                     render_tied(found);
   if (command.metadata) text += render_metadata(found);
   if (command.tree && found.shell) text += "\nModules\n" + render_tree(found.shell->tree, command.filter);
   if (command.patterns) text += render_patterns(found);

@@ -13,10 +13,12 @@ std::string render_inspection(const Inspection& inspection, const InspectCommand
 /// The document hfload.inspect/1.
 std::string render_inspection_json(const Inspection& inspection, const InspectCommand& command);
 
-/// The module tree: class names, parameters, bytes; equal neighbours among numbered layers are folded into one.
+/// The module tree: class names, parameters, bytes; equal neighbours among numbered layers are folded into
+/// one.
 std::string render_tree(const ModuleTree& tree, const std::string& filter);
 
-/// Parameters and bytes below a module, each tensor at its first place, of the tensors that the filter lets through.
+/// Parameters and bytes below a module, each tensor at its first place, of the tensors that the filter lets
+/// through.
 struct ModuleTotals {
   uint64_t tensors = 0, parameters = 0, bytes = 0;
 };

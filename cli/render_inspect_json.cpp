@@ -20,7 +20,8 @@ void write_shards(JsonWriter& json, const Inspection& found, bool metadata) {
     const bool is_known = shard.present || found.shard_bytes[i] > 0;
     json.begin_object().key("file").string(shard.file).key("present").boolean(shard.present);
     json.key("tensors").number(shard.tensor_count).key("bytes");
-    is_known ? json.number(shard.format == ShardFormat::safetensors ? found.shard_bytes[i] : shard.file_bytes) : json.null();
+    is_known ? json.number(shard.format == ShardFormat::safetensors ? found.shard_bytes[i] : shard.file_bytes)
+             : json.null();
     if (metadata) {
       json.key("metadata").begin_object();
       for (const auto& [key, value] : shard.metadata) json.key(key).string(value);
@@ -51,7 +52,13 @@ void write_patterns(JsonWriter& json, const Inspection& found) {
   for (const TensorPattern& row : fold_patterns(found.tensors)) {
     json.begin_object().key("pattern").string(row.pattern);
     write_shape(json, row.dtype, row.shape);
-    json.key("tensors").number(row.tensors).key("parameters").number(row.parameters).key("bytes").number(row.bytes).end_object();
+    json.key("tensors")
+        .number(row.tensors)
+        .key("parameters")
+        .number(row.parameters)
+        .key("bytes")
+        .number(row.bytes)
+        .end_object();
   }
   json.end_array();
 }
@@ -62,7 +69,11 @@ void write_modules(JsonWriter& json, const ModuleTree& tree, const std::string& 
   json.key("modules").begin_array();
   for (ModuleId id = 0; id < tree.modules.size(); ++id) {
     if (!filter.empty() && totals[id].tensors == 0) continue;
-    json.begin_object().key("name").string(tree.modules[id].name).key("class").string(tree.modules[id].class_name);
+    json.begin_object()
+        .key("name")
+        .string(tree.modules[id].name)
+        .key("class")
+        .string(tree.modules[id].class_name);
     json.key("parameters").number(totals[id].parameters).key("bytes").number(totals[id].bytes).end_object();
   }
   json.end_array();
@@ -81,7 +92,12 @@ std::string render_inspection_json(const Inspection& found, const InspectCommand
   write_optional(json, found.total_bytes);
   json.key("dtypes").begin_object();
   for (const DtypeTotal& row : found.dtypes) {
-    json.key(row.dtype).begin_object().key("tensors").number(row.tensors).key("parameters").number(row.parameters);
+    json.key(row.dtype)
+        .begin_object()
+        .key("tensors")
+        .number(row.tensors)
+        .key("parameters")
+        .number(row.parameters);
     json.key("bytes").number(row.bytes).end_object();
   }
   json.end_object();

@@ -44,11 +44,13 @@ std::string render_flags(std::span<const FlagId> ids) {
 }
 
 std::string render_command(const Command& command) {
-  std::string out = fmt::format(".SS {} {}\n{}", roff(command.name), roff(command.argument), sentences(command.description));
+  std::string out = fmt::format(".SS {} {}\n{}", roff(command.name), roff(command.argument),
+                                sentences(command.description));
   out += render_flags(command.flags);
   out += ".PP\nExamples:\n";
   for (const Example& example : command.examples) {
-    out += fmt::format(".PP\n{}:\n.PP\n.nf\n.RS 4\n{}\n.RE\n.fi\n", roff(example.meaning), roff(example.command));
+    out += fmt::format(".PP\n{}:\n.PP\n.nf\n.RS 4\n{}\n.RE\n.fi\n", roff(example.meaning),
+                       roff(example.command));
   }
   return out;
 }
@@ -60,11 +62,15 @@ std::string render_man_page() {
   out += ".SH NAME\nhfload \\- open, plan and load Hugging Face models without Python\n";
   out += ".SH SYNOPSIS\n";
   for (const Command& command : commands()) {
-    out += fmt::format(".B hfload {}\n[\\fIflags\\fR] \\fI{}\\fR\n.br\n", roff(command.name), roff(command.argument));
+    out += fmt::format(".B hfload {}\n[\\fIflags\\fR] \\fI{}\\fR\n.br\n", roff(command.name),
+                       roff(command.argument));
   }
   out += ".SH DESCRIPTION\n";
-  for (const Command& command : commands()) out += fmt::format(".TP\n.B {}\n{}.\n", roff(command.name), roff(command.summary));
-  out += ".PP\nThe product of a command goes to standard output; progress, warnings and hints go to standard error.\n";
+  for (const Command& command : commands())
+    out += fmt::format(".TP\n.B {}\n{}.\n", roff(command.name), roff(command.summary));
+  out +=
+      ".PP\nThe product of a command goes to standard output; progress, warnings and hints go to standard "
+      "error.\n";
   out += ".SH MODEL\n.I MODEL\nis one of:\n";
   for (const std::string_view form : model_forms()) out += fmt::format(".IP \\(bu 2\n{}\n", roff(form));
   out += ".SH OPTIONS\n.SS Of every command\n" + render_flags(common_flags());

@@ -18,15 +18,16 @@ using Align = TextTable::Align;
 constexpr size_t kDeepestIndent = 24;
 
 bool is_number(std::string_view name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+  return !name.empty() &&
+         std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
 std::string_view last_component(const std::string& name) {
   return std::string_view(name).substr(name.rfind('.') + 1);
 }
 
-/// Equal numbers stand for subtrees that are equal but for the name of their root: same classes, children, tensors, ties.
-/// Modules stand before their children, so that going backwards meets the children first.
+/// Equal numbers stand for subtrees that are equal but for the name of their root: same classes, children,
+/// tensors, ties. Modules stand before their children, so that going backwards meets the children first.
 std::vector<uint32_t> subtree_shapes(const ModuleTree& tree) {
   std::vector<uint32_t> shapes(tree.modules.size());
   std::unordered_map<std::string, uint32_t> known;
@@ -35,12 +36,13 @@ std::vector<uint32_t> subtree_shapes(const ModuleTree& tree) {
     std::string key = module.class_name;
     const auto add_tensor = [&](TensorId tensor_id) {
       const ShellTensor& tensor = tree.tensors[tensor_id];
-      key += fmt::format("\n{} {} {} {}", last_component(tensor.name), static_cast<int>(tensor.dtype), format_shape(tensor.shape),
-                         tensor.object == tensor_id);
+      key += fmt::format("\n{} {} {} {}", last_component(tensor.name), static_cast<int>(tensor.dtype),
+                         format_shape(tensor.shape), tensor.object == tensor_id);
     };
     for (const TensorId tensor : module.parameters) add_tensor(tensor);
     for (const TensorId tensor : module.buffers) add_tensor(tensor);
-    for (const ModuleId child : module.children) key += fmt::format("\n{}/{}", last_component(tree.modules[child].name), shapes[child]);
+    for (const ModuleId child : module.children)
+      key += fmt::format("\n{}/{}", last_component(tree.modules[child].name), shapes[child]);
     shapes[id] = known.try_emplace(std::move(key), static_cast<uint32_t>(known.size())).first->second;
   }
   return shapes;
@@ -65,10 +67,14 @@ struct Pending {
 class TreeRenderer {
  public:
   TreeRenderer(const ModuleTree& tree, const std::string& filter)
-      : tree_(tree), shapes_(subtree_shapes(tree)), totals_(module_totals(tree, filter)), filtered_(!filter.empty()) {}
+      : tree_(tree),
+        shapes_(subtree_shapes(tree)),
+        totals_(module_totals(tree, filter)),
+        filtered_(!filter.empty()) {}
 
   std::string render() {
-    std::vector<Pending> stack{{0, 1, 0, tree_.modules[0].class_name.empty() ? "(model)" : tree_.modules[0].class_name}};
+    std::vector<Pending> stack{
+        {0, 1, 0, tree_.modules[0].class_name.empty() ? "(model)" : tree_.modules[0].class_name}};
     while (!stack.empty()) {
       const Pending line = std::move(stack.back());
       stack.pop_back();
@@ -91,10 +97,12 @@ class TreeRenderer {
     }
     const uint64_t parameters = one.parameters * line.count, bytes = one.bytes * line.count;
     const bool empty = one.tensors == 0;
-    table_.add_row({std::move(label), empty ? "" : short_count(parameters), empty ? "" : format_byte_size(static_cast<double>(bytes))});
+    table_.add_row({std::move(label), empty ? "" : short_count(parameters),
+                    empty ? "" : format_byte_size(static_cast<double>(bytes))});
   }
 
-  /// Runs of equal numbered children become one line each; a list that is a single run becomes that line itself.
+  /// Runs of equal numbered children become one line each; a list that is a single run becomes that line
+  /// itself.
   std::vector<Pending> children_of(const Pending& line) {
     std::vector<Pending> below;
     const Module& module = tree_.modules[line.first];
@@ -113,8 +121,8 @@ class TreeRenderer {
     if (!is_number(last_component(tree_.modules[first].name))) return 1;
     while (end < module.children.size()) {
       const ModuleId next = module.children[end];
-      const bool equal = is_number(last_component(tree_.modules[next].name)) && shapes_[next] == shapes_[first] &&
-                         is_shown(next) == is_shown(first);
+      const bool equal = is_number(last_component(tree_.modules[next].name)) &&
+                         shapes_[next] == shapes_[first] && is_shown(next) == is_shown(first);
       if (!equal) break;
       ++end;
     }
@@ -130,14 +138,17 @@ class TreeRenderer {
     if (is_list && run_length(child, 0) == child.children.size()) {
       return folded(child, 0, child.children.size(), depth, "{4} ({0}-{1}): {2} x {3}", name);
     }
-    return {first, 1, depth, child.class_name.empty() ? std::string(name) : fmt::format("{}: {}", name, child.class_name)};
+    return {first, 1, depth,
+            child.class_name.empty() ? std::string(name) : fmt::format("{}: {}", name, child.class_name)};
   }
 
-  Pending folded(const Module& module, size_t begin, size_t count, size_t depth, std::string_view layout, std::string_view list) {
+  Pending folded(const Module& module, size_t begin, size_t count, size_t depth, std::string_view layout,
+                 std::string_view list) {
     has_folded_ = true;
     const Module& first = tree_.modules[module.children[begin]];
     const std::string_view last = last_component(tree_.modules[module.children[begin + count - 1]].name);
-    const std::string_view class_name = first.class_name.empty() ? "module" : std::string_view(first.class_name);
+    const std::string_view class_name =
+        first.class_name.empty() ? "module" : std::string_view(first.class_name);
     return {module.children[begin], static_cast<uint32_t>(count), depth,
             fmt::format(fmt::runtime(layout), last_component(first.name), last, count, class_name, list)};
   }
@@ -171,6 +182,8 @@ std::vector<ModuleTotals> module_totals(const ModuleTree& tree, const std::strin
   return totals;
 }
 
-std::string render_tree(const ModuleTree& tree, const std::string& filter) { return TreeRenderer(tree, filter).render(); }
+std::string render_tree(const ModuleTree& tree, const std::string& filter) {
+  return TreeRenderer(tree, filter).render();
+}
 
 }  // namespace hfload::cli

@@ -2,8 +2,8 @@
 
 namespace hfload::cli {
 
-/// While it lives, SIGINT and SIGTERM do not end the process but are remembered, so that what a load holds is released in order. A
-/// second signal of the same kind ends the process at once. One at a time.
+/// While it lives, SIGINT and SIGTERM do not end the process but are remembered, so that what a load holds is
+/// released in order. A second signal of the same kind ends the process at once. One at a time.
 class SignalWatch {
  public:
   SignalWatch();

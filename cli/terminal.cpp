@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -37,6 +38,19 @@ void write_standard_error(std::string_view text) {
   }
 }
 
+/// Whether a text names `name` by itself, and not as a part of another word.
+bool mentions(std::string_view text, std::string_view name) {
+  const auto is_part_of_name = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.';
+  };
+  for (size_t at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
+    const size_t end = at + name.size();
+    if ((at == 0 || !is_part_of_name(text[at - 1])) && (end == text.size() || !is_part_of_name(text[end])))
+      return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 void write_standard_output(std::string_view text) {
@@ -56,8 +70,9 @@ void write_standard_output(std::string_view text) {
 Messages::Messages(const CommonOptions& options, const Environment& environment)
     : quiet_(options.quiet),
       verbose_(options.verbose),
-      colored_(options.color == When::always || (options.color == When::automatic && isatty(STDERR_FILENO) != 0 &&
-                                                 !environment.no_color && !environment.dumb_terminal)),
+      colored_(options.color == When::always ||
+               (options.color == When::automatic && isatty(STDERR_FILENO) != 0 && !environment.no_color &&
+                !environment.dumb_terminal)),
       logger_(std::make_shared<spdlog::logger>("hfload", std::make_shared<spdlog::sinks::stderr_sink_mt>())) {
   logger_->set_pattern("%v");
   logger_->set_level(spdlog::level::trace);
@@ -81,7 +96,7 @@ void Messages::error(const Error& error) {
   std::string message = error.message();
   while (message.ends_with('.')) message.pop_back();
   std::vector<std::string> where;
-  if (!error.tensor().empty() && message.find(error.tensor()) == std::string::npos) {
+  if (!error.tensor().empty() && !mentions(message, error.tensor())) {
     where.push_back(fmt::format("tensor {}", error.tensor()));
   }
   if (error.offset()) where.push_back(fmt::format("byte {}", *error.offset()));
@@ -124,7 +139,8 @@ ProgressBar::ProgressBar(const CommonOptions& options, const Environment& enviro
 
 void ProgressBar::update(const LoadProgress& progress) {
   const bool done = progress.done_bytes >= progress.total_bytes;
-  if (mode_ == Mode::off || (progress.seconds < next_draw_seconds_ && !(done && mode_ == Mode::lines))) return;
+  if (mode_ == Mode::off || (progress.seconds < next_draw_seconds_ && !(done && mode_ == Mode::lines)))
+    return;
   if (mode_ == Mode::animated) {
     write_standard_error("\r" + format_progress(action_, progress, terminal_width() - 1) + "\x1b[K");
     next_draw_seconds_ = progress.seconds + 0.1;
@@ -145,8 +161,8 @@ std::string format_progress(std::string_view action, const LoadProgress& progres
   const double total = static_cast<double>(progress.total_bytes);
   const double share = progress.total_bytes == 0 ? 1 : std::min(1.0, done / total);
   const double rate = progress.seconds > 0 ? done / progress.seconds : 0;
-  std::string figures = fmt::format("{:3.0f} %  {:.2f}/{:.2f} GB  {:.2f} GB/s", std::floor(share * 100), done / kBytesPerGb,
-                                    total / kBytesPerGb, rate / kBytesPerGb);
+  std::string figures = fmt::format("{:3.0f} %  {:.2f}/{:.2f} GB  {:.2f} GB/s", std::floor(share * 100),
+                                    done / kBytesPerGb, total / kBytesPerGb, rate / kBytesPerGb);
   if (rate > 0 && share < 1) figures += fmt::format("  eta {:.0f} s", std::ceil((total - done) / rate));
   const std::string line = fmt::format("{}  {}", action, figures);
   const size_t needed = line.size() + 4;  // brackets and two spaces

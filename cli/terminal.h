@@ -31,8 +31,8 @@ struct ClosedPipe {};
 /// Writes a product to standard output, all of it. Throws ClosedPipe, Error(io_error).
 void write_standard_output(std::string_view text);
 
-/// What hfload says besides its product, on standard error. Everything is escaped here, so that a hostile name does not reach a
-/// terminal. Nothing throws.
+/// What hfload says besides its product, on standard error. Everything is escaped here, so that a hostile
+/// name does not reach a terminal. Nothing throws.
 class Messages {
  public:
   Messages(const CommonOptions& options, const Environment& environment);
@@ -45,7 +45,8 @@ class Messages {
   void note(std::string_view text);
   /// Only with --verbose.
   void detail(std::string_view text);
-  /// A block that was asked for (--explain), or the list that belongs to an error; printed always, line by line as it is.
+  /// A block that was asked for (--explain), or the list that belongs to an error; printed always, line by
+  /// line as it is.
   void block(std::string_view text);
 
  private:
@@ -58,8 +59,9 @@ class Messages {
   std::shared_ptr<spdlog::logger> logger_;
 };
 
-/// Progress of a load on standard error: a bar with GB/s on a terminal, plain lines where one was asked for and there is no
-/// terminal to draw on. Draws at most ten times a second, and nothing for a load that is done before the first draw.
+/// Progress of a load on standard error: a bar with GB/s on a terminal, plain lines where one was asked for
+/// and there is no terminal to draw on. Draws at most ten times a second, and nothing for a load that is done
+/// before the first draw.
 class ProgressBar {
  public:
   ProgressBar(const CommonOptions& options, const Environment& environment, std::string action);
@@ -79,7 +81,8 @@ class ProgressBar {
   bool drawn_ = false;
 };
 
-/// The line that a bar shows, at most `width` columns: "loading  [=====>     ]  42 %  1.21/2.88 GB  3.10 GB/s  eta 1 s".
+/// The line that a bar shows, at most `width` columns: "loading  [=====>     ]  42 %  1.21/2.88 GB  3.10 GB/s
+/// eta 1 s".
 std::string format_progress(std::string_view action, const LoadProgress& progress, size_t width);
 
 }  // namespace hfload::cli

@@ -74,8 +74,8 @@ CodePoint decode_utf8(std::string_view text, size_t at) {
 
 bool is_unsafe_to_print(uint32_t c) {
   return c < 0x20 || (c >= 0x7F && c <= 0x9F) || c == 0xAD || c == 0x61C || (c >= 0x200B && c <= 0x200F) ||
-         (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) ||
-         (c >= 0xE0000 && c <= 0xE007F);
+         (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF ||
+         (c >= 0xFFF9 && c <= 0xFFFB) || (c >= 0xE0000 && c <= 0xE007F);
 }
 
 std::string escape_text(std::string_view text) { return escape(text, false); }
@@ -115,7 +115,9 @@ std::string count_of(uint64_t number, std::string_view singular) {
   return fmt::format("{} {}{}", group_digits(number), singular, number == 1 ? "" : "s");
 }
 
-std::string format_shape(std::span<const uint64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string format_shape(std::span<const uint64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 std::vector<std::string> wrap_text(std::string_view text, size_t width) {
   std::vector<std::string> lines;

@@ -18,12 +18,12 @@ struct CodePoint {
 /// Decodes the code point that starts at `text[at]` (RFC 3629: no overlong forms, no surrogates).
 CodePoint decode_utf8(std::string_view text, size_t at);
 
-/// True for code points that steer a terminal or reorder and hide text: C0 and C1 controls, DEL, the line separators, and the
-/// invisible and bidirectional format marks.
+/// True for code points that steer a terminal or reorder and hide text: C0 and C1 controls, DEL, the line
+/// separators, and the invisible and bidirectional format marks.
 bool is_unsafe_to_print(uint32_t code_point);
 
-/// A name from a file or the command line made safe to print: what is_unsafe_to_print, and bytes that are no UTF-8, become
-/// \n, \xNN or \uNNNN as Python's repr writes them. Everything else stays.
+/// A name from a file or the command line made safe to print: what is_unsafe_to_print, and bytes that are no
+/// UTF-8, become \n, \xNN or \uNNNN as Python's repr writes them. Everything else stays.
 std::string escape_text(std::string_view text);
 
 /// As escape_text, for a text of several lines: line feeds stay.
@@ -47,7 +47,8 @@ std::string format_shape(std::span<const uint64_t> shape);
 /// Breaks a text at spaces into lines of at most `width` columns; a longer word stands alone on its line.
 std::vector<std::string> wrap_text(std::string_view text, size_t width);
 
-/// The most similar of `candidates` to a mistyped `word`; empty when none is near (Damerau-Levenshtein distance).
+/// The most similar of `candidates` to a mistyped `word`; empty when none is near (Damerau-Levenshtein
+/// distance).
 std::string_view did_you_mean(std::string_view word, std::span<const std::string_view> candidates);
 
 /// Rows of cells that are printed in aligned columns, two spaces apart, without trailing spaces.
@@ -55,7 +56,8 @@ class TextTable {
  public:
   enum class Align : uint8_t { left, right };
 
-  explicit TextTable(std::vector<Align> columns, size_t indent = 0) : columns_(std::move(columns)), indent_(indent) {}
+  explicit TextTable(std::vector<Align> columns, size_t indent = 0)
+      : columns_(std::move(columns)), indent_(indent) {}
   void add_row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
   bool empty() const { return rows_.empty(); }
   /// Each row ends in a line feed. The widths of later columns never depend on the last one.
