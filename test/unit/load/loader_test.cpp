@@ -115,10 +115,11 @@ TEST_CASE("an exception of the caller's own ends the load") {
 }
 
 TEST_CASE("a shard that does not exist is named") {
-  SyntheticModel synthetic(mixed_tensors());
-  synthetic.checkpoint.shards[1].present = false;
+  const SyntheticModel synthetic(mixed_tensors());
+  std::filesystem::remove(synthetic.path(1));
   const Error error = error_of([&] { load(synthetic); });
   CHECK(error.code() == ErrorCode::shard_missing);
+  CHECK(error.path() == synthetic.path(1));
 }
 
 TEST_CASE("a shard of another size than its header was checked against is refused") {

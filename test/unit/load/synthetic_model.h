@@ -36,6 +36,7 @@ class SyntheticModel {
     for (const SyntheticTensor& tensor : tensors) add(tensor, alignment);
     checkpoint.location.directory = directory_.path();
     checkpoint.location.trust_root = directory_.path();
+    checkpoint.location.weights_path = directory_ / "model.safetensors.index.json";
     for (uint32_t shard = 0; shard < shards; ++shard) {
       const std::string file = "shard-" + std::to_string(shard);
       directory_.write(file, std::string_view(reinterpret_cast<const char*>(contents_[shard].data()),

@@ -1,0 +1,71 @@
+"""One load by the safetensors package in a process of its own: `rivals.py numpy|torch MODEL_DIRECTORY`.
+
+Prints {"seconds": ..., "bytes": ...}. As in hfload, every byte ends in memory that the process owns: numpy's tensors are
+copies already, torch's are views of the mapped file and are cloned. Imports are not timed. With `--checksum`, after the
+timing, the sum of all 16-bit words of all tensors is printed as well.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+
+def load_numpy(paths):
+    import ml_dtypes  # numpy has no bfloat16 of its own  # noqa: F401
+    from safetensors import safe_open
+
+    def load():
+        tensors = {}
+        for path in paths:
+            with safe_open(path, framework="np") as file:
+                for name in file.keys():
+                    tensors[name] = file.get_tensor(name)
+        return tensors
+
+    return load
+
+
+def load_torch(paths):
+    import torch  # noqa: F401
+    from safetensors.torch import load_file
+
+    def load():
+        tensors = {}
+        for path in paths:
+            for name, tensor in load_file(path).items():
+                tensors[name] = tensor.clone()
+        return tensors
+
+    return load
+
+
+def checksum(tensors):
+    import numpy
+
+    total = 0
+    for tensor in tensors.values():
+        if not isinstance(tensor, numpy.ndarray):
+            import torch
+
+            tensor = tensor.view(torch.int16).numpy()
+        words = numpy.ascontiguousarray(tensor).reshape(-1).view(numpy.uint16)
+        total += int(words.sum(dtype=numpy.uint64))
+    return total % 2**64
+
+
+def main():
+    kind, directory = sys.argv[1:3]
+    paths = sorted(str(path) for path in Path(directory).glob("*.safetensors"))
+    load = {"numpy": load_numpy, "torch": load_torch}[kind](paths)
+    begin = time.perf_counter()
+    tensors = load()
+    seconds = time.perf_counter() - begin
+    result = {"seconds": seconds, "bytes": sum(tensor.nbytes for tensor in tensors.values())}
+    if "--checksum" in sys.argv:
+        result["checksum"] = checksum(tensors)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

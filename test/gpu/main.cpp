@@ -1,0 +1,15 @@
+#define CATCH_CONFIG_RUNNER
+#include <catch2/catch.hpp>
+#include <iostream>
+
+#include "core/load/query_devices.h"
+
+/// Exit status 77 means "skipped" to CTest.
+int main(int argc, char** argv) {
+  const hfload::CudaStatus status = hfload::cuda_status();
+  if (status.devices == 0) {
+    std::cout << "skipped: " << status.reason << '\n';
+    return 77;
+  }
+  return Catch::Session().run(argc, argv);
+}
