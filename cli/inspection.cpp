@@ -56,7 +56,9 @@ std::vector<InspectedTensor> rows_of_shell(const ModuleTree& tree) {
 /// from names, and names that do not fit the shell, know nothing.
 void describe_absent(std::vector<InspectedTensor>& rows, const Shell& shell, const Checkpoint& checkpoint,
                      std::vector<std::string>& warnings) {
-  if (shell.tree.from_tensor_names) return;
+  const ConfigValue* quantization = checkpoint.config.find("quantization_config");
+  const bool is_quantized = quantization != nullptr && !quantization->is_null();
+  if (shell.tree.from_tensor_names || is_quantized) return;
   try {
     for (const KeyMatch& match : match_keys(shell.tree, checkpoint).matches) {
       InspectedTensor& row = rows[match.checkpoint];

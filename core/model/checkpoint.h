@@ -14,18 +14,22 @@ namespace hfload {
 
 /// Where a model is: paths, none of which need exist but the first that applies.
 struct ModelLocation {
-  std::string directory;   ///< where shards are looked up; the model directory
-  std::string trust_root;  ///< symbolic links may lead anywhere below this directory: `models--org--name` in
-                           ///< the hub cache, else the same as `directory`
-  std::string config_path;   ///< empty when there is none
-  std::string weights_path;  ///< a weight file or a shard index; empty for an empty shell
-  std::string
-      variants_hint;  ///< names of weight files that another `--variant` would find, for error messages
+  /// The model directory, below which shards are looked up.
+  std::string directory;
+  /// Symbolic links may lead anywhere below this directory: `models--org--name` in the hub cache, else the
+  /// same as `directory`. Empty for a file that the user named, whose links are trusted.
+  std::string trust_root;
+  /// Empty when there is none.
+  std::string config_path;
+  /// A weight file or a shard index; empty for an empty shell.
+  std::string weights_path;
+  /// Names that another `--variant` would find, for error messages.
+  std::string variants_hint;
 };
 
 /// The parts of the environment that say where the hub cache is, read by `cli` and passed in.
 struct HubCacheSettings {
-  std::string hub_cache;  ///< directory that holds `models--org--name`; see hub_cache_directory
+  std::string hub_cache;  ///< the directory that holds `models--org--name`
 };
 
 struct LocateOptions {
