@@ -53,7 +53,8 @@ std::vector<InspectedTensor> rows_of_shell(const ModuleTree& tree) {
 }
 
 /// Dtypes and shapes of tensors that only the index names, where the model's shell knows them. A tree made
-/// from names, and names that do not fit the shell, know nothing.
+/// from names, names that do not fit the shell, and the shell of a quantised model say nothing about the
+/// files.
 void describe_absent(std::vector<InspectedTensor>& rows, const Shell& shell, const Checkpoint& checkpoint,
                      std::vector<std::string>& warnings) {
   const ConfigValue* quantization = checkpoint.config.find("quantization_config");

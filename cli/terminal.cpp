@@ -38,6 +38,12 @@ void write_standard_error(std::string_view text) {
   }
 }
 
+/// A hostile name may be as long as its file.
+std::string shortened(const std::string& name) {
+  constexpr size_t kLongest = 200;
+  return name.size() <= kLongest ? name : name.substr(0, kLongest) + "...";
+}
+
 /// Whether a text names `name` by itself, and not as a part of another word.
 bool mentions(std::string_view text, std::string_view name) {
   const auto is_part_of_name = [](char c) {
@@ -97,7 +103,7 @@ void Messages::error(const Error& error) {
   while (message.ends_with('.')) message.pop_back();
   std::vector<std::string> where;
   if (!error.tensor().empty() && !mentions(message, error.tensor())) {
-    where.push_back(fmt::format("tensor {}", error.tensor()));
+    where.push_back(fmt::format("tensor {}", shortened(error.tensor())));
   }
   if (error.offset()) where.push_back(fmt::format("byte {}", *error.offset()));
   if (!where.empty()) message.append(fmt::format(" ({})", fmt::join(where, ", ")));
