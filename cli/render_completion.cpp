@@ -90,8 +90,9 @@ std::string zsh_action(ValueKind kind, std::string_view choices) {
 }
 
 std::string zsh_flag(const Flag& flag) {
-  const std::string value =
-      flag.kind == ValueKind::none ? "" : fmt::format(":value:{}", zsh_action(flag.kind, flag.choices));
+  const std::string action =
+      flag.id == FlagId::device_map ? "_hfload_device_map" : zsh_action(flag.kind, flag.choices);
+  const std::string value = flag.kind == ValueKind::none ? "" : fmt::format(":value:{}", action);
   const std::string_view star = flag.repeatable ? "*" : "";
   std::string out =
       fmt::format("        '{}{}[{}]{}' \\\n", star, flag.name, zsh_description(flag.help), value);
@@ -167,6 +168,10 @@ std::string render_zsh_completion() {
   return fmt::format(
       R"(#compdef hfload
 # zsh completion for hfload, made by: hfload completion zsh
+_hfload_device_map() {{
+    compadd -- {}
+    _files -g '*.json'
+}}
 _hfload() {{
     local curcontext="$curcontext" state line
     local -a commands
@@ -185,7 +190,7 @@ _hfload() {{
 }}
 if [ "$funcstack[1]" = "_hfload" ]; then _hfload "$@"; else compdef _hfload hfload; fi
 )",
-      descriptions, program, cases);
+      with_spaces(flag(FlagId::device_map).choices), descriptions, program, cases);
 }
 
 std::string render_fish_completion() {

@@ -97,16 +97,6 @@ std::pair<size_t, std::string_view> find_string_fault(std::string_view text) {
   return {open_quote.value_or(text.size()), "a string does not end"};
 }
 
-/// An escape of half a surrogate pair, which simdjson 3.0 lets through, comes out as bytes that are no UTF-8.
-/// The text itself has been checked, so that only escapes can give these bytes.
-bool has_surrogate(std::string_view unescaped) {
-  for (size_t at = unescaped.find('\xED'); at != std::string_view::npos;
-       at = unescaped.find('\xED', at + 1)) {
-    if (at + 1 < unescaped.size() && static_cast<uint8_t>(unescaped[at + 1]) >= 0xA0) return true;
-  }
-  return false;
-}
-
 std::string describe(char c) {
   if (c > ' ' && c < '\x7f') return fmt::format("\"{}\"", c);
   return fmt::format("byte 0x{:02x}", static_cast<uint8_t>(c));
@@ -174,7 +164,6 @@ std::string_view Value::string() {
   const char* position = token_.data();
   std::string_view unescaped;
   if (value_->get_string().get(unescaped)) throw document_.string_error(position);
-  document_.require_well_formed_escapes(unescaped, position);
   return unescaped;
 }
 
@@ -276,9 +265,7 @@ Error Document::not_a_container() {
       .with_offset(offset_of(position()));
 }
 
-Error Document::syntax_error(simdjson::error_code code) {
-  if (code == simdjson::MEMALLOC)
-    return Error(ErrorCode::out_of_memory, "not enough memory to parse a JSON text");
+Error Document::syntax_error() {
   const char* current = position();
   if (current >= text_.data() + text_.size()) {
     return Error(ErrorCode::invalid_json, "the JSON text ends before its last object or array does")
@@ -291,10 +278,6 @@ Error Document::syntax_error(simdjson::error_code code) {
 
 Error Document::string_error(const char* position) const {
   return Error(ErrorCode::invalid_json, "a string has an invalid escape").with_offset(offset_of(position));
-}
-
-void Document::require_well_formed_escapes(std::string_view unescaped, const char* position) const {
-  if (has_surrogate(unescaped)) throw string_error(position);
 }
 
 void Document::require_end() {

@@ -101,9 +101,8 @@ class Document {
   /// Where simdjson stands; the end of the text when it has read all.
   const char* position();
   /// An error at the token where simdjson stopped.
-  Error syntax_error(simdjson::error_code code);
+  Error syntax_error();
   Error string_error(const char* position) const;
-  void require_well_formed_escapes(std::string_view unescaped, const char* position) const;
   void require_end();
 
   simdjson::padded_string text_;
@@ -127,17 +126,14 @@ template <class F, class Context>
 void Value::for_each_member(F&& f, Context&& add_context) {
   read_ = true;
   simdjson::ondemand::object object;
-  const auto error =
-      value_ == nullptr ? document_.document_.get_object().get(object) : value_->get_object().get(object);
-  if (error) throw document_.syntax_error(error);
+  if (value_->get_object().get(object)) throw document_.syntax_error();
   const size_t first_key = document_.keys_.size();
   for (auto result : object) {
     simdjson::ondemand::field field;
-    if (const auto field_error = std::move(result).get(field)) throw document_.syntax_error(field_error);
+    if (std::move(result).get(field)) throw document_.syntax_error();
     const char* key_position = field.key().raw() - 1;
     std::string_view key;
     if (field.unescaped_key().get(key)) throw document_.string_error(key_position);
-    document_.require_well_formed_escapes(key, key_position);
     document_.keys_.push_back({key, key_position});
     try {
       Value value(document_, &field.value(), field.value().raw_json_token(), depth_ + 1);
@@ -155,11 +151,9 @@ template <class F>
 void Value::for_each_element(F&& f) {
   read_ = true;
   simdjson::ondemand::array array;
-  const auto error =
-      value_ == nullptr ? document_.document_.get_array().get(array) : value_->get_array().get(array);
-  if (error) throw document_.syntax_error(error);
+  if (value_->get_array().get(array)) throw document_.syntax_error();
   for (auto result : array) {
-    if (const auto element_error = result.error()) throw document_.syntax_error(element_error);
+    if (result.error()) throw document_.syntax_error();
     simdjson::ondemand::value element = result.value_unsafe();
     Value value(document_, &element, element.raw_json_token(), depth_ + 1);
     f(value);

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <condition_variable>
-#include <cstring>
 #include <deque>
 #include <mutex>
 #include <optional>
@@ -129,7 +129,7 @@ class EmulatedGpuBackend final : public Backend {
 
   void read_back(uint64_t arena_offset, std::span<std::byte> into) override {
     const std::span<const std::byte> from = arena_.bytes().subspan(arena_offset, into.size());
-    std::memcpy(into.data(), from.data(), from.size());
+    std::ranges::copy(from, into.begin());  // either may be empty, which memcpy does not allow
   }
 
  private:

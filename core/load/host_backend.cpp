@@ -1,4 +1,4 @@
-#include <cstring>
+#include <algorithm>
 
 #include "core/load/backend.h"
 #include "core/load/host_memory.h"
@@ -17,7 +17,7 @@ class HostBackend final : public Backend {
 
   void read_back(uint64_t arena_offset, std::span<std::byte> into) override {
     const std::span<const std::byte> from = arena_.bytes().subspan(arena_offset, into.size());
-    std::memcpy(into.data(), from.data(), from.size());
+    std::ranges::copy(from, into.begin());  // either may be empty, which memcpy does not allow
   }
 
  private:

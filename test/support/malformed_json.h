@@ -27,6 +27,9 @@ void add_json_faults(size_t object_depth, AddObject&& object, size_t text_depth,
   object("json-utf8-above-10ffff", invalid_utf8, "\"^\xf4\x90\x80\x80\":0");
   object("json-utf8-truncated", invalid_utf8, "\"^\xe2\x82\":0");
   object("json-utf8-lone-tail", invalid_utf8, "\"ok^\x80\":0");
+  object(
+      "json-utf8-bad-after-good", invalid_utf8,
+      "\"\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf^\xc2\":0");
   text("json-empty", invalid_json, "^");
   text("json-only-spaces", invalid_json, "^        ");
   text("json-open-brace", invalid_json, "{^");
@@ -47,6 +50,7 @@ void add_json_faults(size_t object_depth, AddObject&& object, size_t text_depth,
   text("json-byte-order-mark", invalid_json, "^\xef\xbb\xbf{}");
   object("json-raw-newline", invalid_json, "\"a^\nb\":0");
   object("json-raw-escape-character", invalid_json, "\"a^\x1b[2J\":0");
+  object("json-raw-newline-after-escaped-quote", invalid_json, "\n\"x\":0,\n\"a\\\"^\nb\":0");
   object("json-raw-nul", invalid_json, std::string("\"a^\0b\":0", 8));
   object("json-lone-high-surrogate", invalid_json, R"(^"\ud800":0)");
   object("json-lone-high-surrogate-before-text", invalid_json, R"(^"\ud800x":0)");

@@ -6,8 +6,10 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <iterator>
 
 #include "core/base/error.h"
+#include "test/support/fixtures.h"
 #include "test/support/temp_directory.h"
 
 namespace hfload {
@@ -51,7 +53,8 @@ TEST_CASE("What is no regular file is refused without waiting for it") {
         ErrorCode::not_found);
   CHECK(error_of([&] { open_regular_file(directory / std::string(300, 'x')); }).code() ==
         ErrorCode::not_found);
-  CHECK(error_of([&] { open_regular_file(std::string("f\0g", 3)); }).code() == ErrorCode::not_found);
+  CHECK(error_of([&] { open_regular_file(directory.write("f", "") + std::string("\0g", 2)); }).code() ==
+        ErrorCode::not_found);
 }
 
 TEST_CASE("A file that may not be read is an I/O error") {
@@ -118,6 +121,34 @@ TEST_CASE("A mapping shows the file's bytes") {
   CHECK(MappedFile(open_regular_file(directory.write("empty", ""))).bytes().empty());
 }
 
+TEST_CASE("What the operating system refuses is an I/O error") {
+  const RegularFile closed{.fd = {}, .identity = {.bytes = 4}, .path = "closed"};
+  std::string buffer(4, ' ');
+  const Error error = error_of([&] { read_exactly(closed, 0, std::as_writable_bytes(std::span(buffer))); });
+  CHECK(error.code() == ErrorCode::io_error);
+  CHECK(error.path() == "closed");
+  CHECK(error_of([&] { require_unchanged(closed); }).code() == ErrorCode::io_error);
+  CHECK(error_of([&] { MappedFile mapping(closed); }).code() == ErrorCode::io_error);
+}
+
+TEST_CASE("Files and mappings are given back") {
+  const auto open_files = [] {
+    const std::filesystem::directory_iterator entries("/proc/self/fd");
+    return std::distance(begin(entries), end(entries));
+  };
+  const TempDirectory directory;
+  const std::string path = directory.write("f", "text");
+  const auto before = open_files();
+  for (int i = 0; i < 10; ++i) {
+    const MappedFile mapping(open_regular_file(path));
+    static_cast<void>(open_regular_file_beneath(directory.path(), "f", BeneathLookup::by_hand));
+    static_cast<void>(open_regular_file_beneath(directory.path(), "f"));
+    CHECK(error_of([&] { open_regular_file(directory.path()); }).code() == ErrorCode::not_a_file);
+  }
+  CHECK(open_files() == before);
+  CHECK(test::read_file("/proc/self/maps").find(path) == std::string::npos);
+}
+
 TEST_CASE("Names below a directory are opened, links inside it included") {
   const auto lookup = GENERATE(BeneathLookup::kernel, BeneathLookup::by_hand);
   const TempDirectory directory;
@@ -175,6 +206,9 @@ TEST_CASE("Names that leave a directory are refused") {
   }
   const Error error = error_of([&] { open_regular_file_beneath(root, "absolute", lookup); });
   CHECK(error.message().find(directory / "secret") != std::string::npos);
+  const Error by_link = error_of([&] { open_regular_file_beneath(root, "up", lookup); });
+  CHECK(by_link.message().find("\"up\"") != std::string::npos);
+  CHECK(by_link.message().find("\"../secret\"") != std::string::npos);
   CHECK(!error.hint().empty());
 }
 

@@ -55,6 +55,14 @@ TEST_CASE("A number without a unit is bytes") {
   CHECK(!parse("1e3"));
 }
 
+TEST_CASE("A number has one sign") {
+  CHECK(parse("+0GB") == 0u);
+  CHECK(parse("-0GB") == 0u);
+  CHECK(!parse("+-0GB"));
+  CHECK(!parse("-+0GB"));
+  CHECK(!parse("++0GB"));
+}
+
 TEST_CASE("Sizes that fit no 64 bits are refused") {
   CHECK(parse("18446744073KB") == 18446744073000u);
   CHECK(!parse("18446744073709551616KB"));

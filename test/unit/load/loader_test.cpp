@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -84,13 +85,22 @@ TEST_CASE("a model wholly on the disk is mapped, not read") {
 TEST_CASE("progress grows to the total, from one thread at a time") {
   const SyntheticModel synthetic(mixed_tensors());
   std::atomic<int> inside{0};
+  std::atomic<bool> several{false};
   std::vector<LoadProgress> reports;
-  load(synthetic, {.threads = 4, .progress = [&](const LoadProgress& progress) {
-                     REQUIRE(inside.fetch_add(1) == 0);
-                     reports.push_back(progress);
-                     inside.fetch_sub(1);
-                   }});
-  REQUIRE_FALSE(reports.empty());
+  // Slow enough that another report is due while one is being made.
+  const auto report = [&](const LoadProgress& progress) {
+    if (inside.fetch_add(1) != 0) several = true;
+    reports.push_back(progress);
+    if (reports.size() < 3) std::this_thread::sleep_for(std::chrono::milliseconds(250));
+    inside.fetch_sub(1);
+  };
+  const auto slowly = [] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return false;
+  };
+  load(synthetic, {.threads = 4, .progress = report, .interrupted = slowly});
+  CHECK_FALSE(several);
+  REQUIRE(reports.size() >= 2);
   for (size_t i = 1; i < reports.size(); ++i) CHECK(reports[i].done_bytes >= reports[i - 1].done_bytes);
   CHECK(reports.back().done_bytes == synthetic.plan.copied_file_bytes);
   CHECK(reports.back().total_bytes == synthetic.plan.copied_file_bytes);
@@ -124,10 +134,13 @@ TEST_CASE("a shard that does not exist is named") {
 
 TEST_CASE("a shard of another size than its header was checked against is refused") {
   const SyntheticModel synthetic(mixed_tensors());
-  std::filesystem::resize_file(synthetic.path(0), synthetic.contents(0).size() - 1);
-  const Error error = error_of([&] { load(synthetic); });
-  CHECK(error.code() == ErrorCode::changed_during_read);
-  CHECK(error.path() == synthetic.path(0));
+  for (const int change : {-1, 1}) {
+    std::filesystem::resize_file(synthetic.path(0),
+                                 synthetic.contents(0).size() + static_cast<size_t>(change));
+    const Error error = error_of([&] { load(synthetic); });
+    CHECK(error.code() == ErrorCode::changed_during_read);
+    CHECK(error.path() == synthetic.path(0));
+  }
 }
 
 TEST_CASE("a shard that is truncated during the load is an error that names file, tensor and offset") {
@@ -186,10 +199,13 @@ TEST_CASE("arenas that together want more than the host has are refused") {
   CHECK_FALSE(error.hint().empty());
 }
 
-/// A device whose nth submission fails.
+/// A device with two slots whose nth submission fails.
 class FailingBackend final : public Backend, private UploadQueue {
  public:
-  explicit FailingBackend(int good_submissions) : left_(good_submissions) {}
+  /// The first two slots are handed out once `crowd` readers want one, after `when_crowded` was called.
+  explicit FailingBackend(int good_submissions, int crowd = 0, std::function<void()> when_crowded = nullptr)
+      : left_(good_submissions), crowd_(crowd), when_crowded_(std::move(when_crowded)) {}
+  ~FailingBackend() override { CHECK(free_.size() == 2); }  // every slot went back
   Device device() const override { return Device::gpu(0); }
   bool in_host_memory() const override { return false; }
   void allocate(uint64_t /*bytes*/) override {}
@@ -201,7 +217,11 @@ class FailingBackend final : public Backend, private UploadQueue {
   uint64_t slot_bytes() const override { return kBytes; }
   StagingSlot acquire() override {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !free_.empty() || failed_; });
+    if (++readers_ == crowd_) when_crowded_();
+    changed_.notify_all();
+    const auto ready = [this] { return readers_ >= crowd_ && (!free_.empty() || failed_); };
+    if (!changed_.wait_for(lock, std::chrono::seconds(20), ready))
+      throw std::runtime_error("a slot was lost");
     if (failed_) throw Error(ErrorCode::cuda_error, "the copy engine failed");
     const uint32_t index = free_.back();
     free_.pop_back();
@@ -228,6 +248,9 @@ class FailingBackend final : public Backend, private UploadQueue {
   std::condition_variable changed_;
   std::vector<uint32_t> free_{0, 1};
   int left_;
+  int crowd_;
+  std::function<void()> when_crowded_;
+  int readers_ = 0;
   bool failed_ = false;
 };
 
@@ -244,18 +267,12 @@ TEST_CASE("a failing device ends the load with its error, whatever the number of
 }
 
 TEST_CASE("a failing read gives its slot back, so that other readers do not wait for it") {
-  // Two slots, six readers, the file truncated under them: all would hang if slots were lost.
+  // The file is truncated when two readers are about to have the only slots and four wait.
   const SyntheticModel synthetic({{.device = Device::gpu(0), .elements = 5'000'000}});
-  std::atomic<int> looks{0};
-  const auto factory = [&](Device) { return std::make_unique<FailingBackend>(1 << 30); };
-  const Error error = error_of([&] {
-    execute(synthetic.plan, synthetic.checkpoint, factory, {.threads = 6, .interrupted = [&] {
-                                                              if (looks++ == 2)
-                                                                std::filesystem::resize_file(
-                                                                    synthetic.path(0), 1000);
-                                                              return false;
-                                                            }});
-  });
+  const auto truncate = [&] { std::filesystem::resize_file(synthetic.path(0), 10); };
+  const auto factory = [&](Device) { return std::make_unique<FailingBackend>(1 << 30, 6, truncate); };
+  const Error error =
+      error_of([&] { execute(synthetic.plan, synthetic.checkpoint, factory, {.threads = 6}); });
   CHECK(error.code() == ErrorCode::changed_during_read);
 }
 

@@ -110,10 +110,11 @@ TEST_CASE("a gap is read along up to its limit") {
 }
 
 TEST_CASE("a chunk never spans shards or devices") {
+  // The second shard's tensor lies just behind where the first shard's one ends.
   const SyntheticModel model({{.device = Device::cpu(), .elements = 100, .shard = 0},
                               {.device = Device::gpu(0), .elements = 100, .shard = 0},
                               {.device = Device::gpu(1), .elements = 100, .shard = 0},
-                              {.device = Device::gpu(1), .elements = 100, .shard = 1}});
+                              {.device = Device::gpu(1), .elements = 100, .shard = 1, .gap_before = 400}});
   CHECK(schedule_of(model).chunks.size() == 4);
 }
 
@@ -161,6 +162,10 @@ TEST_CASE("a plan that leaves its arenas is refused") {
   SyntheticModel too_long(tensors);
   too_long.plan.copies[0].file_bytes += 1;
   CHECK(code_of(too_long) == ErrorCode::internal);
+  SyntheticModel partial(tensors);
+  partial.plan.copies = {{0, partial.plan.copies[1].file_offset + 500, 500, 1}};
+  partial.plan.arenas[0].bytes -= 1;
+  CHECK(code_of(partial) == ErrorCode::internal);
   SyntheticModel elsewhere(tensors);
   elsewhere.plan.placements[0].device = Device::gpu(3);
   CHECK(code_of(elsewhere) == ErrorCode::internal);
