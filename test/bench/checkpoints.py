@@ -1,10 +1,11 @@
 """Checkpoints to time loads with: bfloat16 weights of normal distribution, written with nothing but numpy.
 
-`write_llama` makes a Llama-shaped model of about the wanted size in several shards, as save_pretrained does;
-`write_small_tensors` makes one file of many tensors of one size.
+    python checkpoints.py llama DIRECTORY BYTES       a Llama-shaped model of about that size, in shards of 1 GiB at most
+    python checkpoints.py small DIRECTORY TENSORS     one file of that many tensors of 50 KiB
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy
@@ -50,7 +51,6 @@ def write_shard(path, tensors, generator):
 
 
 def write_llama(directory, wanted_bytes):
-    """Returns the bytes of all tensors."""
     directory = Path(directory)
     directory.mkdir(parents=True)
     fixed = sum(bytes_of(shape) for _, shape in llama_shapes(0))
@@ -78,14 +78,15 @@ def write_llama(directory, wanted_bytes):
         "num_hidden_layers": layers, "vocab_size": VOCABULARY, "tie_word_embeddings": False, "torch_dtype": "bfloat16",
     }  # fmt: skip
     (directory / "config.json").write_text(json.dumps(config, indent=2))
-    return total
 
 
-def write_small_tensors(directory, count, elements):
-    """Returns the bytes of all tensors."""
+def write_small_tensors(directory, count):
     directory = Path(directory)
     directory.mkdir(parents=True)
-    tensors = [(f"layers.{i}.weight", (elements,)) for i in range(count)]
+    tensors = [(f"layers.{i}.weight", (25_600,)) for i in range(count)]
     write_shard(directory / "model.safetensors", tensors, numpy.random.Generator(numpy.random.PCG64(1)))
     (directory / "config.json").write_text(json.dumps({"model_type": "many_small_tensors"}))
-    return count * 2 * elements
+
+
+if __name__ == "__main__":
+    {"llama": write_llama, "small": write_small_tensors}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))

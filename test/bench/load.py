@@ -25,8 +25,6 @@ from pathlib import Path
 
 import numpy
 
-from checkpoints import write_llama, write_small_tensors
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PROBES = {
@@ -43,7 +41,7 @@ RIVALS = {"numpy": "safetensors, numpy (copies)", "torch": "safetensors, torch (
 def run(command):
     """Standard output, seconds of the whole process, its peak resident bytes."""
     begin = time.perf_counter()
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, cwd=HERE)
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - begin
@@ -177,17 +175,20 @@ def main():
     arguments = parser.parse_args()
 
     arguments.work.mkdir(parents=True, exist_ok=True)
-    models = [(f"Llama-shaped, about {size} GiB", arguments.work / f"llama-{size}gib", float(size)) for size in arguments.sizes.split(",")]
+    for program in (arguments.hfload, arguments.probes):
+        if not program.exists():
+            sys.exit(f"{program} does not exist; build it first (see --help)")
+    models = [(f"Llama-shaped, about {size} GiB", arguments.work / f"llama-{size}gib", ("llama", int(float(size) * 2**30)))
+              for size in arguments.sizes.split(",") if size]
     if arguments.small_tensors:
-        models.append((f"{arguments.small_tensors} tensors of 50 KiB", arguments.work / f"small-{arguments.small_tensors}", None))
+        models.append((f"{arguments.small_tensors:,} tensors of 50 KiB", arguments.work / f"small-{arguments.small_tensors}",
+                       ("small", arguments.small_tensors)))
     print(describe_machine(arguments), flush=True)
-    for name, directory, size in models:
-        if directory.exists():
-            model_bytes = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
-        elif size is None:
-            model_bytes = write_small_tensors(directory, arguments.small_tensors, 25_600)
-        else:
-            model_bytes = write_llama(directory, size * 2**30)
+    for name, directory, (kind, size) in models:
+        if not directory.exists():
+            # In a process of its own: the peak memory of what is started from here counts this process's own in.
+            run([sys.executable, HERE / "checkpoints.py", kind, directory, size])
+        model_bytes = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
         samples, probes = measure(directory.resolve(), arguments)
         report(f"{name} ({model_bytes / 1e9:.2f} GB)", model_bytes, samples, probes)
         sys.stdout.flush()
