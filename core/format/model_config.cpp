@@ -137,6 +137,44 @@ uint64_t ModelConfig::get_count(std::string_view key, uint64_t fallback) const {
   return found == nullptr ? fallback : get_uint_up_to(key, *found, kMaxCount);
 }
 
+uint64_t ModelConfig::get_uint(std::initializer_list<std::string_view> keys, uint64_t fallback) const {
+  for (const std::string_view key : keys) {
+    if (const auto found = get_uint(key)) return *found;
+  }
+  return fallback;
+}
+
+uint64_t ModelConfig::get_count(std::initializer_list<std::string_view> keys, uint64_t fallback) const {
+  for (const std::string_view key : keys) {
+    if (find_present(root_, key) != nullptr) return get_count(key, fallback);
+  }
+  return fallback;
+}
+
+std::optional<std::vector<uint64_t>> ModelConfig::get_uints(std::string_view key) const {
+  const ConfigValue* found = find_present(root_, key);
+  if (found == nullptr) return std::nullopt;
+  const auto* array = std::get_if<ConfigValue::Array>(&found->value);
+  if (array == nullptr) throw wrong_type(path_of(key), "an array of integers");
+  std::vector<uint64_t> numbers;
+  for (const ConfigValue& element : *array) numbers.push_back(get_uint_up_to(key, element, kMaxUint));
+  return numbers;
+}
+
+std::optional<std::vector<std::string>> ModelConfig::get_strings(std::string_view key) const {
+  const ConfigValue* found = find_present(root_, key);
+  if (found == nullptr) return std::nullopt;
+  const auto* array = std::get_if<ConfigValue::Array>(&found->value);
+  if (array == nullptr) throw wrong_type(path_of(key), "an array of strings");
+  std::vector<std::string> strings;
+  for (const ConfigValue& element : *array) {
+    const auto* text = std::get_if<std::string>(&element.value);
+    if (text == nullptr) throw wrong_type(path_of(key), "an array of strings");
+    strings.push_back(*text);
+  }
+  return strings;
+}
+
 bool ModelConfig::get_bool(std::string_view key, bool fallback) const {
   const ConfigValue* found = find_present(root_, key);
   if (found == nullptr) return fallback;
@@ -172,17 +210,7 @@ ModelConfig ModelConfig::nested(std::string_view key) const {
 }
 
 std::vector<std::string> ModelConfig::architectures() const {
-  std::vector<std::string> names;
-  const ConfigValue* found = find_present(root_, "architectures");
-  if (found == nullptr) return names;
-  const auto* array = std::get_if<ConfigValue::Array>(&found->value);
-  if (array == nullptr) throw wrong_type(path_of("architectures"), "an array of strings");
-  for (const ConfigValue& element : *array) {
-    const auto* name = std::get_if<std::string>(&element.value);
-    if (name == nullptr) throw wrong_type(path_of("architectures"), "an array of strings");
-    names.push_back(*name);
-  }
-  return names;
+  return get_strings("architectures").value_or(std::vector<std::string>{});
 }
 
 std::optional<std::string> ModelConfig::dtype() const {

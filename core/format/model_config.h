@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,8 +37,16 @@ class ModelConfig {
   /// Non-negative integer up to 2^48 (no dimension of a real model comes near; products are still checked).
   uint64_t get_uint(std::string_view key, uint64_t fallback) const;
   std::optional<uint64_t> get_uint(std::string_view key) const;
+  /// Of the first of these names that is there: a family's own name and the common one that its
+  /// `attribute_map` makes equal to it.
+  uint64_t get_uint(std::initializer_list<std::string_view> keys, uint64_t fallback) const;
   /// A count of layers or labels: as get_uint, at most 100,000.
   uint64_t get_count(std::string_view key, uint64_t fallback) const;
+  uint64_t get_count(std::initializer_list<std::string_view> keys, uint64_t fallback) const;
+  /// The numbers of an array, each as get_uint; nothing when the key is absent or null.
+  std::optional<std::vector<uint64_t>> get_uints(std::string_view key) const;
+  /// The strings of an array; nothing when the key is absent or null.
+  std::optional<std::vector<std::string>> get_strings(std::string_view key) const;
   bool get_bool(std::string_view key, bool fallback) const;
   std::string get_string(std::string_view key, std::string_view fallback) const;
   double get_double(std::string_view key, double fallback) const;

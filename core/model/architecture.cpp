@@ -8,7 +8,9 @@ namespace hfload {
 
 std::span<const Architecture* const> architectures() {
   static constexpr const Architecture* kRegistry[] = {
-      &kBert, &kGpt2, &kLlama, &kMistral, &kQwen2, &kT5,
+#define HFLOAD_ARCHITECTURE(constant) &constant,
+#include "core/model/architecture/list.inc"
+#undef HFLOAD_ARCHITECTURE
   };
   return kRegistry;
 }

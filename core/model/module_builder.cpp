@@ -42,8 +42,8 @@ constexpr std::pair<std::string_view, std::string_view> kActivations[] = {
 
 std::string index_name(uint64_t index) { return std::to_string(index); }
 
-ModuleBuilder::ModuleBuilder(ModuleTree& tree, Dtype default_dtype, Compat compat)
-    : tree_(tree), default_dtype_(default_dtype), compat_(compat) {
+ModuleBuilder::ModuleBuilder(ModuleTree& tree, Dtype default_dtype)
+    : tree_(tree), default_dtype_(default_dtype) {
   if (tree_.modules.empty()) {
     Module root;
     root.class_name = tree_.model_class;
@@ -117,6 +117,7 @@ TensorId ModuleBuilder::add_tensor(std::string_view name, std::vector<uint64_t> 
   const auto id = static_cast<TensorId>(tree_.tensors.size());
   tensor.module = current_;
   tensor.dtype = dtype;
+  tensor.created_dtype = dtype;
   tensor.shape = std::move(shape);
   tensor.is_buffer = is_buffer;
   tensor.persistent = persistent;
@@ -179,6 +180,32 @@ ModuleId ModuleBuilder::activation(std::string_view name, std::string_view activ
   return module(name, found->second);
 }
 
+ModuleId ModuleBuilder::rotary_embedding(std::string_view name, std::string_view class_name,
+                                         uint64_t frequencies) {
+  return module(name, class_name, [&] {
+    buffer("inv_freq", {frequencies}, Dtype::f32, false);
+    if (is_v5()) buffer("original_inv_freq", {frequencies}, Dtype::f32, false);
+  });
+}
+
+void ModuleBuilder::attention_cache(uint64_t kv_heads, uint64_t head_dim, uint64_t window_tokens) {
+  tree_.layer_caches.push_back(
+      {.module = current_, .elements_per_token = 2 * kv_heads * head_dim, .window_tokens = window_tokens});
+}
+
+void ModuleBuilder::cross_attention_cache(uint64_t kv_heads, uint64_t head_dim, uint64_t source_tokens) {
+  tree_.layer_caches.push_back(
+      {.module = current_, .elements_per_token = 2 * kv_heads * head_dim, .source_tokens = source_tokens});
+}
+
+void ModuleBuilder::latent_cache(uint64_t elements_per_token) {
+  tree_.layer_caches.push_back({.module = current_, .elements_per_token = elements_per_token});
+}
+
+void ModuleBuilder::state_cache(uint64_t elements) {
+  tree_.layer_caches.push_back({.module = current_, .state_elements = elements});
+}
+
 void ModuleBuilder::tie(std::string_view name, std::string_view source) {
   const ModuleIndex index(tree_);
   const TensorId tied = index.tensor(name);
@@ -211,12 +238,14 @@ void ModuleBuilder::finish() {
 
   std::vector<ShellTensor> tensors;
   tensors.reserve(order.size());
-  // named_parameters keeps the first place of a tied parameter, wherever the tie was declared from.
+  // In transformers 4, named_parameters keeps the first place of a tied parameter, wherever the tie was
+  // declared from.
   std::vector<TensorId> first_place(order.size(), kNoId);
   for (TensorId i = 0; i < order.size(); ++i) {
     tensors.push_back(std::move(tree_.tensors[order[i]]));
-    TensorId& first = first_place[renumbered[tensors.back().object]];
-    if (first == kNoId) first = i;
+    const TensorId object = renumbered[tensors.back().object];
+    TensorId& first = first_place[object];
+    if (first == kNoId) first = is_v5() ? object : i;
     tensors.back().object = first;
   }
   tree_.tensors = std::move(tensors);

@@ -11,16 +11,13 @@
 
 namespace hfload {
 
-/// Whose rules a shell and a plan follow: transformers 4.57 with accelerate 1.x, or the newest
-/// transformers 5.
-enum class Compat : uint8_t { v4 = 4, v5 = 5 };
-
 /// The vocabulary in which an architecture declares its modules. Every call adds to the module that is open;
 /// calls stand in the order of the Python class's `__init__`, as that is the order of the device map. Throws
 /// Error(invalid_config) when a tensor's size does not fit in 64 bits or the tree grows past 4,000,000 nodes.
 class ModuleBuilder {
  public:
-  ModuleBuilder(ModuleTree& tree, Dtype default_dtype, Compat compat);
+  /// Follows the rules that `tree.compat` names.
+  ModuleBuilder(ModuleTree& tree, Dtype default_dtype);
 
   /// Opens a child module, runs `body` to fill it, closes it.
   template <std::invocable Body>
@@ -60,18 +57,35 @@ class ModuleBuilder {
   /// transformers' Conv1D: weight (in_features, out_features), bias (out_features).
   ModuleId conv1d(std::string_view name, uint64_t in_features, uint64_t out_features);
   ModuleId dropout(std::string_view name) { return module(name, "Dropout"); }
+  /// A rotary position embedding of the family's own class: buffer inv_freq (frequencies), which transformers
+  /// 5 keeps a copy of.
+  ModuleId rotary_embedding(std::string_view name, std::string_view class_name, uint64_t frequencies);
   /// The activation module that transformers' ACT2FN gives for this name.
   ModuleId activation(std::string_view name, std::string_view activation_name);
+
+  /// The open module is self-attention that caches keys and values of `kv_heads` heads of `head_dim`, of the
+  /// last `window_tokens` tokens or, with 0, of all.
+  void attention_cache(uint64_t kv_heads, uint64_t head_dim, uint64_t window_tokens = 0);
+  /// The open module is cross-attention: it caches the source's keys and values, of `source_tokens` tokens
+  /// or, with 0, of as many as the context has.
+  void cross_attention_cache(uint64_t kv_heads, uint64_t head_dim, uint64_t source_tokens = 0);
+  /// The open module is latent attention: it caches one vector a token for all heads (DeepSeek-V2,
+  /// section 2.1: kv_lora_rank + qk_rope_head_dim elements).
+  void latent_cache(uint64_t elements_per_token);
+  /// The open module keeps a state of that many elements (Mamba: convolution and state-space states).
+  void state_cache(uint64_t elements);
 
   /// Ends the declaration: renumbers tensors in module order and makes the first place of each object its
   /// representative.
   void finish();
 
   /// Makes the parameter `name` the same object as `source` (both full names, declared before), as
-  /// `tie_weights` does. The shapes may differ in a broken config: the tied one takes the source's.
+  /// `tie_weights` does. The shapes may differ in a broken config: the tied one takes the source's. By the
+  /// rules of transformers 5, `name` is a target of `_tied_weights_keys` and `source` its source.
   void tie(std::string_view name, std::string_view source);
 
-  Compat compat() const { return compat_; }
+  /// Whether the rules are those of transformers 5.
+  bool is_v5() const { return tree_.compat == Compat::v5; }
   Dtype default_dtype() const { return default_dtype_; }
 
  private:
@@ -83,7 +97,6 @@ class ModuleBuilder {
 
   ModuleTree& tree_;
   Dtype default_dtype_;
-  Compat compat_;
   ModuleId current_ = 0;
 };
 

@@ -14,18 +14,24 @@ using ModuleId = uint32_t;  ///< index into ModuleTree::modules; 0 is the model 
 using TensorId = uint32_t;  ///< index into ModuleTree::tensors
 inline constexpr uint32_t kNoId = UINT32_MAX;
 
+/// Whose rules a shell and a plan follow: transformers 4.57 with accelerate 1.x, or the newest
+/// transformers 5.
+enum class Compat : uint8_t { v4 = 4, v5 = 5 };
+
 /// A parameter or buffer of the model's shell, at one place in the module tree.
 struct ShellTensor {
   std::string name;  ///< full name, "model.embed_tokens.weight"
   ModuleId module = kNoId;
-  Dtype dtype = Dtype::f32;  ///< the dtype it has in memory once loaded
+  Dtype dtype = Dtype::f32;          ///< the dtype it has in memory once loaded
+  Dtype created_dtype = Dtype::f32;  ///< the dtype the shell is made with, which transformers 5 plans by
   std::vector<uint64_t> shape;
   bool is_buffer = false;
   bool persistent = true;  ///< false: a buffer that no checkpoint holds
   bool keeps_dtype =
       false;  ///< counted and loaded at `dtype` whatever the model's dtype is (kept in float32, quantised)
-  TensorId object =
-      kNoId;  ///< the first place of the same torch object: itself, unless tied or in a shared module
+  /// The place that stands for the torch object: itself, unless tied or in a shared module. By the rules of
+  /// transformers 4 the first place of the object, by those of transformers 5 the source of its tie.
+  TensorId object = kNoId;
 };
 
 /// A module at one place in the tree.
@@ -38,6 +44,15 @@ struct Module {
   std::vector<TensorId> buffers;     ///< direct ones, in registration order
 };
 
+/// What one layer keeps of the tokens it has seen, per sequence, while a model generates.
+struct LayerCache {
+  ModuleId module = kNoId;          ///< the attention or mixer module
+  uint64_t elements_per_token = 0;  ///< keys and values together
+  uint64_t window_tokens = 0;       ///< no more tokens than these are kept; 0: all of them
+  uint64_t source_tokens = 0;   ///< a cross-attention's tokens where their number is fixed; 0: the context's
+  uint64_t state_elements = 0;  ///< kept whatever the number of tokens (a state-space layer)
+};
+
 /// The model's empty shell: what `init_empty_weights` + `from_config` + `tie_weights` give in Python. Modules
 /// stand in depth-first registration order (`named_modules`), tensors in the order of their modules, a
 /// module's parameters before its buffers. A module object registered under two parents (T5's shared
@@ -45,11 +60,13 @@ struct Module {
 struct ModuleTree {
   std::vector<Module> modules;
   std::vector<ShellTensor> tensors;
+  std::vector<LayerCache> layer_caches;        ///< in module order; none for a model that does not generate
   std::vector<std::string> no_split_modules;   ///< class names that the architecture does not let split
   std::string model_class;                     ///< "LlamaForCausalLM"
   std::string base_model_prefix;               ///< "model"; may be empty
   std::vector<std::string> ignore_missing;     ///< regular expressions, `_keys_to_ignore_on_load_missing`
   std::vector<std::string> ignore_unexpected;  ///< regular expressions, `_keys_to_ignore_on_load_unexpected`
+  Compat compat = Compat::v4;                  ///< whose rules built it
   bool from_tensor_names = false;  ///< true when the architecture was unknown (see tree_from_tensor_names)
   bool estimated_bytes = false;  ///< true when tensor sizes are guesses: no shard was there to read them from
 

@@ -63,10 +63,10 @@ bool has_component(std::string_view name, std::string_view component) {
   return false;
 }
 
-void keep_in_fp32(ModuleTree& tree, const ModelClass& model_class) {
+void keep_in_fp32(ModuleTree& tree, const NameList& components) {
   for (ShellTensor& t : tree.tensors) {
     if (t.is_buffer) continue;
-    for (const std::string_view component : model_class.keep_in_fp32) {
+    for (const std::string_view component : components) {
       if (!has_component(t.name, component)) continue;
       t.dtype = Dtype::f32;
       t.keeps_dtype = true;
@@ -77,16 +77,21 @@ void keep_in_fp32(ModuleTree& tree, const ModelClass& model_class) {
 std::vector<std::string> to_strings(const NameList& names) { return {names.begin(), names.end()}; }
 
 ModuleTree build_known(const ModelClass& model_class, const ModelConfig& config, Dtype dtype, Compat compat) {
+  const auto pick = [&](const auto& v4, const auto& v5) { return compat == Compat::v5 && v5 ? *v5 : v4; };
+  const ModelClass& c = model_class;
   ModuleTree tree;
-  tree.model_class = model_class.name;
-  tree.base_model_prefix = model_class.base_model_prefix;
-  tree.no_split_modules = to_strings(model_class.no_split_modules);
-  tree.ignore_missing = to_strings(model_class.ignore_missing);
-  tree.ignore_unexpected = to_strings(model_class.ignore_unexpected);
-  ModuleBuilder builder(tree, dtype, compat);
-  model_class.declare(builder, config);
+  tree.compat = compat;
+  tree.model_class = c.name;
+  tree.base_model_prefix = pick(c.base_model_prefix, c.v5_base_model_prefix);
+  tree.no_split_modules = to_strings(pick(c.no_split_modules, c.v5_no_split_modules));
+  tree.ignore_missing = to_strings(pick(c.ignore_missing, c.v5_ignore_missing));
+  tree.ignore_unexpected = to_strings(pick(c.ignore_unexpected, c.v5_ignore_unexpected));
+  ModuleBuilder builder(tree, dtype);
+  c.declare(builder, config);
   builder.finish();
-  if (dtype == Dtype::f16) keep_in_fp32(tree, model_class);
+  if (dtype == Dtype::f16) keep_in_fp32(tree, pick(c.keep_in_fp32, c.v5_keep_in_fp32));
+  if (dtype == Dtype::f16 || dtype == Dtype::bf16)
+    keep_in_fp32(tree, pick(c.keep_in_fp32_strict, c.v5_keep_in_fp32_strict));
   return tree;
 }
 
@@ -112,11 +117,6 @@ Dtype resolve_auto_dtype(const Checkpoint& checkpoint) {
 }
 
 Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
-  if (options.compat != Compat::v4) {
-    throw Error(ErrorCode::unsupported_architecture,
-                "the rules of transformers 5 (--compat 5) are not known to this version")
-        .with_hint("Use --compat 4.");
-  }
   Shell shell;
   shell.dtype = options.dtype ? *options.dtype : resolve_auto_dtype(checkpoint);
 
@@ -150,6 +150,7 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
         .with_hint("Give a model directory with weights or a shard index.");
   }
   shell.tree = tree_from_tensor_names(checkpoint, shell.dtype);
+  shell.tree.compat = options.compat;
   if (checkpoint.has_config) {
     shell.warnings.push_back(
         fmt::format("the architecture is {}, which hfload does not know: modules are derived from tensor "

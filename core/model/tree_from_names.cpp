@@ -196,6 +196,7 @@ class Builder {
       tensor.shape = {estimate_.elements(source.name)};
     }
     const auto id = static_cast<TensorId>(tree_.tensors.size());
+    tensor.created_dtype = tensor.dtype;
     tensor.object = id;
     tree_.tensors.push_back(std::move(tensor));
     tree_.modules[module].parameters.push_back(id);

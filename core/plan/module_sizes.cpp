@@ -10,7 +10,8 @@ double dtype_bytes(Dtype dtype) {
   return dtype == Dtype::boolean ? 0.125 : static_cast<double>(dtype_info(dtype).bits / 8);
 }
 
-double counted_bytes(const ShellTensor& t, std::optional<Dtype> dtype) {
+double counted_bytes(const ShellTensor& t, std::optional<Dtype> dtype, Compat compat) {
+  if (compat == Compat::v5) return static_cast<double>(tensor_bytes(t.created_dtype, t.shape).value_or(0));
   if (t.keeps_dtype) return static_cast<double>(shell_tensor_bytes(t));
   double element = dtype_bytes(t.dtype);
   if (dtype && dtype_info(t.dtype).is_float) element = std::min(element, dtype_bytes(*dtype));
@@ -26,7 +27,7 @@ ModuleSizes compute_module_sizes(const ModuleTree& tree, std::optional<Dtype> dt
   sizes.buffer_bytes.resize(tree.modules.size());
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {
     const ShellTensor& t = tree.tensors[i];
-    const double bytes = counted_bytes(t, dtype);
+    const double bytes = counted_bytes(t, dtype, tree.compat);
     const bool first_place = t.object == i;
     if (first_place) sizes.tensor_bytes[i] = bytes;
     for (ModuleId m = t.module; m != kNoId; m = tree.modules[m].parent) {

@@ -20,9 +20,10 @@ struct ModuleSizes {
   double total() const { return module_bytes.empty() ? 0 : module_bytes[0]; }
 };
 
-/// Sizes by the rule of accelerate 1.x's `compute_module_sizes`: floating-point tensors at the narrower of
-/// `dtype` and their own, integers and booleans at their own, a parameter kept in float32 at float32. With no
-/// dtype, all at their own.
+/// Sizes by the rules that `tree.compat` names. accelerate 1.x's `compute_module_sizes`: floating-point
+/// tensors at the narrower of `dtype` and their own, integers and booleans at their own, a parameter kept in
+/// float32 at float32; with no dtype, all at their own. transformers 5: all at the dtype they are created
+/// with, a boolean a byte, the targets of ties not at all.
 ModuleSizes compute_module_sizes(const ModuleTree& tree, std::optional<Dtype> dtype);
 
 }  // namespace hfload

@@ -1,12 +1,14 @@
 """What the oracle scripts share: where fixtures go, how they are written, and how a model is built.
 
-`build` makes a model as `from_pretrained` does up to the point where it plans the device map (transformers 4.57,
-`PreTrainedModel.from_pretrained`): default dtype set, parameters on the meta device, `tie_weights()` called.
+`build` makes a model as `from_pretrained` does up to the point where it plans the device map: default dtype set,
+parameters on the meta device, and, in transformers 4, `tie_weights()` called. Two environments run these scripts,
+transformers 4 (requirements.txt) and 5 (requirements-v5.txt); each makes the fixtures of its own dialect.
 """
 
 import copy
 import json
 import logging
+import lzma
 import os
 import re
 import sys
@@ -21,12 +23,14 @@ import numpy
 import safetensors
 import torch
 import transformers
+from accelerate.utils.modeling import compute_module_sizes
 from transformers.utils.generic import ContextManagers
 
 transformers.logging.set_verbosity(logging.CRITICAL)
 transformers.logging.disable_progress_bar()
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+MAJOR = int(transformers.__version__.split(".")[0])
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -57,6 +61,13 @@ def write_table(path, key, rows, **extra):
     path.write_text("{" + head + f"{compact(key)}:[\n" + ",\n".join(map(compact, rows)) + "\n]}\n")
 
 
+def write_xz_lines(path, values):
+    """One JSON value a line, compressed: trees of real models repeat themselves a hundredfold."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(compact(v) + "\n" for v in [{"versions": versions()}, *values])
+    path.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+
+
 def write_versions(folder):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "VERSIONS.json").write_text(compact(versions()) + "\n")
@@ -72,6 +83,9 @@ def build(class_name, config, dtype):
     cls = getattr(transformers, class_name)
     config = copy.deepcopy(config)
     config.dtype = dtype
+    if MAJOR == 5:
+        with ContextManagers(cls.get_init_context(dtype, False, False, False)):
+            return cls(config)
     previous = cls._set_default_dtype(dtype)
     try:
         with ContextManagers(cls.get_init_context(False, False)):
@@ -89,7 +103,17 @@ def keep_in_fp32_regex(model, dtype):
         names.extend(model._keep_in_fp32_modules)
     if model._keep_in_fp32_modules_strict is not None and dtype in (torch.float16, torch.bfloat16):
         names.extend(model._keep_in_fp32_modules_strict)
-    return re.compile("|".join(rf"((^|\.){name}($|\.))" for name in names)) if names else None
+    return re.compile("|".join(rf"((^|\.){name}($|\.))" for name in sorted(names))) if names else None
+
+
+def planned_total(model, dtype):
+    """Bytes of the whole model as the planner counts them."""
+    if MAJOR == 5:
+        from transformers.integrations.accelerate import compute_module_sizes as sizes_of_v5
+
+        return sizes_of_v5(model)[0][""]
+    special = dict.fromkeys(keep_in_fp32(model, dtype), torch.float32)
+    return compute_module_sizes(model, dtype=dtype, special_dtypes=special)[""]
 
 
 def keep_in_fp32(model, dtype):

@@ -1,7 +1,10 @@
 #include "test/support/fixtures.h"
 
+#include <lzma.h>
+
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
@@ -20,6 +23,36 @@ ConfigValue parse(std::string_view json) {
   return parse_config_value(json, notes);
 }
 
+std::vector<ConfigValue> parse_lines(std::string_view text) {
+  std::vector<ConfigValue> values;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    if (end > begin) values.push_back(parse(text.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return values;
+}
+
+std::string decompress_xz(const std::string& packed) {
+  lzma_stream stream = LZMA_STREAM_INIT;
+  if (lzma_stream_decoder(&stream, UINT64_MAX, 0) != LZMA_OK) throw std::runtime_error("no xz decoder");
+  stream.next_in = reinterpret_cast<const uint8_t*>(packed.data());
+  stream.avail_in = packed.size();
+  std::string text;
+  lzma_ret status = LZMA_OK;
+  while (status == LZMA_OK) {
+    const size_t begin = text.size();
+    text.resize(begin + (size_t{1} << 20));
+    stream.next_out = reinterpret_cast<uint8_t*>(text.data() + begin);
+    stream.avail_out = text.size() - begin;
+    status = lzma_code(&stream, LZMA_FINISH);
+    text.resize(text.size() - stream.avail_out);
+  }
+  lzma_end(&stream);
+  if (status != LZMA_STREAM_END) throw std::runtime_error("a fixture is no whole xz file");
+  return text;
+}
+
 }  // namespace
 
 std::string fixture_path(std::string_view name) { return std::string(HFLOAD_FIXTURES "/").append(name); }
@@ -33,14 +66,24 @@ std::string read_file(const std::string& path) {
 ConfigValue read_json_fixture(std::string_view name) { return parse(read_file(fixture_path(name))); }
 
 std::vector<ConfigValue> read_jsonl_fixture(std::string_view name) {
-  const std::string text = read_file(fixture_path(name));
-  std::vector<ConfigValue> values;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    if (end > begin) values.push_back(parse(std::string_view(text).substr(begin, end - begin)));
-    begin = end + 1;
-  }
+  return parse_lines(read_file(fixture_path(name)));
+}
+
+std::vector<ConfigValue> read_xz_jsonl_fixture(std::string_view name) {
+  std::vector<ConfigValue> values = parse_lines(decompress_xz(read_file(fixture_path(name))));
+  if (values.empty() || values[0].find("versions") == nullptr)
+    throw std::runtime_error("a fixture does not name its versions");
+  values.erase(values.begin());
   return values;
+}
+
+std::vector<std::string> fixture_files(std::string_view folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(fixture_path(folder)))
+    names.push_back(entry.path().filename());
+  if (names.empty()) throw std::runtime_error("no fixtures in " + std::string(folder));
+  std::ranges::sort(names);
+  return names;
 }
 
 const ConfigValue& at(const ConfigValue& object, std::string_view key) {

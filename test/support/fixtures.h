@@ -20,6 +20,12 @@ ConfigValue read_json_fixture(std::string_view name);
 /// A fixture with one JSON object a line.
 std::vector<ConfigValue> read_jsonl_fixture(std::string_view name);
 
+/// The same of one that is compressed with xz; its first line, which names the versions of Python's packages,
+/// is left out.
+std::vector<ConfigValue> read_xz_jsonl_fixture(std::string_view name);
+/// Names of the files in a folder of fixtures, sorted. Throws when there are none.
+std::vector<std::string> fixture_files(std::string_view folder);
+
 /// The member of an object. Throws when it is absent.
 const ConfigValue& at(const ConfigValue& object, std::string_view key);
 

@@ -12,7 +12,7 @@ namespace {
 
 struct BertConfig {
   uint64_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, max_positions, type_vocab_size;
-  bool relative_positions, cross_attention;
+  bool relative_positions, cross_attention, is_decoder;
   std::string hidden_act;
   uint64_t head_dim() const { return hidden_size / num_heads; }
 };
@@ -28,6 +28,7 @@ BertConfig read_config(const ModelConfig& config) {
   c.type_vocab_size = config.get_uint("type_vocab_size", 2);
   const std::string positions = config.get_string("position_embedding_type", "absolute");
   c.relative_positions = positions == "relative_key" || positions == "relative_key_query";
+  c.is_decoder = config.get_bool("is_decoder", false);
   c.cross_attention = config.get_bool("add_cross_attention", false);
   c.hidden_act = config.get_string("hidden_act", "gelu");
   if (c.num_heads == 0 || c.hidden_size % c.num_heads != 0) {
@@ -48,13 +49,21 @@ void output(ModuleBuilder& b, std::string_view class_name, uint64_t in_features,
 
 void attention(ModuleBuilder& b, const BertConfig& c, std::string_view name, bool relative_positions) {
   b.module(name, "BertAttention", [&] {
-    b.module("self", "BertSdpaSelfAttention", [&] {
-      b.linear("query", c.hidden_size, c.hidden_size, true);
-      b.linear("key", c.hidden_size, c.hidden_size, true);
-      b.linear("value", c.hidden_size, c.hidden_size, true);
-      b.dropout("dropout");
-      if (relative_positions) b.embedding("distance_embedding", 2 * c.max_positions - 1, c.head_dim());
-    });
+    const bool is_cross_attention = name == "crossattention";
+    b.module("self",
+             !b.is_v5()           ? "BertSdpaSelfAttention"
+             : is_cross_attention ? "BertCrossAttention"
+                                  : "BertSelfAttention",
+             [&] {
+               b.linear("query", c.hidden_size, c.hidden_size, true);
+               b.linear("key", c.hidden_size, c.hidden_size, true);
+               b.linear("value", c.hidden_size, c.hidden_size, true);
+               b.dropout("dropout");
+               if (relative_positions && !b.is_v5())
+                 b.embedding("distance_embedding", 2 * c.max_positions - 1, c.head_dim());
+               if (c.is_decoder && !is_cross_attention) b.attention_cache(c.num_heads, c.head_dim());
+               if (c.is_decoder && is_cross_attention) b.cross_attention_cache(c.num_heads, c.head_dim());
+             });
     output(b, "BertSelfOutput", c.hidden_size, c.hidden_size);
   });
 }
@@ -107,10 +116,9 @@ void masked_lm(ModuleBuilder& b, const ModelConfig& config) {
       b.parameter("bias", {c.vocab_size});
     });
   });
-  b.tie("cls.predictions.decoder.bias", "cls.predictions.bias");
-  if (config.get_bool("tie_word_embeddings", true)) {
-    b.tie("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight");
-  }
+  const bool tied = config.get_bool("tie_word_embeddings", true);
+  if (tied || !b.is_v5()) b.tie("cls.predictions.decoder.bias", "cls.predictions.bias");
+  if (tied) b.tie("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight");
 }
 
 void sequence_classification(ModuleBuilder& b, const ModelConfig& config) {

@@ -8,24 +8,19 @@ namespace hfload {
 namespace {
 
 struct Gpt2Config {
-  uint64_t vocab_size, hidden_size, inner_dim, num_layers, max_positions;
+  uint64_t vocab_size, hidden_size, inner_dim, num_layers, num_heads, max_positions;
   bool cross_attention;
   std::string activation;
 };
 
-/// A key by GPT-2's own name or by the common one that `attribute_map` makes its equal.
-uint64_t get_uint(const ModelConfig& config, std::string_view key, std::string_view common_key,
-                  uint64_t fallback) {
-  return config.get_uint(key, config.get_uint(common_key, fallback));
-}
-
 Gpt2Config read_config(const ModelConfig& config) {
   Gpt2Config c{};
   c.vocab_size = config.get_uint("vocab_size", 50257);
-  c.hidden_size = get_uint(config, "n_embd", "hidden_size", 768);
+  c.hidden_size = config.get_uint({"n_embd", "hidden_size"}, 768);
   c.inner_dim = config.get_uint("n_inner", 4 * c.hidden_size);
-  c.num_layers = config.get_count("n_layer", config.get_count("num_hidden_layers", 12));
-  c.max_positions = get_uint(config, "n_positions", "max_position_embeddings", 1024);
+  c.num_layers = config.get_count({"n_layer", "num_hidden_layers"}, 12);
+  c.num_heads = config.get_uint({"n_head", "num_attention_heads"}, 12);
+  c.max_positions = config.get_uint({"n_positions", "max_position_embeddings"}, 1024);
   c.cross_attention = config.get_bool("add_cross_attention", false);
   c.activation = config.get_string("activation_function", "gelu_new");
   return c;
@@ -33,14 +28,22 @@ Gpt2Config read_config(const ModelConfig& config) {
 
 void attention(ModuleBuilder& b, const Gpt2Config& c, std::string_view name, bool is_cross_attention) {
   b.module(name, "GPT2Attention", [&] {
-    b.buffer("bias", {1, 1, c.max_positions, c.max_positions}, Dtype::boolean, false);
-    // torch.tensor(-1e4) takes the default dtype, which is the model's while it is being built.
-    b.buffer("masked_bias", {}, b.default_dtype(), false);
+    if (!b.is_v5()) {
+      b.buffer("bias", {1, 1, c.max_positions, c.max_positions}, Dtype::boolean, false);
+      // torch.tensor(-1e4) takes the default dtype, which is the model's while it is being built.
+      b.buffer("masked_bias", {}, b.default_dtype(), false);
+    }
     b.conv1d("c_attn", c.hidden_size, (is_cross_attention ? 2 : 3) * c.hidden_size);
     if (is_cross_attention) b.conv1d("q_attn", c.hidden_size, c.hidden_size);
     b.conv1d("c_proj", c.hidden_size, c.hidden_size);
     b.dropout("attn_dropout");
     b.dropout("resid_dropout");
+    if (c.num_heads == 0) return;
+    if (is_cross_attention) {
+      b.cross_attention_cache(c.num_heads, c.hidden_size / c.num_heads);
+    } else {
+      b.attention_cache(c.num_heads, c.hidden_size / c.num_heads);
+    }
   });
 }
 
@@ -80,8 +83,16 @@ void lm_head_model(ModuleBuilder& b, const ModelConfig& config) {
 }
 
 constexpr ModelClass kClasses[] = {
-    {"GPT2LMHeadModel", "transformer", lm_head_model, {"GPT2Block"}},
-    {"GPT2Model", "transformer", base_model, {"GPT2Block"}},
+    {.name = "GPT2LMHeadModel",
+     .base_model_prefix = "transformer",
+     .declare = lm_head_model,
+     .no_split_modules = {"GPT2Block"},
+     .v5_ignore_unexpected = {{"attn.bias", "crossattention.bias"}}},
+    {.name = "GPT2Model",
+     .base_model_prefix = "transformer",
+     .declare = base_model,
+     .no_split_modules = {"GPT2Block"},
+     .v5_ignore_unexpected = {{"attn.bias", "crossattention.bias"}}},
 };
 
 }  // namespace

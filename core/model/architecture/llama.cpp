@@ -1,5 +1,8 @@
+#include <string>
 #include <string_view>
+#include <vector>
 
+#include "core/model/architecture/heads.h"
 #include "core/model/architecture/registry.h"
 
 /// Llama, Mistral and Qwen2, as transformers 4.57 builds them: one skeleton, other class names, biases and
@@ -21,6 +24,8 @@ constexpr Family kQwen2Family{"Qwen2", 151936, 22016, 32};
 struct DecoderConfig {
   uint64_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim,
       rotary_dim;
+  uint64_t sliding_window;               ///< of the layers that have one; 0: none has
+  std::vector<std::string> layer_types;  ///< "full_attention" or "sliding_attention"; empty: all alike
   bool qkv_bias, output_bias, mlp_bias;
   std::string hidden_act;
 };
@@ -48,6 +53,17 @@ DecoderConfig read_config(const ModelConfig& config, const Family& family) {
   c.output_bias = attention_bias;
   c.mlp_bias = is_llama && config.get_bool("mlp_bias", false);
   c.hidden_act = config.get_string("hidden_act", "silu");
+  if (&family == &kMistralFamily) {
+    const bool is_set = config.find("sliding_window") != nullptr;
+    c.sliding_window = config.get_uint("sliding_window", is_set ? 0 : 4096);
+  }
+  if (&family == &kQwen2Family && config.get_bool("use_sliding_window", false)) {
+    c.sliding_window = config.get_uint("sliding_window", 4096);
+    c.layer_types = config.get_strings("layer_types").value_or(std::vector<std::string>{});
+    for (uint64_t i = c.layer_types.size(); i < c.num_layers; ++i)
+      c.layer_types.emplace_back(i < config.get_uint("max_window_layers", 28) ? "full_attention"
+                                                                              : "sliding_attention");
+  }
   return c;
 }
 
@@ -65,6 +81,11 @@ struct Names {
   }
 };
 
+/// Tokens that layer i attends to; 0 for all.
+uint64_t window_of(const DecoderConfig& c, uint64_t i) {
+  return i < c.layer_types.size() && c.layer_types[i] == "full_attention" ? 0 : c.sliding_window;
+}
+
 void decoder_layer(ModuleBuilder& b, const DecoderConfig& c, const Names& n, uint64_t i) {
   b.module(index_name(i), n.layer, [&] {
     b.module("self_attn", n.attention, [&] {
@@ -72,6 +93,7 @@ void decoder_layer(ModuleBuilder& b, const DecoderConfig& c, const Names& n, uin
       b.linear("k_proj", c.hidden_size, c.num_kv_heads * c.head_dim, c.qkv_bias);
       b.linear("v_proj", c.hidden_size, c.num_kv_heads * c.head_dim, c.qkv_bias);
       b.linear("o_proj", c.num_heads * c.head_dim, c.hidden_size, c.output_bias);
+      b.attention_cache(c.num_kv_heads, c.head_dim, window_of(c, i));
     });
     b.module("mlp", n.mlp, [&] {
       b.linear("gate_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
@@ -88,34 +110,47 @@ void decoder(ModuleBuilder& b, const DecoderConfig& c, const Names& n) {
   b.embedding("embed_tokens", c.vocab_size, c.hidden_size);
   b.list("layers", c.num_layers, [&](uint64_t i) { decoder_layer(b, c, n, i); });
   b.rms_norm("norm", n.norm, c.hidden_size);
-  b.module("rotary_emb", n.rotary, [&] { b.buffer("inv_freq", {c.rotary_dim}, Dtype::f32, false); });
+  b.rotary_embedding("rotary_emb", n.rotary, c.rotary_dim);
 }
 
 template <const Family& kFamily>
-void base_model(ModuleBuilder& b, const ModelConfig& config) {
+void declare(ModuleBuilder& b, const ModelConfig& config) {
   decoder(b, read_config(config, kFamily), Names(kFamily.prefix));
 }
 
-template <const Family& kFamily>
-void causal_lm(ModuleBuilder& b, const ModelConfig& config) {
-  const DecoderConfig c = read_config(config, kFamily);
-  const Names n(kFamily.prefix);
-  b.module("model", n.model, [&] { decoder(b, c, n); });
-  b.linear("lm_head", c.hidden_size, c.vocab_size, false);
-  if (config.get_bool("tie_word_embeddings", false)) b.tie("lm_head.weight", "model.embed_tokens.weight");
-}
+constexpr BaseModel kLlamaModel{"LlamaModel", declare<kLlamaFamily>, 32000, 4096};
+constexpr BaseModel kMistralModel{"MistralModel", declare<kMistralFamily>, 32000, 4096};
+constexpr BaseModel kQwen2Model{"Qwen2Model", declare<kQwen2Family>, 151936, 4096};
 
 constexpr ModelClass kLlamaClasses[] = {
-    {"LlamaForCausalLM", "model", causal_lm<kLlamaFamily>, {"LlamaDecoderLayer"}},
-    {"LlamaModel", "model", base_model<kLlamaFamily>, {"LlamaDecoderLayer"}},
+    {"LlamaForCausalLM", "model", causal_lm<kLlamaModel>, {"LlamaDecoderLayer"}},
+    {"LlamaModel", "model", base_model<kLlamaModel>, {"LlamaDecoderLayer"}},
+    {"LlamaForSequenceClassification", "model", sequence_classification<kLlamaModel>, {"LlamaDecoderLayer"}},
+    {"LlamaForTokenClassification", "model", token_classification<kLlamaModel>, {"LlamaDecoderLayer"}},
+    {.name = "LlamaForQuestionAnswering",
+     .base_model_prefix = "transformer",
+     .declare = transformer_question_answering<kLlamaModel>,
+     .no_split_modules = {"LlamaDecoderLayer"}},
 };
 constexpr ModelClass kMistralClasses[] = {
-    {"MistralForCausalLM", "model", causal_lm<kMistralFamily>, {"MistralDecoderLayer"}},
-    {"MistralModel", "model", base_model<kMistralFamily>, {"MistralDecoderLayer"}},
+    {"MistralForCausalLM", "model", causal_lm<kMistralModel>, {"MistralDecoderLayer"}},
+    {"MistralModel", "model", base_model<kMistralModel>, {"MistralDecoderLayer"}},
+    {"MistralForSequenceClassification",
+     "model",
+     sequence_classification<kMistralModel>,
+     {"MistralDecoderLayer"}},
+    {"MistralForTokenClassification", "model", token_classification<kMistralModel>, {"MistralDecoderLayer"}},
+    {"MistralForQuestionAnswering", "model", question_answering<kMistralModel>, {"MistralDecoderLayer"}},
 };
 constexpr ModelClass kQwen2Classes[] = {
-    {"Qwen2ForCausalLM", "model", causal_lm<kQwen2Family>, {"Qwen2DecoderLayer"}},
-    {"Qwen2Model", "model", base_model<kQwen2Family>, {"Qwen2DecoderLayer"}},
+    {"Qwen2ForCausalLM", "model", causal_lm<kQwen2Model>, {"Qwen2DecoderLayer"}},
+    {"Qwen2Model", "model", base_model<kQwen2Model>, {"Qwen2DecoderLayer"}},
+    {"Qwen2ForSequenceClassification", "model", sequence_classification<kQwen2Model>, {"Qwen2DecoderLayer"}},
+    {"Qwen2ForTokenClassification", "model", token_classification<kQwen2Model>, {"Qwen2DecoderLayer"}},
+    {.name = "Qwen2ForQuestionAnswering",
+     .base_model_prefix = "transformer",
+     .declare = transformer_question_answering<kQwen2Model>,
+     .no_split_modules = {"Qwen2DecoderLayer"}},
 };
 
 }  // namespace

@@ -2,14 +2,11 @@
 
 #include "core/model/architecture.h"
 
-/// The families that core/model/architecture/*.cpp define, one line each.
 namespace hfload {
 
-extern const Architecture kBert;
-extern const Architecture kGpt2;
-extern const Architecture kLlama;
-extern const Architecture kMistral;
-extern const Architecture kQwen2;
-extern const Architecture kT5;
+// list.inc is the one list: this declares each of its constants, architecture.cpp collects them.
+#define HFLOAD_ARCHITECTURE(constant) extern const Architecture constant;
+#include "core/model/architecture/list.inc"
+#undef HFLOAD_ARCHITECTURE
 
 }  // namespace hfload

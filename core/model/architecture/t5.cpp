@@ -42,9 +42,11 @@ T5Config read_config(const ModelConfig& config) {
   return c;
 }
 
-void attention(ModuleBuilder& b, const T5Config& c, std::string_view name, bool has_relative_attention_bias) {
+enum class Attention : uint8_t { encoder, decoder, cross };
+
+void attention(ModuleBuilder& b, const T5Config& c, Attention kind, bool has_relative_attention_bias) {
   const uint64_t inner_dim = c.num_heads * c.d_kv;
-  b.module(name, "T5Attention", [&] {
+  b.module(kind == Attention::cross ? "EncDecAttention" : "SelfAttention", "T5Attention", [&] {
     b.linear("q", c.d_model, inner_dim, false);
     b.linear("k", c.d_model, inner_dim, false);
     b.linear("v", c.d_model, inner_dim, false);
@@ -52,6 +54,8 @@ void attention(ModuleBuilder& b, const T5Config& c, std::string_view name, bool 
     if (has_relative_attention_bias) {
       b.embedding("relative_attention_bias", c.relative_attention_num_buckets, c.num_heads);
     }
+    if (kind == Attention::decoder) b.attention_cache(c.num_heads, c.d_kv);
+    if (kind == Attention::cross) b.cross_attention_cache(c.num_heads, c.d_kv);
   });
 }
 
@@ -80,9 +84,10 @@ void block(ModuleBuilder& b, const T5Config& c, uint64_t i, bool is_decoder) {
           b.dropout("dropout");
         });
       };
-      add_sublayer("T5LayerSelfAttention", [&] { attention(b, c, "SelfAttention", i == 0); });
+      add_sublayer("T5LayerSelfAttention",
+                   [&] { attention(b, c, is_decoder ? Attention::decoder : Attention::encoder, i == 0); });
       if (is_decoder)
-        add_sublayer("T5LayerCrossAttention", [&] { attention(b, c, "EncDecAttention", false); });
+        add_sublayer("T5LayerCrossAttention", [&] { attention(b, c, Attention::cross, false); });
       add_sublayer("T5LayerFF", [&] { feed_forward(b, c); });
     });
   });
@@ -90,7 +95,11 @@ void block(ModuleBuilder& b, const T5Config& c, uint64_t i, bool is_decoder) {
 
 void stack(ModuleBuilder& b, const T5Config& c, std::string_view name, ModuleId shared, bool is_decoder) {
   b.module(name, "T5Stack", [&] {
-    b.share("embed_tokens", shared);
+    if (b.is_v5()) {
+      b.embedding("embed_tokens", c.vocab_size, c.d_model);
+    } else {
+      b.share("embed_tokens", shared);
+    }
     b.list("block", is_decoder ? c.num_decoder_layers : c.num_layers,
            [&](uint64_t i) { block(b, c, i, is_decoder); });
     b.rms_norm("final_layer_norm", "T5LayerNorm", c.d_model);
@@ -104,12 +113,19 @@ void conditional_generation(ModuleBuilder& b, const ModelConfig& config) {
   stack(b, c, "encoder", shared, false);
   stack(b, c, "decoder", shared, true);
   b.linear("lm_head", c.d_model, c.vocab_size, false);
-  if (c.tie_word_embeddings) b.tie("lm_head.weight", "shared.weight");
+  // T5Config of transformers 5 sets tie_word_embeddings, whatever config.json says; that a checkpoint has a
+  // head of its own is found while it loads.
+  if (b.is_v5()) {
+    b.tie("encoder.embed_tokens.weight", "shared.weight");
+    b.tie("decoder.embed_tokens.weight", "shared.weight");
+  }
+  if (c.tie_word_embeddings || b.is_v5()) b.tie("lm_head.weight", "shared.weight");
 }
 
 void encoder_model(ModuleBuilder& b, const ModelConfig& config) {
   const T5Config c = read_config(config);
   stack(b, c, "encoder", b.embedding("shared", c.vocab_size, c.d_model), false);
+  if (b.is_v5()) b.tie("encoder.embed_tokens.weight", "shared.weight");
 }
 
 constexpr ModelClass kClasses[] = {

@@ -152,8 +152,4 @@ TEST_CASE("the old spelling of a class is understood and said", "[model]") {
   CHECK(shell.warnings.size() == 1);
 }
 
-TEST_CASE("compat 5 is refused, not ignored", "[model]") {
-  CHECK_THROWS_AS(build_shell(Checkpoint{}, {.dtype = Dtype::f32, .compat = Compat::v5}), Error);
-}
-
 }  // namespace hfload

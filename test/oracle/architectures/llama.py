@@ -1,0 +1,28 @@
+"""Llama: the cases of make_modules.py."""
+
+LLAMA_7B = dict(vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=4,
+                num_attention_heads=32, num_key_value_heads=32, max_position_embeddings=4096, rms_norm_eps=1e-5,
+                tie_word_embeddings=False)
+LLAMA3_ROPE = dict(rope_type="llama3", factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                   original_max_position_embeddings=8192)
+LLAMA_1B = dict(vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=3,
+                num_attention_heads=32, num_key_value_heads=8, head_dim=64, max_position_embeddings=131072,
+                rope_theta=500000.0, rope_scaling=LLAMA3_ROPE, tie_word_embeddings=True)
+LLAMA = dict(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+             num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=False)
+
+# (case, class, config, dtype); "minimal" in a case's name keeps the config as given
+CASES = [
+    ("minimal", "LlamaForCausalLM", dict(vocab_size=64, hidden_size=64, num_hidden_layers=2), "float32"),
+    ("tied-minimal", "LlamaForCausalLM",
+     dict(vocab_size=64, hidden_size=64, num_hidden_layers=2, intermediate_size=48, tie_word_embeddings=True),
+     "float16"),
+    ("7b", "LlamaForCausalLM", LLAMA_7B, "float16"),
+    ("7b-full-depth", "LlamaForCausalLM", dict(LLAMA_7B, num_hidden_layers=32), "float16"),
+    ("1b-tied-llama3-rope", "LlamaForCausalLM", LLAMA_1B, "bfloat16"),
+    ("biases", "LlamaForCausalLM", dict(LLAMA, attention_bias=True, mlp_bias=True), "float32"),
+    ("head-dim", "LlamaForCausalLM", dict(LLAMA, head_dim=12), "float16"),
+    ("multi-query", "LlamaForCausalLM", dict(LLAMA, num_key_value_heads=1), "float32"),
+    ("base-tiny", "LlamaModel", LLAMA, "float16"),
+    ("base-7b", "LlamaModel", LLAMA_7B, "float32"),
+]
