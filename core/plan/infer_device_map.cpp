@@ -111,6 +111,8 @@ class Solver {
     return item.module != kNoId && !tree_.modules[item.module].children.empty() && !is_no_split_[item.module];
   }
 
+  bool is_v5() const { return tree_.compat == Compat::v5; }
+
   /// Room for the largest layer that may yet be offloaded is held back on the first GPU and on the CPU.
   bool is_main(Device device) const {
     if (device == Device::cpu()) return true;
@@ -172,6 +174,12 @@ class Solver {
         return parameter.starts_with(n) && (parameter.size() == n.size() || parameter[n.size()] == '.');
       });
       if (holder == queue.end()) continue;
+      if (is_v5()) {
+        if (std::ranges::find(ties.items, *holder) != ties.items.end()) continue;
+        ties.items.push_back(*holder);
+        ties.extra_bytes += bytes(*holder);
+        continue;
+      }
       ties.items.push_back(*holder);
       const TensorId tensor = tensor_of(parameter);
       ties.extra_bytes += bytes(*holder) - sizes_.tensor_bytes[tensor];
@@ -257,7 +265,8 @@ class Solver {
       }
     }
 
-    if (counted + own_bytes >= limit && can_split(item)) {
+    // accelerate sends a module on, whole, that would fit but for what is tied to it.
+    if ((is_v5() || counted + own_bytes >= limit) && can_split(item)) {
       record(Action::split, item, own_bytes, limit, reserve);
       const std::vector<Item> parts = parts_of(item.module);
       queue_.insert(queue_.begin(), parts.begin(), parts.end());
@@ -265,7 +274,7 @@ class Solver {
       return;
     }
 
-    if (counted == 0 && options_.fallback_allocation && usage.device != Device::disk()) {
+    if (counted == 0 && options_.fallback_allocation && !is_v5() && usage.device != Device::disk()) {
       const double room = usage.budget_bytes - std::max(largest_bytes_, with_ties) - counted;
       if (take_fallback(item, room, limit, reserve)) return;
     }
