@@ -117,6 +117,13 @@ std::string describe_rise(const ExtraBudget& rise) {
   return text;
 }
 
+/// Bullets that are longer than a line of a terminal.
+std::string bullet(std::string_view sentence) {
+  std::string text;
+  for (const std::string& line : wrap_text(sentence, 77)) text += (text.empty() ? "- " : "  ") + line + '\n';
+  return text;
+}
+
 std::string render_rises(std::string_view goal, const std::vector<ExtraBudget>& rises) {
   if (rises.empty()) return "";
   std::vector<std::string> enough, not_enough;
@@ -128,24 +135,31 @@ std::string render_rises(std::string_view goal, const std::vector<ExtraBudget>& 
     }
   }
   if (enough.empty())
-    return fmt::format("- To leave nothing on {}, no rise of one budget is enough.\n", goal);
-  std::string text = fmt::format("- To leave nothing on {}, raise {}.", goal, fmt::join(enough, ", or "));
+    return bullet(fmt::format("To leave nothing on {}, no rise of one budget is enough.", goal));
+  std::string text = fmt::format("To leave nothing on {}, raise {}.", goal, fmt::join(enough, ", or "));
   if (!not_enough.empty())
     text += fmt::format(" No rise of {} alone is enough.", fmt::join(not_enough, " or "));
-  return text + '\n';
+  return bullet(text);
 }
 
-/// How much more of a device that was left would have kept the module that went on, and of a budget, would
-/// end the offloading.
-std::string render_remedies(const PlannedModel& model) {
+/// How much more of a device that was left would have kept the module that went on: the greedy solver goes
+/// from device to device, while `tight` may divide the modules anew.
+std::string render_missing(const DevicePlan& plan) {
   std::string text;
-  for (const PlacementStep& step : model.plan.steps) {
+  for (const PlacementStep& step : plan.steps) {
+    if (step.action != Action::next_device || !std::isfinite(step.available_bytes)) continue;
     const double missing = step.module_bytes - step.available_bytes;
-    if (step.action != Action::next_device || missing <= 0) continue;
     text += fmt::format("- {} more on {} would keep {} there.\n", format_byte_size(std::max(1.0, missing)),
                         to_string(step.device), escape_text(step.module));
   }
-  if (!text.empty() && model.shell.dtype == Dtype::f32)
+  return text;
+}
+
+std::string render_remedies(const PlannedModel& model, bool is_tight) {
+  std::string text = is_tight ? "" : render_missing(model.plan);
+  const bool was_left = std::ranges::any_of(
+      model.plan.steps, [](const PlacementStep& step) { return step.action == Action::next_device; });
+  if (was_left && model.shell.dtype == Dtype::f32)
     text += "- --dtype bfloat16 or float16 takes half the bytes.\n";
   text += render_rises("the disk", model.extra_budgets.without_disk);
   text += render_rises("the CPU or the disk", model.extra_budgets.without_offload);
@@ -202,7 +216,7 @@ std::string render_explanation(const PlannedModel& model, const PlanningOptions&
   if (const std::string reserve = render_reserve(model.plan, is_tight); !reserve.empty())
     text += '\n' + reserve;
   if (!model.plan.steps.empty()) text += '\n' + render_steps(model);
-  if (const std::string remedies = render_remedies(model); !remedies.empty())
+  if (const std::string remedies = render_remedies(model, is_tight); !remedies.empty())
     text += "\nWhat would change it:\n" + remedies;
   return text;
 }
