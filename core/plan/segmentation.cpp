@@ -89,20 +89,25 @@ class Segmenter {
     return begin + static_cast<size_t>(std::partition_point(first, sums_.end(), fits) - first);
   }
 
-  /// [g][n]: how far the first g GPUs come when n of them hold something, and 0 where that cannot be.
-  std::vector<std::vector<size_t>> reach_by_count(size_t most, double reserve, double share) const {
-    std::vector<std::vector<size_t>> reach(gpus_ + 1, std::vector<size_t>(most + 1));
-    for (size_t g = 0; g < gpus_; ++g) {
-      const double budget = problem_.gpu_budgets[g];
-      for (size_t n = 1; n <= most; ++n) {
-        reach[g + 1][n] = reach[g][n];
-        const size_t begin = reach[g][n - 1];
-        if (n > 1 && begin == 0) continue;
-        const double room = n == 1 ? budget - reserve : budget;
-        reach[g + 1][n] = std::max(reach[g + 1][n], furthest(begin, g, room, share));
+  /// [n]: how far n of the GPUs from `first` on come from piece `begin` when each holds something, and 0
+  /// where that cannot be.
+  std::vector<size_t> reach_by_count(size_t first, size_t begin, size_t most, double reserve,
+                                     double share) const {
+    std::vector<size_t> reach(most + 1);
+    reach[0] = begin;
+    for (size_t g = first; g < gpus_; ++g) {
+      for (size_t n = most; n >= 1; --n) {
+        if (n == 1 || reach[n - 1] > 0)
+          reach[n] = std::max(reach[n], run_end(g, reach[n - 1], reserve, share));
       }
     }
     return reach;
+  }
+
+  /// How far GPU `g` comes from piece `begin`; from the first piece on, it is the first to hold anything.
+  size_t run_end(size_t g, size_t begin, double reserve, double share) const {
+    const double budget = problem_.gpu_budgets[g];
+    return furthest(begin, g, begin == 0 ? budget - reserve : budget, share);
   }
 
   /// Ends of the GPUs' runs that together have the first `end` pieces.
@@ -110,9 +115,9 @@ class Segmenter {
     std::vector<size_t> ends(gpus_);
     if (end == 0) return ends;
     const double reserve = largest_after_[end].bytes;
-    const std::vector<size_t> reach = reach_by_count(gpus_, reserve, 1)[gpus_];
+    const std::vector<size_t> reach = reach_by_count(0, 0, gpus_, reserve, 1);
     const auto enough = std::ranges::find_if(reach, [&](size_t furthest_end) { return furthest_end >= end; });
-    const auto count = static_cast<size_t>(enough - reach.begin());
+    auto count = static_cast<size_t>(enough - reach.begin());
 
     // The bits of non-negative doubles are ordered as they are, so halving them finds the smallest share
     // exactly.
@@ -120,16 +125,18 @@ class Segmenter {
     while (large_enough - too_small > 1) {
       const uint64_t middle = too_small + (large_enough - too_small) / 2;
       const bool is_enough =
-          reach_by_count(count, reserve, std::bit_cast<double>(middle))[gpus_][count] >= end;
+          reach_by_count(0, 0, count, reserve, std::bit_cast<double>(middle))[count] >= end;
       (is_enough ? large_enough : too_small) = middle;
     }
-    const auto table = reach_by_count(count, reserve, std::bit_cast<double>(large_enough));
-    size_t begin = end, n = count;
-    for (size_t g = gpus_; g-- > 0;) {
+    const auto share = std::bit_cast<double>(large_enough);
+    size_t begin = 0;
+    for (size_t g = 0; g < gpus_; ++g) {
+      const size_t next = count > 0 ? std::min(run_end(g, begin, reserve, share), end) : begin;
+      if (next > begin && reach_by_count(g + 1, next, count - 1, reserve, share)[count - 1] >= end) {
+        begin = next;
+        --count;
+      }
       ends[g] = begin;
-      if (n == 0 || table[g][n] >= begin) continue;
-      --n;
-      begin = table[g][n];
     }
     return ends;
   }

@@ -29,8 +29,8 @@ struct Segmentation {
 /// budget; beside it, the first GPU that holds anything has room for the largest layer on the CPU or the
 /// disk, and the CPU, where it holds anything, for the largest layer on the disk. Best is the smallest of, in
 /// this order: bytes on the disk; bytes on the CPU; devices that hold anything; the largest share of its
-/// budget that a GPU holds. Of equals, the one that fills the earlier devices further. Exact for sums below
-/// 2^50 bytes in eighths of a byte; time in proportion to pieces times GPUs.
+/// budget that a GPU holds. Of equals, the one that gives the first device the most pieces, then the second,
+/// and so on. Exact for sums below 2^50 bytes in eighths of a byte; time in proportion to pieces times GPUs.
 Segmentation segment(const SegmentationProblem& problem);
 
 }  // namespace hfload

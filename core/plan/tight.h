@@ -13,7 +13,7 @@ namespace hfload {
 /// main device) keeps room for the largest unit on the CPU or the disk, and the CPU, where it holds weights,
 /// for the largest unit on the disk. Of all maps that fit so, the result has the smallest of, in this order:
 /// bytes on the disk; bytes on the CPU; changes of device along the order; the fullest GPU's share, its bytes
-/// by its budget. Of equals, the one that fills the earlier devices further.
+/// by its budget. Of equals, the one that gives the first device the most pieces, then the second, and so on.
 ///
 /// Exact and deterministic. `options.fallback_allocation` has no meaning here. Budgets of no more than 0
 /// bytes take nothing; a disk budget is ignored.

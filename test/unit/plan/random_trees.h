@@ -65,8 +65,21 @@ class RandomTrees {
     t.is_buffer = is_buffer;
     t.persistent = !is_buffer || one_in(2);
     t.object = id;
+    if (is_buffer && one_in(2)) share_buffer(t);
     tree_.tensors.push_back(t);
     (is_buffer ? tree_.modules[m].buffers : tree_.modules[m].parameters).push_back(id);
+  }
+
+  /// As in models whose layers use one rotary embedding.
+  void share_buffer(ShellTensor& t) const {
+    const auto is_shared = [&](const ShellTensor& other) {
+      return other.is_buffer && &tree_.tensors[other.object] == &other;
+    };
+    const auto first = std::ranges::find_if(tree_.tensors, is_shared);
+    if (first == tree_.tensors.end()) return;
+    t.object = first->object;
+    t.shape = first->shape;
+    t.dtype = t.created_dtype = first->dtype;
   }
 
   void add_module(const std::string& name, ModuleId parent, int depth) {

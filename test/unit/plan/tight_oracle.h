@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -41,12 +42,29 @@ class TightOracle {
 
   size_t pieces() const { return groups_.size(); }
 
-  /// The best objective of all divisions in order that fit.
-  TightObjective best() const {
-    std::optional<TightObjective> best;
+  /// The best of all divisions in order that fit; of equals the one with the most pieces on the first device,
+  /// then on the second.
+  struct Best {
+    TightObjective objective;
+    std::vector<size_t> devices;  ///< by piece
+  };
+  Best best() const {
+    std::optional<Best> best;
     std::vector<size_t> devices(groups_.size());
     try_all(devices, 0, 0, best);
     return best.value();
+  }
+
+  /// By piece: a number, ascending from the first GPU to the disk. Throws for a map that leaves one out.
+  std::vector<size_t> devices(const DeviceMap& map) const {
+    const DeviceMapLookup lookup(map);
+    std::vector<size_t> devices;
+    for (const std::vector<size_t>& members : groups_) {
+      const Device* device = lookup.find(units_[members[0]].name);
+      if (device == nullptr) throw std::logic_error(units_[members[0]].name);
+      devices.push_back(number(*device));
+    }
+    return devices;
   }
 
   /// Of a map; nothing where it is no division in order, does not fit, or leaves something out.
@@ -67,14 +85,8 @@ class TightOracle {
     return objective(devices);
   }
 
-  /// Held back by device with the given division: GPUs, CPU, disk.
-  std::vector<double> reserves(const DeviceMap& map) const {
-    const DeviceMapLookup lookup(map);
-    std::vector<size_t> devices;
-    for (const std::vector<size_t>& members : groups_)
-      devices.push_back(number(*lookup.find(units_[members[0]].name)));
-    return reserves(devices);
-  }
+  /// Held back with a map, by device: GPUs, CPU, disk.
+  std::vector<double> reserves(const DeviceMap& map) const { return reserves(devices(map)); }
 
   std::vector<double> used(const DeviceMap& map) const {
     const DeviceMapLookup lookup(map);
@@ -204,11 +216,11 @@ class TightOracle {
     return result;
   }
 
-  void try_all(std::vector<size_t>& devices, size_t at, size_t from,
-               std::optional<TightObjective>& best) const {
+  void try_all(std::vector<size_t>& devices, size_t at, size_t from, std::optional<Best>& best) const {
     if (at == devices.size()) {
       const auto found = objective(devices);
-      if (found && (!best || *found < *best)) best = found;
+      // Divisions come in the order of preference among equals.
+      if (found && (!best || *found < best->objective)) best = Best{*found, devices};
       return;
     }
     for (size_t d = from; d < gpus_.size() + 2; ++d) {

@@ -65,11 +65,12 @@ TEST_CASE("tight is as good as the best of all divisions in order", "[plan]") {
     const auto found = oracle.objective(plan.device_map);
     INFO("case " << i << "\n" << format_device_map(plan.device_map));
     REQUIRE(found.has_value());
-    const TightObjective best = oracle.best();
+    const auto [best, best_devices] = oracle.best();
     CHECK(found->disk_bytes == best.disk_bytes);
     CHECK(found->cpu_bytes == best.cpu_bytes);
     CHECK(found->boundaries == best.boundaries);
     CHECK(found->fullest_share == best.fullest_share);
+    CHECK(oracle.devices(plan.device_map) == best_devices);
     check_accounts(oracle, plan);
     check_covers_everything(tree, plan.device_map);
     ++cases_by_devices[found->boundaries];
@@ -164,6 +165,17 @@ TEST_CASE("tight holds the largest layer that is elsewhere back on the first GPU
   // c, of 20 bytes, could run beside a and b with 100 bytes; b could not run beside a with 79.
   CHECK(tight_map(tree, "0=79,cpu=1KB") == "{'': 'cpu'}");
   CHECK(tight_map(tree, "0=79,1=80,cpu=1KB") == "{'a': 0,\n 'b': 1,\n 'c': 1}");
+}
+
+TEST_CASE("tight prefers the earlier of equal GPUs", "[plan]") {
+  const ModuleTree tree = leaves({{"a", 10}, {"b", 10}, {"c", 10}, {"d", 10}});
+  // GPU 2 is full whether GPU 0 or GPU 1 takes the first.
+  CHECK(tight_map(tree, "0=20,1=40,2=60") == "{'a': 0,\n 'b': 2,\n 'c': 2,\n 'd': 2}");
+  CHECK(tight_map(tree, "0=80,1=80,2=80") == "{'': 0}");
+}
+
+TEST_CASE("tight gives one entry to a model on one device", "[plan]") {
+  CHECK(tight_map(leaves({{"only", 10}}), "0=20") == "{'': 0}");
 }
 
 TEST_CASE("tight without a GPU fills the CPU, then the disk", "[plan]") {
