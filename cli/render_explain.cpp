@@ -117,7 +117,7 @@ std::string describe_rise(const ExtraBudget& rise) {
   return text;
 }
 
-/// Bullets that are longer than a line of a terminal.
+/// A list item, wrapped to a terminal's width.
 std::string bullet(std::string_view sentence) {
   std::string text;
   for (const std::string& line : wrap_text(sentence, 77)) text += (text.empty() ? "- " : "  ") + line + '\n';
@@ -172,7 +172,7 @@ std::string reserved_for(const DevicePlan& plan, const DeviceUsage& usage) {
     if (step->device == usage.device && step->reserved_bytes == usage.reserved_bytes)
       return step->reserved_for;
   }
-  return "";
+  return "a layer";
 }
 
 std::string render_reserve(const DevicePlan& plan, bool is_tight) {

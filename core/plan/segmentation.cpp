@@ -37,8 +37,8 @@ class Segmenter {
     size_t gpus = 0, cpu = 0;
   };
 
-  /// The fewest bytes on the disk, then on the CPU. No more pieces on the GPUs is ever worse for the CPU, so
-  /// for each end of the CPU's run only the last end of the GPUs' before it counts.
+  /// The fewest bytes on the disk, then on the CPU. More pieces on the GPUs only make room on the CPU, so for
+  /// each end of the CPU's run the last possible end of the GPUs' is the one to try.
   Ends choose_ends() const {
     const std::vector<size_t> gpus_ends = last_gpus_ends();
     for (size_t end = pieces_;; --end) {
@@ -89,17 +89,13 @@ class Segmenter {
     return begin + static_cast<size_t>(std::partition_point(first, sums_.end(), fits) - first);
   }
 
-  /// [n]: how far n of the GPUs from `first` on come from piece `begin` when each holds something, and 0
-  /// where that cannot be.
+  /// [n]: how far at most n of the GPUs from `first` on come from piece `begin`.
   std::vector<size_t> reach_by_count(size_t first, size_t begin, size_t most, double reserve,
                                      double share) const {
-    std::vector<size_t> reach(most + 1);
-    reach[0] = begin;
+    std::vector<size_t> reach(most + 1, begin);
     for (size_t g = first; g < gpus_; ++g) {
-      for (size_t n = most; n >= 1; --n) {
-        if (n == 1 || reach[n - 1] > 0)
-          reach[n] = std::max(reach[n], run_end(g, reach[n - 1], reserve, share));
-      }
+      for (size_t n = most; n >= 1; --n)
+        reach[n] = std::max(reach[n], run_end(g, reach[n - 1], reserve, share));
     }
     return reach;
   }
