@@ -60,6 +60,7 @@ class Matcher {
     assign();
     find_missing();
     find_unexpected();
+    result_.shell_names = std::move(mapped_);
     return std::move(result_);
   }
 

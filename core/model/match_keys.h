@@ -24,6 +24,8 @@ struct MismatchedKey {
 /// What from_pretrained of transformers 4.57 finds on comparing shell and checkpoint.
 struct KeyMatches {
   std::vector<KeyMatch> matches;  ///< in checkpoint order; shapes agree; each shell object at most once
+  std::vector<std::string>
+      shell_names;  ///< by checkpoint tensor: the model's name for it; empty for one left out
   std::vector<std::string> missing_keys;                          ///< sorted, the model's names
   std::vector<std::string> unexpected_keys;                       ///< sorted, the checkpoint's names
   std::vector<MismatchedKey> mismatched_keys;                     ///< sorted by name

@@ -226,33 +226,6 @@ void ModuleBuilder::tie(std::string_view name, std::string_view source) {
   }
 }
 
-void ModuleBuilder::finish() {
-  std::vector<TensorId> order;
-  order.reserve(tree_.tensors.size());
-  for (const Module& m : tree_.modules) {
-    order.insert(order.end(), m.parameters.begin(), m.parameters.end());
-    order.insert(order.end(), m.buffers.begin(), m.buffers.end());
-  }
-  std::vector<TensorId> renumbered(tree_.tensors.size());
-  for (TensorId i = 0; i < order.size(); ++i) renumbered[order[i]] = i;
-
-  std::vector<ShellTensor> tensors;
-  tensors.reserve(order.size());
-  // In transformers 4, named_parameters keeps the first place of a tied parameter, wherever the tie was
-  // declared from.
-  std::vector<TensorId> first_place(order.size(), kNoId);
-  for (TensorId i = 0; i < order.size(); ++i) {
-    tensors.push_back(std::move(tree_.tensors[order[i]]));
-    const TensorId object = renumbered[tensors.back().object];
-    TensorId& first = first_place[object];
-    if (first == kNoId) first = is_v5() ? object : i;
-    tensors.back().object = first;
-  }
-  tree_.tensors = std::move(tensors);
-  for (Module& m : tree_.modules) {
-    for (TensorId& t : m.parameters) t = renumbered[t];
-    for (TensorId& t : m.buffers) t = renumbered[t];
-  }
-}
+void ModuleBuilder::finish() { renumber_tensors(tree_); }
 
 }  // namespace hfload

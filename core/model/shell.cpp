@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/model/architecture.h"
+#include "core/model/quantization.h"
 #include "core/model/tree_from_names.h"
 
 namespace hfload {
@@ -95,6 +96,22 @@ ModuleTree build_known(const ModelClass& model_class, const ModelConfig& config,
   return tree;
 }
 
+void apply_quantization(Shell& shell, const Checkpoint& checkpoint, const Quantization& quantization) {
+  const uint64_t weights =
+      checkpoint.tensors.empty() ? 0 : use_stored_tensors(shell.tree, checkpoint, quantization);
+  if (weights == 0) {
+    shell.warnings.push_back(fmt::format(
+        "config.json says that the weights are quantised ({}), and {}: sizes and names are those of the "
+        "model before quantisation",
+        quantization.name,
+        checkpoint.tensors.empty() ? "there are no weights to see how" : "none of the tensors is"));
+  } else if (shell.tree.estimated_bytes) {
+    shell.warnings.push_back(
+        fmt::format("the weights are quantised ({}); sizes of tensors in absent shards are estimated",
+                    quantization.name));
+  }
+}
+
 std::string describe_architecture(const ModelConfig& config) {
   const std::vector<std::string> classes = config.architectures();
   const std::string type = config.model_type();
@@ -131,12 +148,8 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
       if (e.path().empty()) e.with_path(checkpoint.location.config_path);
       throw;
     }
-    if (const ConfigValue* quantization = config.find("quantization_config");
-        quantization != nullptr && !quantization->is_null()) {
-      shell.warnings.push_back(
-          "config.json describes a quantised checkpoint; sizes and names are those of the model before "
-          "quantisation");
-    }
+    if (const auto quantization = read_quantization(config))
+      apply_quantization(shell, checkpoint, *quantization);
     return shell;
   }
 
