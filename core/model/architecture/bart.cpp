@@ -76,8 +76,11 @@ BartConfig read_config(const ModelConfig& config, const Family& family) {
   c.max_positions = config.get_uint("max_position_embeddings", family.max_positions);
   c.activation = config.get_string("activation_function", family.activation);
   c.tie_word_embeddings = config.get_bool("tie_word_embeddings", true);
-  const bool says_labels = config.find("id2label") != nullptr || config.find("num_labels") != nullptr;
-  c.num_labels = says_labels ? config.num_labels() : family.num_labels;
+  const auto is_set = [&](std::string_view key) {
+    const ConfigValue* value = config.find(key);
+    return value != nullptr && !value->is_null();
+  };
+  c.num_labels = is_set("id2label") || is_set("num_labels") ? config.num_labels() : family.num_labels;
   c.shares_embeddings = true;
   c.decoder_vocab_size = c.vocab_size;
   if (&family == &kMarianFamily) {
