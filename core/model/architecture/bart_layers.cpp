@@ -10,11 +10,8 @@ namespace {
 /// `add_cache(head_dim)` declares what the attention caches.
 template <std::invocable<uint64_t> AddCache>
 void attention(ModuleBuilder& b, std::string_view name, const LayerShape& s, AddCache&& add_cache) {
-  if (s.num_heads == 0 || s.hidden_size % s.num_heads != 0) {
-    throw Error(ErrorCode::invalid_config,
-                fmt::format("d_model {} is no multiple of {} attention heads", s.hidden_size, s.num_heads));
-  }
-  b.module(name, fmt::format("{}Attention", s.prefix), [&] {
+  check_heads(s);
+  b.module(name, fmt::format("{}{}", s.prefix, s.attention), [&] {
     b.linear("k_proj", s.hidden_size, s.hidden_size, s.key_bias);
     b.linear("v_proj", s.hidden_size, s.hidden_size, true);
     b.linear("q_proj", s.hidden_size, s.hidden_size, true);
@@ -23,13 +20,20 @@ void attention(ModuleBuilder& b, std::string_view name, const LayerShape& s, Add
   });
 }
 
+}  // namespace
+
+void check_heads(const LayerShape& s) {
+  if (s.num_heads == 0 || s.hidden_size % s.num_heads != 0) {
+    throw Error(ErrorCode::invalid_config,
+                fmt::format("d_model {} is no multiple of {} attention heads", s.hidden_size, s.num_heads));
+  }
+}
+
 void feed_forward(ModuleBuilder& b, const LayerShape& s) {
   b.linear("fc1", s.hidden_size, s.ffn_dim, true);
   b.linear("fc2", s.ffn_dim, s.hidden_size, true);
   b.layer_norm("final_layer_norm", s.hidden_size);
 }
-
-}  // namespace
 
 void encoder_layer(ModuleBuilder& b, uint64_t i, const LayerShape& s) {
   b.module(index_name(i), fmt::format("{}EncoderLayer", s.prefix), [&] {
