@@ -6,8 +6,8 @@ TINY = dict(vocab_size=70, d_model=24, encoder_layers=2, decoder_layers=3, encod
 ONE_LAYER = dict(encoder_layers=1, decoder_layers=1)
 UNTIED = dict(TINY, tie_word_embeddings=False)
 DISTILL = dict(vocab_size=8008, d_model=1280, encoder_layers=2, decoder_layers=12, encoder_ffn_dim=5120,
-               decoder_ffn_dim=5120, encoder_attention_heads=32, decoder_attention_heads=32, max_position_embeddings=128,
-               scale_embedding=True)
+               decoder_ffn_dim=5120, encoder_attention_heads=32, decoder_attention_heads=32,
+               max_position_embeddings=128, scale_embedding=True)
 
 # (case, class, config, dtype); "minimal" in a case's name keeps the config as given
 CASES = [

@@ -10,7 +10,8 @@ LARGE_16384 = dict(vocab_size=50265, d_model=1024, encoder_layers=12, decoder_la
                    max_encoder_position_embeddings=16384, max_decoder_position_embeddings=1024,
                    attention_window=[1024] * 12)
 
-# (case, class, config, dtype); "minimal" in a case's name keeps the config as given; 4 marks what transformers 5 dropped
+# (case, class, config, dtype); "minimal" in a case's name keeps the config as given
+# (4: transformers 5 has no such class)
 CASES = [
     ("minimal", "LEDForConditionalGeneration", ONE_LAYER, "float32"),
     ("tiny", "LEDForConditionalGeneration", TINY, "float16"),

@@ -150,8 +150,8 @@ TEST_CASE("the old spelling of a class is understood and said", "[model]") {
   Shell shell = build_shell(checkpoint, {});
   CHECK(shell.tree.model_class == "LlamaForCausalLM");
   CHECK(shell.warnings.size() == 1);
-  checkpoint.config = parse_model_config(
-      R"({"model_type":"t5","architectures":["T5WithLMHeadModel"],"num_layers":1})");
+  checkpoint.config =
+      parse_model_config(R"({"model_type":"t5","architectures":["T5WithLMHeadModel"],"num_layers":1})");
   shell = build_shell(checkpoint, {});
   CHECK(shell.tree.model_class == "T5ForConditionalGeneration");
   CHECK(shell.warnings.size() == 1);
