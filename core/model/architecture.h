@@ -43,6 +43,7 @@ struct ModelClass {
   std::optional<NameList> v5_keep_in_fp32_strict = {};
   std::optional<NameList> v5_ignore_missing = {};
   std::optional<NameList> v5_ignore_unexpected = {};
+  std::string_view legacy_name = {};  ///< an older name of the class, which published config.json files give
 };
 
 /// A family of model classes: one file under core/model/architecture/, one line in its list.inc.

@@ -42,7 +42,7 @@ const ModelClass* choose_class(const Architecture& architecture, const ModelConf
   }
   for (const std::string& name : names) {
     for (const ModelClass& c : architecture.classes) {
-      if (!equal_ignoring_case(c.name, name)) continue;
+      if (!equal_ignoring_case(c.name, name) && c.legacy_name != name) continue;
       warnings.push_back(
           fmt::format("config.json names the class {} by an old spelling; {} is taken", name, c.name));
       return &c;

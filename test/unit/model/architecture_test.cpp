@@ -155,6 +155,10 @@ TEST_CASE("absurd configs are refused", "[model]") {
           R"({"model_type":"bert","architectures":["BertModel"],"num_attention_heads":5})",
           R"({"model_type":"t5","architectures":["T5EncoderModel"],"feed_forward_proj":"open-gelu"})",
           R"({"model_type":"t5","architectures":["T5EncoderModel"],"num_layers":1.5})",
+          R"({"model_type":"longt5","architectures":["LongT5Model"],"encoder_attention_type":"global"})",
+          R"({"model_type":"bart","architectures":["BartModel"],"encoder_attention_heads":0})",
+          R"({"model_type":"whisper","architectures":["WhisperModel"],"decoder_attention_heads":7})",
+          R"({"model_type":"led","architectures":["LEDModel"],"encoder_attention_heads":0})",
       }) {
     INFO(json);
     try {

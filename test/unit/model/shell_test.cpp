@@ -147,8 +147,13 @@ TEST_CASE("the old spelling of a class is understood and said", "[model]") {
   checkpoint.has_config = true;
   checkpoint.config = parse_model_config(
       R"({"model_type":"llama","architectures":["LLaMAForCausalLM"],"num_hidden_layers":1})");
-  const Shell shell = build_shell(checkpoint, {});
+  Shell shell = build_shell(checkpoint, {});
   CHECK(shell.tree.model_class == "LlamaForCausalLM");
+  CHECK(shell.warnings.size() == 1);
+  checkpoint.config =
+      parse_model_config(R"({"model_type":"t5","architectures":["T5WithLMHeadModel"],"num_layers":1})");
+  shell = build_shell(checkpoint, {});
+  CHECK(shell.tree.model_class == "T5ForConditionalGeneration");
   CHECK(shell.warnings.size() == 1);
 }
 
