@@ -100,10 +100,9 @@ void check_all(const std::string& folder, Compat compat) {
     const std::vector<ConfigValue> cases = read_xz_jsonl_fixture("modules/" + folder + "/" + file);
     REQUIRE(cases.size() >= 2);
     for (const ConfigValue& c : cases) {
-      DYNAMIC_SECTION(file << " " << string_of(at(c, "case")) << " " << string_of(at(c, "class")) << " "
-                           << string_of(at(c, "dtype"))) {
-        check_case(c, compat);
-      }
+      INFO(file << " " << string_of(at(c, "case")) << " " << string_of(at(c, "class")) << " "
+                << string_of(at(c, "dtype")));
+      check_case(c, compat);
     }
   }
 }
