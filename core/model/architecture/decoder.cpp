@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/base/error.h"
 
 namespace hfload {
 namespace {
+
+constexpr uint64_t kMaxProjection = uint64_t{1} << 48;
 
 void qk_norms(ModuleBuilder& b, const DecoderConfig& c) {
   const auto norm = [&](std::string_view name, uint64_t heads) {
@@ -65,6 +69,10 @@ DecoderConfig read_decoder_config(const ModuleBuilder& b, const ModelConfig& con
   const bool null_head_dim = config.find("head_dim") != nullptr;
   c.head_dim = config.get_uint("head_dim", null_head_dim ? 0 : family.head_dim);
   if (c.head_dim == 0 && c.num_heads != 0) c.head_dim = c.hidden_size / c.num_heads;
+  if (c.head_dim != 0 && std::max(c.num_heads, c.num_kv_heads) > kMaxProjection / c.head_dim) {
+    throw Error(ErrorCode::invalid_config, fmt::format("attention heads of {} dimensions are too many: {}",
+                                                       c.head_dim, std::max(c.num_heads, c.num_kv_heads)));
+  }
   c.rotary_frequencies = rotary_frequencies(b, config, c.head_dim, family.partial_rotary_factor);
   c.hidden_act = config.get_string("hidden_act", family.hidden_act);
   c.qk_norm = family.qk_norm;
@@ -88,6 +96,13 @@ void read_windowed_tail(DecoderConfig& c, const ModelConfig& config) {
   read_layer_types(c, config, [&](uint64_t i) { return i >= first; });
 }
 
+void read_window_pattern(DecoderConfig& c, const ModelConfig& config) {
+  // The pattern may be a word ("LLLG") where layer_types says the same.
+  const bool has_types = config.get_strings("layer_types").has_value();
+  const uint64_t pattern = has_types ? 0 : config.get_uint("sliding_window_pattern", 4);
+  read_layer_types(c, config, [&](uint64_t i) { return pattern != 0 && (i + 1) % pattern != 0; });
+}
+
 void decoder_norm(ModuleBuilder& b, const DecoderConfig& c, std::string_view name, uint64_t features) {
   switch (c.family.norm) {
     case NormKind::rms:
@@ -109,12 +124,16 @@ void decoder_layer_norms(ModuleBuilder& b, const DecoderConfig& c) {
   for (const std::string_view name : c.family.layer_norms) decoder_norm(b, c, name, c.hidden_size);
 }
 
+void attention_projections(ModuleBuilder& b, const DecoderConfig& c) {
+  b.linear("q_proj", c.hidden_size, c.num_heads * c.head_dim, c.qkv_bias);
+  b.linear("k_proj", c.hidden_size, c.num_kv_heads * c.head_dim, c.qkv_bias);
+  b.linear("v_proj", c.hidden_size, c.num_kv_heads * c.head_dim, c.qkv_bias);
+  b.linear("o_proj", c.num_heads * c.head_dim, c.hidden_size, c.output_bias);
+}
+
 void decoder_attention(ModuleBuilder& b, const DecoderConfig& c, uint64_t i) {
   b.module("self_attn", c.class_name("Attention"), [&] {
-    b.linear("q_proj", c.hidden_size, c.num_heads * c.head_dim, c.qkv_bias);
-    b.linear("k_proj", c.hidden_size, c.num_kv_heads * c.head_dim, c.qkv_bias);
-    b.linear("v_proj", c.hidden_size, c.num_kv_heads * c.head_dim, c.qkv_bias);
-    b.linear("o_proj", c.num_heads * c.head_dim, c.hidden_size, c.output_bias);
+    attention_projections(b, c);
     qk_norms(b, c);
     b.attention_cache(c.num_kv_heads, c.head_dim, c.window_of(i));
   });
@@ -142,26 +161,15 @@ void fused_gated_mlp(ModuleBuilder& b, const DecoderConfig& c) {
   });
 }
 
-void decoder_layers(ModuleBuilder& b, const DecoderConfig& c, const ModelConfig& config) {
-  b.list("layers", c.num_layers, [&](uint64_t i) {
-    b.module(index_name(i), c.class_name("DecoderLayer"), [&] {
-      if (c.family.layer != nullptr) {
-        c.family.layer(b, c, config, i);
-        return;
-      }
-      decoder_attention(b, c, i);
-      decoder_mlp(b, c);
-      decoder_layer_norms(b, c);
-    });
-  });
+void decoder_layer(ModuleBuilder& b, const DecoderConfig& c, uint64_t i) {
+  decoder_attention(b, c, i);
+  decoder_mlp(b, c);
+  decoder_layer_norms(b, c);
 }
 
 void declare_decoder(ModuleBuilder& b, const ModelConfig& config, const DecoderFamily& family) {
   const DecoderConfig c = read_decoder_config(b, config, family);
-  b.embedding("embed_tokens", c.vocab_size, c.hidden_size);
-  decoder_layers(b, c, config);
-  decoder_norm(b, c, "norm", c.hidden_size);
-  b.rotary_embedding("rotary_emb", c.class_name("RotaryEmbedding"), c.rotary_frequencies);
+  decoder_model(b, c, [&](uint64_t i) { decoder_layer(b, c, i); });
 }
 
 }  // namespace hfload

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,8 +12,8 @@
 
 /// The skeleton that most decoders share (4.57, modeling_llama.py and its kin): `embed_tokens`, `layers`,
 /// `norm`, `rotary_emb`; a layer of `self_attn` (q_proj, k_proj, v_proj, o_proj), `mlp` (gate_proj, up_proj,
-/// down_proj) and norms. A family says in a DecoderFamily where it differs, and fills its layers itself from
-/// the pieces below where that is not enough.
+/// down_proj) and norms. A family says in a DecoderFamily where it differs, and puts the pieces below
+/// together itself where that is not enough.
 namespace hfload {
 
 struct DecoderConfig;
@@ -55,8 +56,6 @@ struct DecoderFamily {
   std::optional<double> partial_rotary_factor = {};
   /// Reads what else the family's config has: biases, sliding window, layer types.
   void (*adjust)(DecoderConfig& c, const ModelConfig& config) = nullptr;
-  /// Fills decoder layer i, which is open; without it, attention, gated MLP and norms.
-  void (*layer)(ModuleBuilder& b, const DecoderConfig& c, const ModelConfig& config, uint64_t i) = nullptr;
 };
 
 struct DecoderConfig {
@@ -94,6 +93,8 @@ void read_layer_types(DecoderConfig& c, const ModelConfig& config, IsSliding&& i
 /// For `adjust`: the window of Qwen's configs, off unless `use_sliding_window`, in layers from
 /// `max_window_layers` on.
 void read_windowed_tail(DecoderConfig& c, const ModelConfig& config);
+/// For `adjust`: `layer_types`, or else a window in all but every `sliding_window_pattern`-th layer.
+void read_window_pattern(DecoderConfig& c, const ModelConfig& config);
 /// Half of the dimensions that rotary embeddings turn: the length of inv_freq.
 uint64_t rotary_frequencies(const ModuleBuilder& b, const ModelConfig& config, uint64_t head_dim,
                             std::optional<double> partial_rotary_factor);
@@ -102,6 +103,8 @@ uint64_t rotary_frequencies(const ModuleBuilder& b, const ModelConfig& config, u
 void decoder_norm(ModuleBuilder& b, const DecoderConfig& c, std::string_view name, uint64_t features);
 /// The norms that `layer_norms` names.
 void decoder_layer_norms(ModuleBuilder& b, const DecoderConfig& c);
+/// q_proj, k_proj, v_proj and o_proj in the open module.
+void attention_projections(ModuleBuilder& b, const DecoderConfig& c);
 /// `self_attn` of layer i, with its cache.
 void decoder_attention(ModuleBuilder& b, const DecoderConfig& c, uint64_t i);
 /// gate_proj, up_proj, down_proj and act_fn in a module of that name.
@@ -111,9 +114,23 @@ void gated_mlp(ModuleBuilder& b, std::string_view name, std::string_view class_n
 void decoder_mlp(ModuleBuilder& b, const DecoderConfig& c);
 /// `mlp` with gate and up projections in one: gate_up_proj, down_proj, activation_fn, without biases.
 void fused_gated_mlp(ModuleBuilder& b, const DecoderConfig& c);
-/// `layers` by the family's `layer`.
-void decoder_layers(ModuleBuilder& b, const DecoderConfig& c, const ModelConfig& config);
-/// The base model's children.
+/// Attention, gated MLP and norms of layer i, which is open.
+void decoder_layer(ModuleBuilder& b, const DecoderConfig& c, uint64_t i);
+/// The list `layers`; `layer(i)` fills decoder layer i.
+template <std::invocable<uint64_t> Layer>
+void decoder_layers(ModuleBuilder& b, const DecoderConfig& c, Layer&& layer) {
+  const std::string class_name = c.class_name("DecoderLayer");
+  b.list("layers", c.num_layers, [&](uint64_t i) { b.module(index_name(i), class_name, [&] { layer(i); }); });
+}
+/// The base model's children: embed_tokens, layers, norm, rotary_emb. `layer(i)` fills decoder layer i.
+template <std::invocable<uint64_t> Layer>
+void decoder_model(ModuleBuilder& b, const DecoderConfig& c, Layer&& layer) {
+  b.embedding("embed_tokens", c.vocab_size, c.hidden_size);
+  decoder_layers(b, c, layer);
+  decoder_norm(b, c, "norm", c.hidden_size);
+  b.rotary_embedding("rotary_emb", c.class_name("RotaryEmbedding"), c.rotary_frequencies);
+}
+/// The base model of a family that is no more than its DecoderFamily.
 void declare_decoder(ModuleBuilder& b, const ModelConfig& config, const DecoderFamily& family);
 
 template <const DecoderFamily& kFamily>
