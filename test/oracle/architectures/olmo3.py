@@ -20,4 +20,8 @@ CASES = [
     ("base-tiny", "Olmo3Model", TINY, "bfloat16"),
     ("cls-minimal", "Olmo3ForSequenceClassification", dict(vocab_size=64, pad_token_id=0, num_hidden_layers=1), "float16", 5),
     ("cls-3-labels", "Olmo3ForSequenceClassification", dict(TINY, num_labels=3), "float16", 5),
+    ("yarn-minimal", "Olmo3Model",
+     dict(vocab_size=64, pad_token_id=0, num_hidden_layers=5, rope_theta=500000,
+          rope_scaling=dict(rope_type="yarn", factor=8.0, original_max_position_embeddings=1024, beta_fast=32.0,
+                            beta_slow=1.0, attention_factor=1.2)), "bfloat16"),
 ]

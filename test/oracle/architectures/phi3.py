@@ -26,4 +26,11 @@ CASES = [
     ("cls-minimal", "Phi3ForSequenceClassification", dict(vocab_size=64, num_hidden_layers=1, pad_token_id=0), "float16"),
     ("cls-3-labels", "Phi3ForSequenceClassification", dict(TINY, num_labels=3), "float16"),
     ("tokens-5-labels", "Phi3ForTokenClassification", dict(TINY, num_labels=5), "float32"),
+    ("longrope-minimal", "Phi3Model",
+     dict(vocab_size=64, pad_token_id=0, num_hidden_layers=1, hidden_size=64, num_attention_heads=4,
+          partial_rotary_factor=0.75, original_max_position_embeddings=32, max_position_embeddings=64,
+          rope_scaling=dict(type="longrope", short_factor=[1.0] * 6, long_factor=[1.5] * 6)), "float16"),
+    ("rope-parameters-minimal", "Phi3Model",
+     dict(vocab_size=64, pad_token_id=0, num_hidden_layers=1,
+          rope_parameters=dict(rope_type="default", rope_theta=500.0, partial_rotary_factor=0.75)), "float32"),
 ]

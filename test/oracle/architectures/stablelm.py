@@ -22,4 +22,9 @@ CASES = [
     ("cls-minimal", "StableLmForSequenceClassification", dict(vocab_size=64, num_hidden_layers=1), "float16"),
     ("cls-3-labels", "StableLmForSequenceClassification", dict(TINY, num_labels=3), "float16"),
     ("tokens-5-labels", "StableLmForTokenClassification", dict(TINY, num_labels=5), "float32"),
+    ("partial-rotary-minimal", "StableLmModel", dict(vocab_size=64, hidden_size=1024, num_hidden_layers=1, partial_rotary_factor=0.25,
+                                              rope_theta=500.0), "float16"),
+    ("rope-parameters-minimal", "StableLmModel",
+     dict(vocab_size=64, hidden_size=1024, num_hidden_layers=1,
+          rope_parameters=dict(rope_type="default", rope_theta=500.0, partial_rotary_factor=0.75)), "float32"),
 ]
