@@ -105,6 +105,8 @@ void decoder_norm(ModuleBuilder& b, const DecoderConfig& c, std::string_view nam
 void decoder_layer_norms(ModuleBuilder& b, const DecoderConfig& c);
 /// q_proj, k_proj, v_proj and o_proj in the open module.
 void attention_projections(ModuleBuilder& b, const DecoderConfig& c);
+/// What `self_attn` of layer i has: projections, norms of queries and keys, cache.
+void fill_attention(ModuleBuilder& b, const DecoderConfig& c, uint64_t i);
 /// `self_attn` of layer i, with its cache.
 void decoder_attention(ModuleBuilder& b, const DecoderConfig& c, uint64_t i);
 /// gate_proj, up_proj, down_proj and act_fn in a module of that name.

@@ -1,58 +1,58 @@
-#include "core/model/architecture/decoder_parts.h"
-#include "core/model/architecture/heads.h"
+#include "core/model/architecture/moe.h"
 #include "core/model/architecture/registry.h"
 
-/// gpt-oss, as models/gpt_oss of transformers 4.57 and 5 builds it: dequantised, its experts are dense.
+/// gpt-oss, as models/gpt_oss of transformers 4.57 and 5 builds it, before quantisation.
 namespace hfload {
 namespace {
 
-constexpr DecoderDefaults kDefaults{201088, 2880, 2880, 36, 64, 8, 64};
+void adjust(DecoderConfig& c, const ModelConfig& config) {
+  c.qkv_bias = c.output_bias = config.get_bool("attention_bias", true);
+  read_sliding_window(c, config, 128);
+  read_layer_types(c, config, [](uint64_t i) { return i % 2 == 0; });
+}
+
+constexpr DecoderFamily kFamily{.prefix = "GptOss",
+                                .vocab_size = 201088,
+                                .hidden_size = 2880,
+                                .intermediate_size = 2880,
+                                .num_layers = 36,
+                                .num_heads = 64,
+                                .num_kv_heads = 8,
+                                .head_dim = 64,
+                                .heads = DecoderHeads::token,
+                                .adjust = adjust};
 
 void gpt_oss(ModuleBuilder& b, const ModelConfig& config) {
-  DecoderSizes s = read_decoder_sizes(config, kDefaults);
-  s.qkv_bias = s.output_bias = config.get_bool("attention_bias", true);
+  const DecoderConfig c = read_decoder_config(b, config, kFamily);
   const uint64_t num_experts = config.get_count({"num_local_experts", "num_experts"}, 128);
-  const bool is_null = config.find("sliding_window") != nullptr;
-  const uint64_t window = config.get_uint("sliding_window", is_null ? 0 : 128);
-  const std::vector<bool> sliding = sliding_layers(config, s.num_layers, 2);
-  decoder_stack(b, "GptOss", s, s.head_dim, [&](uint64_t i) {
-    b.module("self_attn", "GptOssAttention", [&] {
-      b.parameter("sinks", {s.num_heads});
-      attention_projections(b, s, sliding[i] ? window : 0);
+  decoder_model(b, c, [&](uint64_t i) {
+    b.module("self_attn", c.class_name("Attention"), [&] {
+      b.parameter("sinks", {c.num_heads});
+      fill_attention(b, c, i);
     });
-    b.module("mlp", "GptOssMLP", [&] {
-      b.module("router", "GptOssTopKRouter", [&] {
-        b.parameter("weight", {num_experts, s.hidden_size});
+    b.module("mlp", c.class_name("MLP"), [&] {
+      b.module("router", c.class_name("TopKRouter"), [&] {
+        b.parameter("weight", {num_experts, c.hidden_size});
         b.parameter("bias", {num_experts});
       });
-      b.module("experts", "GptOssExperts", [&] {
-        b.parameter("gate_up_proj", {num_experts, s.hidden_size, 2 * s.intermediate_size});
-        b.parameter("gate_up_proj_bias", {num_experts, 2 * s.intermediate_size});
-        b.parameter("down_proj", {num_experts, s.intermediate_size, s.hidden_size});
-        b.parameter("down_proj_bias", {num_experts, s.hidden_size});
+      b.module("experts", c.class_name("Experts"), [&] {
+        b.parameter("gate_up_proj", {num_experts, c.hidden_size, 2 * c.intermediate_size});
+        b.parameter("gate_up_proj_bias", {num_experts, 2 * c.intermediate_size});
+        b.parameter("down_proj", {num_experts, c.intermediate_size, c.hidden_size});
+        b.parameter("down_proj_bias", {num_experts, c.hidden_size});
       });
     });
-    b.rms_norm("input_layernorm", "GptOssRMSNorm", s.hidden_size);
-    b.rms_norm("post_attention_layernorm", "GptOssRMSNorm", s.hidden_size);
+    decoder_layer_norms(b, c);
   });
 }
 
-constexpr BaseModel kModel{"GptOssModel", gpt_oss, 201088, 2880};
-
-constexpr ModelClass model_class(std::string_view name, void (*declare)(ModuleBuilder&, const ModelConfig&)) {
-  return {.name = name,
-          .base_model_prefix = "model",
-          .declare = declare,
-          .no_split_modules = {"GptOssDecoderLayer"},
-          .keep_in_fp32 = {"post_attention_layernorm", "input_layernorm", "norm"}};
-}
-
-constexpr ModelClass kClasses[] = {
-    model_class("GptOssForCausalLM", causal_lm<kModel>),
-    model_class("GptOssModel", base_model<kModel>),
-    model_class("GptOssForSequenceClassification", sequence_classification<kModel>),
-    model_class("GptOssForTokenClassification", token_classification<kModel>),
-};
+/// The family's classes, with the norms in float32.
+constexpr auto kClasses = [] {
+  std::array<ModelClass, 4> classes{};
+  std::ranges::copy(DecoderClasses<kFamily, gpt_oss>::kClasses, classes.begin());
+  for (ModelClass& c : classes) c.keep_in_fp32 = {"post_attention_layernorm", "input_layernorm", "norm"};
+  return classes;
+}();
 
 }  // namespace
 

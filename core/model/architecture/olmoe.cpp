@@ -1,46 +1,35 @@
-#include "core/model/architecture/decoder_parts.h"
-#include "core/model/architecture/heads.h"
+#include "core/model/architecture/moe.h"
 #include "core/model/architecture/registry.h"
 
 /// OLMoE, as models/olmoe of transformers 4.57 and 5 builds it.
 namespace hfload {
 namespace {
 
-constexpr DecoderDefaults kDefaults{50304, 2048, 2048, 16, 16};
+constexpr DecoderFamily kFamily{.prefix = "Olmoe",
+                                .vocab_size = 50304,
+                                .hidden_size = 2048,
+                                .intermediate_size = 2048,
+                                .num_layers = 16,
+                                .num_heads = 16,
+                                .qk_norm = QkNorm::over_projection,
+                                .adjust = read_attention_bias};
 
 void olmoe(ModuleBuilder& b, const ModelConfig& config) {
-  const DecoderSizes s = read_decoder_sizes(config, kDefaults);
+  const DecoderConfig c = read_decoder_config(b, config, kFamily);
   const uint64_t num_experts = config.get_count({"num_experts", "num_local_experts"}, 64);
-  decoder_stack(b, "Olmoe", s, s.head_dim, [&](uint64_t) {
-    b.module("self_attn", b.is_v5() ? "OlmoeAttention" : "OlmoeSdpaAttention", [&] {
-      attention_projections(b, s, 0);
-      b.rms_norm("q_norm", "OlmoeRMSNorm", s.hidden_size);
-      b.rms_norm("k_norm", "OlmoeRMSNorm", s.hidden_size / s.num_heads * s.num_kv_heads);
+  decoder_model(b, c, [&](uint64_t i) {
+    b.module("self_attn", c.class_name(b.is_v5() ? "Attention" : "SdpaAttention"),
+             [&] { fill_attention(b, c, i); });
+    b.module("mlp", c.class_name("SparseMoeBlock"), [&] {
+      router(b, c, "gate", num_experts);
+      gated_experts(b, c, num_experts, c.intermediate_size);
     });
-    b.module("mlp", "OlmoeSparseMoeBlock", [&] {
-      router(b, "gate", b.is_v5() ? "OlmoeTopKRouter" : "Linear", num_experts, s.hidden_size);
-      if (b.is_v5()) {
-        stacked_experts(b, "OlmoeExperts", num_experts, s.hidden_size, s.intermediate_size, s.hidden_act);
-      } else {
-        b.list("experts", num_experts, [&](uint64_t i) {
-          gated_mlp(b, index_name(i), "OlmoeMLP", s.hidden_size, s.intermediate_size, s.hidden_act);
-        });
-      }
-    });
-    b.rms_norm("input_layernorm", "OlmoeRMSNorm", s.hidden_size);
-    b.rms_norm("post_attention_layernorm", "OlmoeRMSNorm", s.hidden_size);
+    decoder_layer_norms(b, c);
   });
 }
 
-constexpr BaseModel kModel{"OlmoeModel", olmoe, 50304, 2048};
-
-constexpr ModelClass kClasses[] = {
-    {"OlmoeForCausalLM", "model", causal_lm<kModel>, {"OlmoeDecoderLayer"}},
-    {"OlmoeModel", "model", base_model<kModel>, {"OlmoeDecoderLayer"}},
-};
-
 }  // namespace
 
-constexpr Architecture kOlmoe{"olmoe", kClasses};
+constexpr Architecture kOlmoe{"olmoe", DecoderClasses<kFamily, olmoe>::kClasses};
 
 }  // namespace hfload

@@ -1,155 +1,112 @@
-#include <algorithm>
-
-#include "core/model/architecture/decoder_parts.h"
-#include "core/model/architecture/heads.h"
+#include "core/model/architecture/moe.h"
 #include "core/model/architecture/registry.h"
 
 /// Qwen2-MoE and Qwen3-MoE, as models/qwen2_moe and models/qwen3_moe of transformers 4.57 and 5 build them.
 namespace hfload {
 namespace {
 
-constexpr DecoderDefaults kQwen2Defaults{151936, 2048, 5632, 24, 16, 16};
-constexpr DecoderDefaults kQwen3Defaults{151936, 2048, 6144, 24, 32, 4};
+/// Off unless `use_sliding_window`; then in all layers, but for Qwen2-MoE in transformers 5.
+void read_window(DecoderConfig& c, const ModelConfig& config) {
+  if (config.get_bool("use_sliding_window", false)) read_sliding_window(c, config, 4096);
+}
 
-struct MoeConfig {
-  uint64_t num_experts, intermediate_size, decoder_sparse_step;
-  std::vector<uint64_t> mlp_only_layers;
-  bool is_sparse(uint64_t i) const {
-    return num_experts != 0 && std::ranges::count(mlp_only_layers, i) == 0 &&
-           (decoder_sparse_step == 0 || (i + 1) % decoder_sparse_step == 0);
-  }
+void adjust_qwen2_moe(DecoderConfig& c, const ModelConfig& config) {
+  c.qkv_bias = config.get_bool("qkv_bias", true);
+  read_window(c, config);
+}
+
+void adjust_qwen3_moe(DecoderConfig& c, const ModelConfig& config) {
+  read_attention_bias(c, config);
+  read_window(c, config);
+}
+
+constexpr DecoderFamily kQwen2MoeFamily{.prefix = "Qwen2Moe",
+                                        .vocab_size = 151936,
+                                        .hidden_size = 2048,
+                                        .intermediate_size = 5632,
+                                        .num_layers = 24,
+                                        .num_heads = 16,
+                                        .num_kv_heads = 16,
+                                        .heads = DecoderHeads::question_answering,
+                                        .question_answering_attribute = "model",
+                                        .adjust = adjust_qwen2_moe};
+constexpr DecoderFamily kQwen3MoeFamily{.prefix = "Qwen3Moe",
+                                        .vocab_size = 151936,
+                                        .hidden_size = 2048,
+                                        .intermediate_size = 6144,
+                                        .num_layers = 24,
+                                        .num_heads = 32,
+                                        .num_kv_heads = 4,
+                                        .heads = DecoderHeads::question_answering,
+                                        .qk_norm = QkNorm::per_head,
+                                        .adjust = adjust_qwen3_moe};
+
+/// Which layers have experts, and how many of which size.
+struct Moe {
+  uint64_t num_experts, intermediate_size;
+  std::vector<bool> is_sparse;
 };
 
-MoeConfig read_moe(const ModelConfig& config, uint64_t num_experts, uint64_t intermediate_size) {
-  return {
-      .num_experts = config.get_count({"num_experts", "num_local_experts"}, num_experts),
-      .intermediate_size = config.get_uint("moe_intermediate_size", intermediate_size),
-      .decoder_sparse_step = config.get_uint("decoder_sparse_step", 1),
-      .mlp_only_layers = config.get_uints("mlp_only_layers").value_or(std::vector<uint64_t>{}),
-  };
-}
-
-/// Tokens of the layers that have a window; 0 when the config uses none.
-uint64_t read_window(const ModelConfig& config) {
-  const bool is_null = config.find("sliding_window") != nullptr;
-  return config.get_bool("use_sliding_window", false) ? config.get_uint("sliding_window", is_null ? 0 : 4096)
-                                                      : 0;
-}
-
-void experts(ModuleBuilder& b, const DecoderSizes& s, const MoeConfig& moe, std::string_view prefix) {
-  if (b.is_v5()) {
-    stacked_experts(b, class_of(prefix, "Experts"), moe.num_experts, s.hidden_size, moe.intermediate_size,
-                    s.hidden_act);
-    return;
-  }
-  b.list("experts", moe.num_experts, [&](uint64_t i) {
-    gated_mlp(b, index_name(i), class_of(prefix, "MLP"), s.hidden_size, moe.intermediate_size, s.hidden_act);
-  });
-}
-
-void gate(ModuleBuilder& b, const DecoderSizes& s, const MoeConfig& moe, std::string_view prefix) {
-  router(b, "gate", b.is_v5() ? class_of(prefix, "TopKRouter") : "Linear", moe.num_experts, s.hidden_size);
+Moe read_moe(const DecoderConfig& c, const ModelConfig& config, uint64_t num_experts,
+             uint64_t intermediate_size) {
+  Moe moe{.num_experts = config.get_count({"num_experts", "num_local_experts"}, num_experts),
+          .intermediate_size = config.get_uint("moe_intermediate_size", intermediate_size),
+          .is_sparse = std::vector<bool>(c.num_layers, false)};
+  const uint64_t step = config.get_uint("decoder_sparse_step", 1);
+  for (uint64_t i = 0; i < c.num_layers; ++i)
+    moe.is_sparse[i] = moe.num_experts != 0 && step != 0 && (i + 1) % step == 0;
+  for (const uint64_t i : config.get_uints("mlp_only_layers").value_or(std::vector<uint64_t>{}))
+    if (i < c.num_layers) moe.is_sparse[i] = false;
+  return moe;
 }
 
 void qwen2_moe(ModuleBuilder& b, const ModelConfig& config) {
-  DecoderSizes s = read_decoder_sizes(config, kQwen2Defaults);
-  s.qkv_bias = config.get_bool("qkv_bias", true);
-  s.output_bias = false;
-  const MoeConfig moe = read_moe(config, 60, 1408);
+  DecoderConfig c = read_decoder_config(b, config, kQwen2MoeFamily);
+  // Transformers 5 gives the window to every second of the first layers.
+  const uint64_t end = config.get_uint("max_window_layers", 28);
+  if (b.is_v5()) read_layer_types(c, config, [&](uint64_t i) { return i % 2 == 0 && i < end; });
+  const Moe moe = read_moe(c, config, 60, 1408);
   const uint64_t shared_size = config.get_uint("shared_expert_intermediate_size", 5632);
-  const uint64_t window = read_window(config);
-  const uint64_t max_window_layers = config.get_uint("max_window_layers", 28);
-  const auto types = config.get_strings("layer_types");
-  const auto window_of = [&](uint64_t i) -> uint64_t {
-    if (!b.is_v5()) return window;
-    const bool sliding =
-        types ? i < types->size() && (*types)[i] == "sliding_attention" : i % 2 == 0 && i < max_window_layers;
-    return sliding ? window : 0;
-  };
-  decoder_stack(b, "Qwen2Moe", s, s.head_dim, [&](uint64_t i) {
-    b.module("self_attn", b.is_v5() ? "Qwen2MoeAttention" : "Qwen2MoeSdpaAttention", [&] {
-      attention_projections(b, s, window_of(i));
-      if (!b.is_v5()) b.rotary_embedding("rotary_emb", "Qwen2MoeRotaryEmbedding", (s.head_dim + 1) / 2);
+  decoder_model(b, c, [&](uint64_t i) {
+    b.module("self_attn", c.class_name(b.is_v5() ? "Attention" : "SdpaAttention"), [&] {
+      fill_attention(b, c, i);
+      if (!b.is_v5()) b.rotary_embedding("rotary_emb", c.class_name("RotaryEmbedding"), c.rotary_frequencies);
     });
-    if (moe.is_sparse(i)) {
-      b.module("mlp", "Qwen2MoeSparseMoeBlock", [&] {
-        gate(b, s, moe, "Qwen2Moe");
-        experts(b, s, moe, "Qwen2Moe");
-        gated_mlp(b, "shared_expert", "Qwen2MoeMLP", s.hidden_size, shared_size, s.hidden_act);
-        b.linear("shared_expert_gate", s.hidden_size, 1, false);
+    if (moe.is_sparse[i]) {
+      b.module("mlp", c.class_name("SparseMoeBlock"), [&] {
+        router(b, c, "gate", moe.num_experts);
+        gated_experts(b, c, moe.num_experts, moe.intermediate_size);
+        gated_mlp(b, "shared_expert", c.class_name("MLP"), c.hidden_size, shared_size, false, c.hidden_act);
+        b.linear("shared_expert_gate", c.hidden_size, 1, false);
       });
     } else {
-      gated_mlp(b, "mlp", "Qwen2MoeMLP", s.hidden_size, s.intermediate_size, s.hidden_act);
+      decoder_mlp(b, c);
     }
-    b.rms_norm("input_layernorm", "Qwen2MoeRMSNorm", s.hidden_size);
-    b.rms_norm("post_attention_layernorm", "Qwen2MoeRMSNorm", s.hidden_size);
+    decoder_layer_norms(b, c);
   });
 }
 
 void qwen3_moe(ModuleBuilder& b, const ModelConfig& config) {
-  const DecoderSizes s = read_decoder_sizes(config, kQwen3Defaults);
-  const MoeConfig moe = read_moe(config, 128, 768);
-  const uint64_t window = read_window(config);
-  decoder_stack(b, "Qwen3Moe", s, s.head_dim, [&](uint64_t i) {
-    b.module("self_attn", "Qwen3MoeAttention", [&] {
-      attention_projections(b, s, window);
-      b.rms_norm("q_norm", "Qwen3MoeRMSNorm", s.head_dim);
-      b.rms_norm("k_norm", "Qwen3MoeRMSNorm", s.head_dim);
-    });
-    if (moe.is_sparse(i)) {
-      b.module("mlp", "Qwen3MoeSparseMoeBlock", [&] {
-        if (b.is_v5()) {
-          experts(b, s, moe, "Qwen3Moe");
-          gate(b, s, moe, "Qwen3Moe");
-        } else {
-          gate(b, s, moe, "Qwen3Moe");
-          experts(b, s, moe, "Qwen3Moe");
-        }
+  const DecoderConfig c = read_decoder_config(b, config, kQwen3MoeFamily);
+  const Moe moe = read_moe(c, config, 128, 768);
+  decoder_model(b, c, [&](uint64_t i) {
+    decoder_attention(b, c, i);
+    if (moe.is_sparse[i]) {
+      b.module("mlp", c.class_name("SparseMoeBlock"), [&] {
+        if (!b.is_v5()) router(b, c, "gate", moe.num_experts);
+        gated_experts(b, c, moe.num_experts, moe.intermediate_size);
+        if (b.is_v5()) router(b, c, "gate", moe.num_experts);
       });
     } else {
-      gated_mlp(b, "mlp", "Qwen3MoeMLP", s.hidden_size, s.intermediate_size, s.hidden_act);
+      decoder_mlp(b, c);
     }
-    b.rms_norm("input_layernorm", "Qwen3MoeRMSNorm", s.hidden_size);
-    b.rms_norm("post_attention_layernorm", "Qwen3MoeRMSNorm", s.hidden_size);
+    decoder_layer_norms(b, c);
   });
 }
 
-constexpr BaseModel kQwen2MoeModel{"Qwen2MoeModel", qwen2_moe, 151936, 2048};
-constexpr BaseModel kQwen3MoeModel{"Qwen3MoeModel", qwen3_moe, 151936, 2048};
-
-constexpr ModelClass kQwen2MoeClasses[] = {
-    {"Qwen2MoeForCausalLM", "model", causal_lm<kQwen2MoeModel>, {"Qwen2MoeDecoderLayer"}},
-    {"Qwen2MoeModel", "model", base_model<kQwen2MoeModel>, {"Qwen2MoeDecoderLayer"}},
-    {"Qwen2MoeForSequenceClassification",
-     "model",
-     sequence_classification<kQwen2MoeModel>,
-     {"Qwen2MoeDecoderLayer"}},
-    {"Qwen2MoeForTokenClassification",
-     "model",
-     token_classification<kQwen2MoeModel>,
-     {"Qwen2MoeDecoderLayer"}},
-    {"Qwen2MoeForQuestionAnswering", "model", question_answering<kQwen2MoeModel>, {"Qwen2MoeDecoderLayer"}},
-};
-constexpr ModelClass kQwen3MoeClasses[] = {
-    {"Qwen3MoeForCausalLM", "model", causal_lm<kQwen3MoeModel>, {"Qwen3MoeDecoderLayer"}},
-    {"Qwen3MoeModel", "model", base_model<kQwen3MoeModel>, {"Qwen3MoeDecoderLayer"}},
-    {"Qwen3MoeForSequenceClassification",
-     "model",
-     sequence_classification<kQwen3MoeModel>,
-     {"Qwen3MoeDecoderLayer"}},
-    {"Qwen3MoeForTokenClassification",
-     "model",
-     token_classification<kQwen3MoeModel>,
-     {"Qwen3MoeDecoderLayer"}},
-    {.name = "Qwen3MoeForQuestionAnswering",
-     .base_model_prefix = "transformer",
-     .declare = transformer_question_answering<kQwen3MoeModel>,
-     .no_split_modules = {"Qwen3MoeDecoderLayer"}},
-};
-
 }  // namespace
 
-constexpr Architecture kQwen2Moe{"qwen2_moe", kQwen2MoeClasses};
-constexpr Architecture kQwen3Moe{"qwen3_moe", kQwen3MoeClasses};
+constexpr Architecture kQwen2Moe{"qwen2_moe", DecoderClasses<kQwen2MoeFamily, qwen2_moe>::kClasses};
+constexpr Architecture kQwen3Moe{"qwen3_moe", DecoderClasses<kQwen3MoeFamily, qwen3_moe>::kClasses};
 
 }  // namespace hfload
