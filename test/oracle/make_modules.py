@@ -133,7 +133,8 @@ def main(families=None):
                 rows.append(describe(case, class_name, values, dtype))
             except Exception as error:
                 raise RuntimeError(f"{family}: {case} ({class_name})") from error
-        write_xz_lines(FIXTURES / "modules" / f"v{MAJOR}" / f"{family}.jsonl.xz", rows)
+        if rows:
+            write_xz_lines(FIXTURES / "modules" / f"v{MAJOR}" / f"{family}.jsonl.xz", rows)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/base/error.h"
 
@@ -160,6 +161,15 @@ void fused_gated_mlp(ModuleBuilder& b, const DecoderConfig& c) {
     b.linear("gate_up_proj", c.hidden_size, 2 * c.intermediate_size, false);
     b.linear("down_proj", c.intermediate_size, c.hidden_size, false);
     b.activation("activation_fn", c.hidden_act);
+  });
+}
+
+void rotary_embedding_by_layer_type(ModuleBuilder& b, const DecoderConfig& c) {
+  b.module("rotary_emb", c.class_name("RotaryEmbedding"), [&] {
+    for (const std::string& type : std::set<std::string>(c.layer_types.begin(), c.layer_types.end())) {
+      b.buffer(type + "_inv_freq", {c.rotary_frequencies}, Dtype::f32, false);
+      b.buffer(type + "_original_inv_freq", {c.rotary_frequencies}, Dtype::f32, false);
+    }
   });
 }
 

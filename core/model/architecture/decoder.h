@@ -107,6 +107,9 @@ void decoder_layer_norms(ModuleBuilder& b, const DecoderConfig& c);
 void attention_projections(ModuleBuilder& b, const DecoderConfig& c);
 /// What `self_attn` of layer i has: projections, norms of queries and keys, cache.
 void fill_attention(ModuleBuilder& b, const DecoderConfig& c, uint64_t i);
+/// The rotary embedding of transformers 5 that has buffers for each kind of layer by itself: "<layer
+/// type>_inv_freq", in the order of the types' names.
+void rotary_embedding_by_layer_type(ModuleBuilder& b, const DecoderConfig& c);
 /// `self_attn` of layer i, with its cache.
 void decoder_attention(ModuleBuilder& b, const DecoderConfig& c, uint64_t i);
 /// gate_proj, up_proj, down_proj and act_fn in a module of that name.

@@ -44,19 +44,20 @@ constexpr DecoderFamily kOlmo3Family{
       read_layer_types(c, config, [](uint64_t i) { return (i + 1) % 4 != 0; });
     }};
 
-/// transformers 4 has one rotary embedding for each kind of layer.
+/// Rotary embeddings differ by kind of layer: in transformers 4 these are two modules, in 5 one with the
+/// buffers of both.
 void declare_olmo3(ModuleBuilder& b, const ModelConfig& config) {
-  if (b.is_v5()) {
-    declare_decoder<kOlmo3Family>(b, config);
-    return;
-  }
   const DecoderConfig c = read_decoder_config(b, config, kOlmo3Family);
   b.embedding("embed_tokens", c.vocab_size, c.hidden_size);
   decoder_layers(b, c, [&](uint64_t i) { decoder_layer(b, c, i); });
   decoder_norm(b, c, "norm", c.hidden_size);
+  if (b.is_v5()) {
+    rotary_embedding_by_layer_type(b, c);
+    return;
+  }
   b.module("rotary_embs", "ModuleDict", [&] {
     for (const std::string_view name : {"sliding_attention", "full_attention"})
-      b.rotary_embedding(name, c.class_name("RotaryEmbedding"), c.rotary_frequencies);
+      b.rotary_embedding(name, "Olmo3RotaryEmbedding", c.rotary_frequencies);
   });
 }
 

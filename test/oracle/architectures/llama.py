@@ -38,4 +38,11 @@ CASES = [
     ("cls-7b", "LlamaForSequenceClassification", dict(LLAMA_7B, num_labels=1), "bfloat16"),
     ("tokens-5-labels", "LlamaForTokenClassification", dict(LLAMA, num_labels=5), "float32"),
     ("qa-tiny", "LlamaForQuestionAnswering", LLAMA, "float16"),
+    ("rope-scaling-minimal", "LlamaModel",
+     dict(vocab_size=64, num_hidden_layers=1, partial_rotary_factor=0.5, rope_scaling=dict(type="linear", factor=2.0)),
+     "float16"),
+    ("rope-parameters-minimal", "LlamaModel",
+     dict(vocab_size=64, num_hidden_layers=1,
+          rope_parameters=dict(rope_type="linear", factor=2.0, rope_theta=500.0, partial_rotary_factor=0.75)),
+     "float32"),
 ]

@@ -151,6 +151,9 @@ TEST_CASE("absurd configs are refused", "[model]") {
           R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_size":"wide"})",
           R"({"model_type":"llama","architectures":["LlamaModel"],"vocab_size":281474976710656,"hidden_size":281474976710656})",
           R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_act":"nonsense"})",
+          R"({"model_type":"llama","architectures":["LlamaModel"],"head_dim":281474976710656})",
+          R"({"model_type":"glm","architectures":["GlmModel"],"partial_rotary_factor":-0.5})",
+          R"({"model_type":"stablelm","architectures":["StableLmModel"],"num_attention_heads":7})",
           R"({"model_type":"bert","architectures":["BertModel"],"num_attention_heads":0})",
           R"({"model_type":"bert","architectures":["BertModel"],"num_attention_heads":5})",
           R"({"model_type":"t5","architectures":["T5EncoderModel"],"feed_forward_proj":"open-gelu"})",
@@ -164,6 +167,25 @@ TEST_CASE("absurd configs are refused", "[model]") {
       CHECK(e.code() == ErrorCode::invalid_config);
     }
   }
+}
+
+// InternLM is no class of transformers, so no fixture has it: its checkpoints are loaded by code beside them,
+// whose parameters are those of a Llama with attention biases.
+TEST_CASE("InternLM has the parameters of a Llama with biases", "[model]") {
+  const auto parameters = [](const char* json) {
+    Checkpoint checkpoint;
+    checkpoint.has_config = true;
+    checkpoint.config = parse_model_config(json);
+    const Shell shell = build_shell(checkpoint, {});
+    std::set<std::string> found;
+    for (const ShellTensor& t : shell.tree.tensors)
+      if (!t.is_buffer) found.insert(t.name + " " + shape_text(t.shape));
+    return found;
+  };
+  CHECK(parameters(R"({"model_type":"internlm","architectures":["InternLMForCausalLM"],"bias":true,
+                       "vocab_size":64,"num_hidden_layers":2})") ==
+        parameters(R"({"model_type":"llama","architectures":["LlamaForCausalLM"],"attention_bias":true,
+                       "vocab_size":64,"num_hidden_layers":2})"));
 }
 
 TEST_CASE("an unknown class or architecture without tensors says so", "[model]") {
