@@ -171,6 +171,14 @@ ModuleId ModuleBuilder::conv1d(std::string_view name, uint64_t in_features, uint
   });
 }
 
+ModuleId ModuleBuilder::conv2d(std::string_view name, uint64_t in_channels, uint64_t out_channels,
+                               uint64_t kernel_height, uint64_t kernel_width, bool bias) {
+  return module(name, "Conv2d", [&] {
+    parameter("weight", {out_channels, in_channels, kernel_height, kernel_width});
+    if (bias) parameter("bias", {out_channels});
+  });
+}
+
 ModuleId ModuleBuilder::activation(std::string_view name, std::string_view activation_name) {
   const auto* found =
       std::ranges::find(kActivations, activation_name, &std::pair<std::string_view, std::string_view>::first);
