@@ -214,6 +214,11 @@ void ModuleBuilder::state_cache(uint64_t elements) {
   tree_.layer_caches.push_back({.module = current_, .state_elements = elements});
 }
 
+void ModuleBuilder::no_split(std::string_view class_name) {
+  if (std::ranges::find(tree_.no_split_modules, class_name) == tree_.no_split_modules.end())
+    tree_.no_split_modules.emplace_back(class_name);
+}
+
 void ModuleBuilder::tie(std::string_view name, std::string_view source) {
   const ModuleIndex index(tree_);
   const TensorId tied = index.tensor(name);

@@ -78,6 +78,9 @@ class ModuleBuilder {
   /// The open module keeps a state of that many elements (Mamba: convolution and state-space states).
   void state_cache(uint64_t elements);
 
+  /// Modules of this class are not split either: one inside a model that the config puts together.
+  void no_split(std::string_view class_name);
+
   /// Ends the declaration: renumbers tensors in module order and makes the first place of each object its
   /// representative.
   void finish();

@@ -1,8 +1,5 @@
 #include "core/model/architecture/gemma.h"
 
-#include <algorithm>
-#include <string>
-
 #include "core/model/architecture/registry.h"
 
 /// Gemma, Gemma 2 and the text models of Gemma 3, as transformers 4.57 and 5 build them.
@@ -90,17 +87,6 @@ void gemma(ModuleBuilder& b, const ModelConfig& config) {
   b.rotary_embedding("rotary_emb", c.class_name("RotaryEmbedding"), c.rotary_frequencies);
 }
 
-/// One module holds the frequencies of each kind of layer that the model has.
-void v5_rotary_embedding(ModuleBuilder& b, const DecoderConfig& c) {
-  b.module("rotary_emb", c.class_name("RotaryEmbedding"), [&] {
-    for (const std::string type : {"full_attention", "sliding_attention"}) {
-      if (std::ranges::find(c.layer_types, type) == c.layer_types.end()) continue;
-      b.buffer(type + "_inv_freq", {c.rotary_frequencies}, Dtype::f32, false);
-      b.buffer(type + "_original_inv_freq", {c.rotary_frequencies}, Dtype::f32, false);
-    }
-  });
-}
-
 constexpr NameList kV4NoSplit = {"Gemma3DecoderLayer", "SiglipVisionEmbeddings", "SiglipEncoderLayer",
                                  "SiglipMultiheadAttentionPoolingHead"};
 constexpr BaseModel kGemma3TextModel{.class_name = "Gemma3TextModel",
@@ -132,7 +118,7 @@ void gemma3_text_model(ModuleBuilder& b, const ModelConfig& text_config) {
   scaled_embedding(b, c);
   decoder_layers(b, c, [&](uint64_t i) { decoder_layer(b, c, i); });
   decoder_norm(b, c, "norm", c.hidden_size);
-  if (b.is_v5()) return v5_rotary_embedding(b, c);
+  if (b.is_v5()) return rotary_embedding_by_layer_type(b, c);
   b.rotary_embedding("rotary_emb", c.class_name("RotaryEmbedding"), c.rotary_frequencies);
   b.rotary_embedding("rotary_emb_local", c.class_name("RotaryEmbedding"), c.rotary_frequencies);
 }
