@@ -171,6 +171,14 @@ ModuleId ModuleBuilder::conv1d(std::string_view name, uint64_t in_features, uint
   });
 }
 
+ModuleId ModuleBuilder::conv2d(std::string_view name, uint64_t in_channels, uint64_t out_channels,
+                               uint64_t kernel_height, uint64_t kernel_width, bool bias) {
+  return module(name, "Conv2d", [&] {
+    parameter("weight", {out_channels, in_channels, kernel_height, kernel_width});
+    if (bias) parameter("bias", {out_channels});
+  });
+}
+
 ModuleId ModuleBuilder::activation(std::string_view name, std::string_view activation_name) {
   const auto* found =
       std::ranges::find(kActivations, activation_name, &std::pair<std::string_view, std::string_view>::first);
@@ -204,6 +212,11 @@ void ModuleBuilder::latent_cache(uint64_t elements_per_token) {
 
 void ModuleBuilder::state_cache(uint64_t elements) {
   tree_.layer_caches.push_back({.module = current_, .state_elements = elements});
+}
+
+void ModuleBuilder::no_split(std::string_view class_name) {
+  if (std::ranges::find(tree_.no_split_modules, class_name) == tree_.no_split_modules.end())
+    tree_.no_split_modules.emplace_back(class_name);
 }
 
 void ModuleBuilder::tie(std::string_view name, std::string_view source) {

@@ -146,8 +146,12 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
       shell.tree = build_known(*model_class, config, shell.dtype, options.compat);
     } catch (Error& e) {
       if (e.path().empty()) e.with_path(checkpoint.location.config_path);
-      throw;
+      // A part of an unknown type leaves the whole unknown.
+      if (e.code() != ErrorCode::unsupported_architecture || checkpoint.tensors.empty()) throw;
+      model_class = nullptr;
     }
+  }
+  if (model_class != nullptr) {
     if (const auto quantization = read_quantization(config))
       apply_quantization(shell, checkpoint, *quantization);
     return shell;

@@ -132,12 +132,14 @@ void attention_projections(ModuleBuilder& b, const DecoderConfig& c) {
   b.linear("o_proj", c.num_heads * c.head_dim, c.hidden_size, c.output_bias);
 }
 
+void fill_attention(ModuleBuilder& b, const DecoderConfig& c, uint64_t i) {
+  attention_projections(b, c);
+  qk_norms(b, c);
+  b.attention_cache(c.num_kv_heads, c.head_dim, c.window_of(i));
+}
+
 void decoder_attention(ModuleBuilder& b, const DecoderConfig& c, uint64_t i) {
-  b.module("self_attn", c.class_name("Attention"), [&] {
-    attention_projections(b, c);
-    qk_norms(b, c);
-    b.attention_cache(c.num_kv_heads, c.head_dim, c.window_of(i));
-  });
+  b.module("self_attn", c.class_name("Attention"), [&] { fill_attention(b, c, i); });
 }
 
 void gated_mlp(ModuleBuilder& b, std::string_view name, std::string_view class_name, uint64_t hidden_size,

@@ -105,6 +105,8 @@ void decoder_norm(ModuleBuilder& b, const DecoderConfig& c, std::string_view nam
 void decoder_layer_norms(ModuleBuilder& b, const DecoderConfig& c);
 /// q_proj, k_proj, v_proj and o_proj in the open module.
 void attention_projections(ModuleBuilder& b, const DecoderConfig& c);
+/// What `self_attn` of layer i has: projections, norms of queries and keys, cache.
+void fill_attention(ModuleBuilder& b, const DecoderConfig& c, uint64_t i);
 /// The rotary embedding of transformers 5 that has buffers for each kind of layer by itself: "<layer
 /// type>_inv_freq", in the order of the types' names.
 void rotary_embedding_by_layer_type(ModuleBuilder& b, const DecoderConfig& c);

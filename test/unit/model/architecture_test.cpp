@@ -193,7 +193,9 @@ TEST_CASE("InternLM has the parameters of a Llama with biases", "[model]") {
 
 TEST_CASE("an unknown class or architecture without tensors says so", "[model]") {
   for (const char* json : {R"({"model_type":"made_up","architectures":["MadeUpModel"]})",
-                           R"({"model_type":"bert","architectures":["BertForDreaming"]})", R"({})"}) {
+                           R"({"model_type":"bert","architectures":["BertForDreaming"]})", R"({})",
+                           R"({"model_type":"llava","architectures":["LlavaModel"],)"
+                           R"("vision_config":{"model_type":"made_up"}})"}) {
     Checkpoint checkpoint;
     checkpoint.has_config = true;
     checkpoint.config = parse_model_config(json);
