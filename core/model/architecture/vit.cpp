@@ -12,6 +12,9 @@
 namespace hfload {
 namespace {
 
+/// Of all heads together: far above any model, far below what overflows.
+constexpr uint64_t kMaxWidth = uint64_t{1} << 48;
+
 struct VitConfig {
   uint64_t hidden_size, intermediate_size, num_layers, num_heads, head_dim, num_channels, num_patches,
       patch_height, patch_width;
@@ -48,6 +51,8 @@ VitConfig read_config(const ModelConfig& config, bool is_v5) {
   }
   c.head_dim = c.hidden_size / c.num_heads;
   if (is_v5) c.head_dim = config.get_uint("head_dim", c.head_dim);
+  if (c.head_dim > kMaxWidth / c.num_heads)
+    throw Error(ErrorCode::invalid_config, "head_dim is out of proportion");
 
   const auto [image_height, image_width] = get_size(config, "image_size", 224);
   std::tie(c.patch_height, c.patch_width) = get_size(config, "patch_size", 16);

@@ -27,6 +27,7 @@ CASES = [
     ("choice-minimal", "ElectraForMultipleChoice", dict(num_hidden_layers=1), "float32"),
     ("choice-bare-summary", "ElectraForMultipleChoice",
      dict(TINY, summary_use_proj=False, summary_activation="", summary_last_dropout=0.0), "float32"),
+    ("choice-null-activation-minimal", "ElectraForMultipleChoice", dict(TINY, summary_activation=None), "bfloat16", 4),
     ("choice-labels-summary", "ElectraForMultipleChoice",
      dict(TINY, summary_proj_to_labels=True, summary_first_dropout=0.1, summary_activation="tanh", **THREE_LABELS),
      "float16"),
