@@ -30,7 +30,7 @@ bool is_legacy_buffer(std::string_view name) {
 class Comparison {
  public:
   Comparison(const Shell& shell, const Checkpoint& checkpoint)
-      : tree_(shell.tree), checkpoint_(checkpoint), index_(shell.tree) {}
+      : tree_(shell.tree), dtype_(shell.dtype), checkpoint_(checkpoint), index_(shell.tree) {}
 
   std::vector<Finding> run() {
     if (checkpoint_.tensors.empty()) return {};
@@ -100,10 +100,35 @@ class Comparison {
     return total;
   }
 
+  bool is_float32() const { return dtype_ == Dtype::f32; }
+
+  /// What total_bytes would be with 16-bit weights in the place of float32, or the other way round.
+  std::optional<uint64_t> other_width_total() const {
+    uint64_t total = 0;
+    for (const std::string& name : keys_.shell_names) {
+      const TensorId id = name.empty() ? kNoId : index_.tensor(name);
+      if (id == kNoId) return std::nullopt;
+      const ShellTensor& t = tree_.tensors[id];
+      uint64_t bytes = shell_tensor_bytes(t);
+      if (t.dtype == dtype_ && !t.keeps_dtype) bytes = is_float32() ? bytes / 2 : bytes * 2;
+      total += bytes;
+    }
+    return total;
+  }
+
   void compare_total() {
     const auto total = total_bytes();
     const auto claimed = checkpoint_.index_total_size_bytes;
     if (!total || !claimed || *total == *claimed) return;
+    if (!checkpoint_.complete() && other_width_total() == *claimed) {
+      findings_.push_back(
+          {"dtype_differs",
+           fmt::format("the index gives a total_size of {} bytes, which is that of {} weights, and "
+                       "config.json says {}",
+                       *claimed, is_float32() ? "16-bit" : "float32", dtype_info(dtype_).torch_name),
+           {}});
+      return;
+    }
     findings_.push_back(
         {"wrong_total_size",
          fmt::format("the index gives a total_size of {} bytes, and the tensors {} {}", *claimed,
@@ -112,6 +137,7 @@ class Comparison {
   }
 
   const ModuleTree& tree_;
+  const Dtype dtype_;
   const Checkpoint& checkpoint_;
   const ModuleIndex index_;
   KeyMatches keys_;

@@ -52,6 +52,7 @@ class Matcher {
   Matcher(const ModuleTree& tree, const Checkpoint& checkpoint)
       : tree_(tree), checkpoint_(checkpoint), index_(tree) {
     prefix_dot_ = tree.base_model_prefix + ".";
+    for (const auto& [pattern, replacement] : tree.key_renames) renames_.emplace_back(pattern, replacement);
     prefix_ = find_prefix();
   }
 
@@ -81,11 +82,20 @@ class Matcher {
     return id != kNoId && (!tree_.tensors[id].is_buffer || tree_.tensors[id].persistent) ? id : kNoId;
   }
 
+  /// The class's own renaming (transformers 4.57, `_get_key_renaming_mapping`): the first pattern that
+  /// matches.
+  std::string renamed(std::string name) const {
+    for (const auto& [pattern, replacement] : renames_) {
+      if (std::regex_search(name, pattern)) return std::regex_replace(name, pattern, replacement);
+    }
+    return name;
+  }
+
   void map_names() {
     mapped_.resize(checkpoint_.tensors.size());
     for (size_t i = 0; i < mapped_.size(); ++i) {
       const std::string& original = checkpoint_.tensors[i].name;
-      std::string name = modern_name(original);
+      std::string name = renamed(modern_name(original));
       if (name != original) result_.renamed_keys.emplace_back(original, name);
       if (prefix_ == Prefix::add) {
         std::string prefixed = prefix_dot_ + name;
@@ -187,6 +197,7 @@ class Matcher {
   ModuleIndex index_;
   std::string prefix_dot_;
   Prefix prefix_ = Prefix::same;
+  std::vector<std::pair<std::regex, std::string>> renames_;
   std::vector<std::string>
       mapped_;  ///< by checkpoint tensor: the model's name for it; empty for one that is left out
   std::unordered_set<TensorId> present_;

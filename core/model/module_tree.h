@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/format/dtype.h"
@@ -67,7 +68,10 @@ struct ModuleTree {
   std::string base_model_prefix;               ///< "model"; may be empty
   std::vector<std::string> ignore_missing;     ///< regular expressions, `_keys_to_ignore_on_load_missing`
   std::vector<std::string> ignore_unexpected;  ///< regular expressions, `_keys_to_ignore_on_load_unexpected`
-  Compat compat = Compat::v4;                  ///< whose rules built it
+  /// Checkpoints' names for tensors, as regular expressions, and what replaces each match to give the
+  /// model's.
+  std::vector<std::pair<std::string, std::string>> key_renames;
+  Compat compat = Compat::v4;      ///< whose rules built it
   bool from_tensor_names = false;  ///< true when the architecture was unknown (see tree_from_tensor_names)
   /// Set where stored tensors stand in the place of quantised weights: how many elements the weights had.
   std::optional<uint64_t> parameters_before_quantization;

@@ -1,6 +1,7 @@
 #include "core/model/architecture/gemma.h"
 #include "core/model/architecture/registry.h"
 #include "core/model/architecture/siglip_vision.h"
+#include "core/model/architecture/sub_model.h"
 
 /// Gemma 3 for images and text, as models/gemma3 of transformers 4.57 and 5 builds it.
 namespace hfload {
@@ -35,19 +36,21 @@ void sequence_classification(ModuleBuilder& b, const ModelConfig& config) {
            config.num_labels(), false);
 }
 
-constexpr ModelClass model_class(std::string_view name, void (*declare)(ModuleBuilder&, const ModelConfig&)) {
+constexpr ModelClass model_class(std::string_view name, void (*declare)(ModuleBuilder&, const ModelConfig&),
+                                 std::span<const KeyRename> key_renames) {
   return {.name = name,
           .base_model_prefix = "",
           .declare = declare,
           .no_split_modules = {"Gemma3DecoderLayer", "SiglipTextEmbeddings", "SiglipVisionEmbeddings",
                                "SiglipEncoderLayer", "SiglipMultiheadAttentionPoolingHead"},
-          .v5_base_model_prefix = "model"};
+          .v5_base_model_prefix = "model",
+          .key_renames = key_renames};
 }
 
 constexpr ModelClass kClasses[] = {
-    model_class("Gemma3ForConditionalGeneration", conditional_generation),
-    model_class("Gemma3Model", gemma3_model),
-    model_class("Gemma3ForSequenceClassification", sequence_classification),
+    model_class("Gemma3ForConditionalGeneration", conditional_generation, kImageTextRenames),
+    model_class("Gemma3Model", gemma3_model, kImageTextModelRenames),
+    model_class("Gemma3ForSequenceClassification", sequence_classification, kImageTextRenames),
 };
 
 }  // namespace

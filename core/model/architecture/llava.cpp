@@ -60,8 +60,13 @@ constexpr ModelClass kClasses[] = {
     {.name = "LlavaForConditionalGeneration",
      .base_model_prefix = "",
      .declare = conditional_generation,
-     .v5_base_model_prefix = "model"},
-    {.name = "LlavaModel", .base_model_prefix = "", .declare = llava_model, .v5_base_model_prefix = "model"},
+     .v5_base_model_prefix = "model",
+     .key_renames = kImageTextRenames},
+    {.name = "LlavaModel",
+     .base_model_prefix = "",
+     .declare = llava_model,
+     .v5_base_model_prefix = "model",
+     .key_renames = kImageTextModelRenames},
 };
 
 }  // namespace

@@ -172,21 +172,37 @@ void conditional_generation(ModuleBuilder& b, const ModelConfig& config) {
 constexpr NameList kV2NoSplit = {"Qwen2VLDecoderLayer", "Qwen2VLVisionBlock"};
 constexpr NameList kV25NoSplit = {"Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock"};
 
+constexpr KeyRename kRenames[] = {
+    {"^visual", "model.visual"},
+    {"^model(?!\\.(language_model|visual))", "model.language_model"},
+};
+constexpr KeyRename kModelRenames[] = {{"^model", "language_model"}};
+
 constexpr ModelClass kV2Classes[] = {
-    {"Qwen2VLForConditionalGeneration", "model", conditional_generation<Version::v2>, kV2NoSplit},
+    {.name = "Qwen2VLForConditionalGeneration",
+     .base_model_prefix = "model",
+     .declare = conditional_generation<Version::v2>,
+     .no_split_modules = kV2NoSplit,
+     .key_renames = kRenames},
     {.name = "Qwen2VLModel",
      .base_model_prefix = "",
      .declare = vl_model<Version::v2>,
      .no_split_modules = kV2NoSplit,
-     .v5_base_model_prefix = "model"},
+     .v5_base_model_prefix = "model",
+     .key_renames = kModelRenames},
 };
 constexpr ModelClass kV25Classes[] = {
-    {"Qwen2_5_VLForConditionalGeneration", "model", conditional_generation<Version::v2_5>, kV25NoSplit},
+    {.name = "Qwen2_5_VLForConditionalGeneration",
+     .base_model_prefix = "model",
+     .declare = conditional_generation<Version::v2_5>,
+     .no_split_modules = kV25NoSplit,
+     .key_renames = kRenames},
     {.name = "Qwen2_5_VLModel",
      .base_model_prefix = "",
      .declare = vl_model<Version::v2_5>,
      .no_split_modules = kV25NoSplit,
-     .v5_base_model_prefix = "model"},
+     .v5_base_model_prefix = "model",
+     .key_renames = kModelRenames},
 };
 
 }  // namespace
