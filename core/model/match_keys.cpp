@@ -210,4 +210,18 @@ KeyMatches match_keys(const ModuleTree& tree, const Checkpoint& checkpoint) {
   return Matcher(tree, checkpoint).run();
 }
 
+std::vector<std::string> untie_saved_parameters(ModuleTree& tree, const Checkpoint& checkpoint) {
+  std::vector<std::string> untied;
+  if (tree.compat != Compat::v5 || tree.from_tensor_names) return untied;
+  const KeyMatches keys = match_keys(tree, checkpoint);
+  const std::unordered_set<std::string_view> saved(keys.shell_names.begin(), keys.shell_names.end());
+  for (TensorId i = 0; i < tree.tensors.size(); ++i) {
+    ShellTensor& t = tree.tensors[i];
+    if (t.object == i || !saved.contains(t.name) || !saved.contains(tree.tensors[t.object].name)) continue;
+    t.object = i;
+    untied.push_back(t.name);
+  }
+  return untied;
+}
+
 }  // namespace hfload

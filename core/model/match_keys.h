@@ -37,4 +37,10 @@ struct KeyMatches {
 /// Error(corrupted_state_dict).
 KeyMatches match_keys(const ModuleTree& tree, const Checkpoint& checkpoint);
 
+/// By the rules of transformers 5 (`tie_weights` with the missing keys of a load), a parameter that the
+/// config ties to another is not tied where the checkpoint holds both: makes each of those an object of its
+/// own and returns their names. transformers 5 still ties two that are equal; here they stay two, which
+/// differ in no value. Does nothing by the rules of transformers 4, which ties them and drops what was saved.
+std::vector<std::string> untie_saved_parameters(ModuleTree& tree, const Checkpoint& checkpoint);
+
 }  // namespace hfload
