@@ -56,10 +56,5 @@ template <const BaseModel& kBase>
 void question_answering(ModuleBuilder& b, const ModelConfig& config) {
   heads::question_answering(b, config, kBase, kBase.attribute);
 }
-/// The same where the class calls the base model `transformer` (Llama and its nearest kin).
-template <const BaseModel& kBase>
-void transformer_question_answering(ModuleBuilder& b, const ModelConfig& config) {
-  heads::question_answering(b, config, kBase, "transformer");
-}
 
 }  // namespace hfload
