@@ -1,3 +1,4 @@
+#include "core/base/error.h"
 #include "core/model/architecture/moe.h"
 #include "core/model/architecture/registry.h"
 
@@ -137,6 +138,11 @@ void deepseek_v2(ModuleBuilder& b, const ModelConfig& config) {
 }
 
 void deepseek_v3(ModuleBuilder& b, const ModelConfig& config) {
+  // Checkpoints with code of their own name this class and have other attention.
+  if (config.get_bool("group_query_attention", false)) {
+    throw Error(ErrorCode::unsupported_architecture,
+                "config.json names DeepSeek-V3 with grouped-query attention, which that model does not have");
+  }
   const DeepseekConfig d = read_v3(config);
   decoder(b, read_config(b, config, kV3Family, d), d);
 }

@@ -18,7 +18,7 @@ void sparse_block(ModuleBuilder& b, const DecoderConfig& c, uint64_t num_experts
                   std::string_view v5_router) {
   b.module(b.is_v5() ? "mlp" : "block_sparse_moe", c.class_name("SparseMoeBlock"), [&] {
     router(b, c, b.is_v5() ? v5_router : "gate", num_experts);
-    if (b.is_v5()) return (void)stacked_experts(b, c, num_experts, c.intermediate_size);
+    if (b.is_v5()) return stacked_experts(b, c, num_experts, c.intermediate_size);
     b.list("experts", num_experts, [&](uint64_t i) {
       b.module(index_name(i), c.class_name("BlockSparseTop2MLP"), [&] {
         b.linear("w1", c.hidden_size, c.intermediate_size, false);

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <concepts>
+#include <string_view>
 
 #include "core/model/architecture/decoder.h"
 
