@@ -205,10 +205,11 @@ void report_outcome(const Outcome& outcome, Messages& messages) {
   messages.note(text);
 }
 
-std::string render_json(const PlannedModel& model, const KeyMatches& keys, const Outcome& outcome) {
+std::string render_json(const PlannedModel& model, const PlanningOptions& options, const KeyMatches& keys,
+                        const Outcome& outcome) {
   JsonWriter json;
   json.begin_object().key("schema").string("hfload.load/1");
-  write_plan_fields(json, model);
+  write_plan_fields(json, model, options);
   json.key("loaded_bytes").number(outcome.statistics.loaded_bytes);
   json.key("offloaded_bytes").number(outcome.statistics.offloaded_bytes);
   json.key("seconds").seconds(outcome.statistics.seconds);
@@ -253,7 +254,7 @@ void run_load(const LoadCommand& command, const Context& context) {
     outcome = load(model, std::move(plan), command, context);
   }
   report_outcome(outcome, context.messages);
-  write_standard_output(context.common.json ? render_json(model, keys, outcome)
+  write_standard_output(context.common.json ? render_json(model, command.planning, keys, outcome)
                                             : escape_lines(format_device_map(model.plan.device_map)) + "\n");
 }
 

@@ -42,24 +42,26 @@ void warn_over_free_memory(const DevicePlan& plan, std::vector<std::string>& war
   }
 }
 
-DevicePlan place(const PlannedModel& model, const PlanningOptions& options,
-                 std::vector<std::string>& warnings) {
+void place_by_strategy(PlannedModel& model, Strategy strategy, const PlanningOptions& options) {
   const ModuleTree& tree = model.shell.tree;
-  if (const Strategy* strategy = std::get_if<Strategy>(&options.device_map)) {
-    const PlanOptions plan_options{options.no_split.value_or(tree.no_split_modules), options.offload_buffers,
-                                   options.fallback_allocation};
-    return plan_device_map(tree, model.sizes, model.max_memory, *strategy, model.user_set_memory,
-                           plan_options);
-  }
-  const DeviceMap& map = std::get<DeviceMap>(options.device_map);
-  append(warnings, check_device_map(tree, map));
-  DevicePlan plan = plan_from_device_map(tree, model.sizes, map, model.max_memory);
+  const PlanOptions plan_options{options.no_split.value_or(tree.no_split_modules), options.offload_buffers,
+                                 options.fallback_allocation};
+  const auto plan = [&](const MaxMemory& max_memory) {
+    return plan_device_map(tree, model.sizes, max_memory, strategy, model.user_set_memory, plan_options);
+  };
+  model.plan = plan(model.max_memory);
+  append(model.warnings, model.plan.warnings);
+  if (options.explain) model.extra_budgets = find_extra_budgets(model.max_memory, model.plan, plan);
+}
+
+void place_by_map(PlannedModel& model, const DeviceMap& map) {
+  append(model.warnings, check_device_map(model.shell.tree, map));
+  model.plan = plan_from_device_map(model.shell.tree, model.sizes, map, model.max_memory);
   if (model.user_set_memory) {
-    require_budgets(plan);
+    require_budgets(model.plan);
   } else {
-    warn_over_free_memory(plan, warnings);
+    warn_over_free_memory(model.plan, model.warnings);
   }
-  return plan;
 }
 
 std::vector<std::string> unknown_classes(const ModuleTree& tree, const std::vector<std::string>& classes) {
@@ -93,8 +95,11 @@ PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options) {
       model.warnings.push_back(fmt::format("--no-split {}: the model has no module of that class", name));
     }
   }
-  model.plan = place(model, options, model.warnings);
-  append(model.warnings, model.plan.warnings);
+  if (const Strategy* strategy = std::get_if<Strategy>(&options.device_map)) {
+    place_by_strategy(model, *strategy, options);
+  } else {
+    place_by_map(model, std::get<DeviceMap>(options.device_map));
+  }
   return model;
 }
 

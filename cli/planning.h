@@ -9,6 +9,7 @@
 #include "cli/terminal.h"
 #include "core/model/checkpoint.h"
 #include "core/model/shell.h"
+#include "core/plan/extra_budget.h"
 #include "core/plan/infer_device_map.h"
 #include "core/plan/module_sizes.h"
 
@@ -25,6 +26,7 @@ struct PlannedModel {
   MaxMemory max_memory;          ///< given by the user, or the machine's free memory
   bool user_set_memory = false;  ///< whether the budgets were given
   DevicePlan plan;
+  ExtraBudgets extra_budgets;         ///< with --explain and a strategy, else empty
   std::vector<std::string> warnings;  ///< of every step so far
 
   /// Model type of config.json; empty where there is none.

@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/plan/infer_device_map.h"
+#include "core/plan/tight.h"
 
 namespace hfload {
 namespace {
@@ -150,6 +151,7 @@ DevicePlan plan_device_map(const ModuleTree& tree, const ModuleSizes& sizes, con
       if (m.device == Device::cpu()) m.bytes *= 0.9;
     }
   }
+  if (strategy == Strategy::tight) return infer_tight_device_map(tree, sizes, memory, options);
   if (strategy != Strategy::sequential) {
     memory = balanced_memory(tree, sizes, std::move(memory), options.no_split_modules,
                              strategy == Strategy::balanced_low_0, user_set);

@@ -1,7 +1,5 @@
 #include "core/plan/infer_device_map.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <deque>
 #include <limits>
@@ -9,7 +7,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "core/base/error.h"
+#include "core/plan/offloaded_buffers.h"
 
 namespace hfload {
 namespace {
@@ -62,7 +60,10 @@ class Solver {
     while (!queue_.empty()) step();
     if (Usage& last = plan_.devices[current_]; is_main(last.device) && last.reserved_bytes == 0)
       last.reserved_bytes = largest_bytes_;
-    warn_about_buffers();
+    if (!options_.offload_buffers) {
+      if (auto warning = offloaded_buffers_warning(plan_.devices, buffers_, counted_))
+        plan_.warnings.push_back(std::move(*warning));
+    }
     plan_.device_map = clean_device_map(std::move(map_));
     return std::move(plan_);
   }
@@ -86,9 +87,14 @@ class Solver {
         continue;
       }
       module_position_[m] = next++;
+      at_position_.push_back({m, kNoId});
       const Module& module = tree_.modules[m];
-      for (const TensorId t : module.parameters) tensor_position_[t] = next++;
-      for (const TensorId t : module.buffers) tensor_position_[t] = next++;
+      for (const auto* tensors : {&module.parameters, &module.buffers}) {
+        for (const TensorId t : *tensors) {
+          tensor_position_[t] = next++;
+          at_position_.push_back({kNoId, t});
+        }
+      }
       stack.emplace_back(m, true);
       for (auto it = module.children.rbegin(); it != module.children.rend(); ++it)
         stack.emplace_back(*it, false);
@@ -221,7 +227,8 @@ class Solver {
   void record(Action action, const Item& item, double module_bytes, double limit, double reserve) {
     const Usage& usage = plan_.devices[current_];
     plan_.steps.push_back({action, std::string(name(item)), usage.device, module_bytes, usage.used_bytes,
-                           limit - counted_[current_], reserve});
+                           limit - counted_[current_], reserve,
+                           reserve > 0 ? std::string(name(at_position_[*largest_.begin()])) : std::string()});
   }
 
   void step() {
@@ -326,31 +333,13 @@ class Solver {
     }
   }
 
-  void warn_about_buffers() {
-    if (options_.offload_buffers) return;
-    double offloaded = 0;
-    bool has_gpu = false;
-    for (size_t i = 0; i < plan_.devices.size(); ++i) {
-      if (!plan_.devices[i].device.is_gpu()) offloaded += buffers_[i];
-      has_gpu = has_gpu || plan_.devices[i].device.is_gpu();
-    }
-    if (offloaded == 0 || !has_gpu) return;
-    for (size_t i = 0; i < plan_.devices.size(); ++i) {
-      if (plan_.devices[i].device.is_gpu() && plan_.devices[i].budget_bytes >= offloaded + counted_[i])
-        return;
-    }
-    plan_.warnings.push_back(
-        fmt::format("the buffers of offloaded layers take {:.0f} bytes, for which no GPU has room left; use "
-                    "--offload-buffers if a GPU runs out of memory",
-                    offloaded));
-  }
-
   const ModuleTree& tree_;
   const ModuleSizes& sizes_;
   const PlanOptions& options_;
   const std::vector<std::vector<std::string>> ties_;
   std::vector<bool> is_no_split_;
   std::vector<uint32_t> module_position_, module_end_, tensor_position_;
+  std::vector<Item> at_position_;
   mutable std::unordered_map<std::string_view, TensorId> tensor_ids_;
 
   std::deque<Item> queue_;

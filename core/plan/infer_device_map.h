@@ -10,7 +10,8 @@
 
 namespace hfload {
 
-enum class Strategy : uint8_t { balanced_auto, balanced, balanced_low_0, sequential };
+/// `tight` is hfload's own (core/plan/tight.h), the others are accelerate's.
+enum class Strategy : uint8_t { balanced_auto, balanced, balanced_low_0, sequential, tight };
 
 struct PlanOptions {
   std::vector<std::string> no_split_modules;
@@ -28,6 +29,7 @@ struct PlacementStep {
   double used_bytes = 0;       ///< on the device, before this step
   double available_bytes = 0;  ///< budget less reserve less used; infinity on disk
   double reserved_bytes = 0;   ///< held back for the largest layer that may be offloaded
+  std::string reserved_for;    ///< that layer, the first of equals; empty where nothing is held back
 };
 
 struct DeviceUsage {
@@ -58,8 +60,8 @@ DevicePlan infer_device_map(const ModuleTree& tree, const ModuleSizes& sizes, co
                             const PlanOptions& options);
 
 /// What from_pretrained does for a strategy: balanced_memory where it applies, each GPU capped by the given
-/// budget, then infer_device_map. transformers 5 keeps a tenth of the CPU's memory back where `user_set` is
-/// false.
+/// budget, then infer_device_map; for `tight`, infer_tight_device_map. transformers 5 keeps a tenth of the
+/// CPU's memory back where `user_set` is false.
 DevicePlan plan_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
                            Strategy strategy, bool user_set, const PlanOptions& options);
 
