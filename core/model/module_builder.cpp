@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
+#include "core/base/checked.h"
 #include "core/base/error.h"
 
 namespace hfload {
 namespace {
 
+constexpr uint64_t kMaxDimension = uint64_t{1} << 50;
 constexpr size_t kMaxNodes = 4'000'000;
 
 // transformers 4.57, activations.py (ACT2CLS). Only the class name matters here: no activation of these has
@@ -38,7 +41,24 @@ constexpr std::pair<std::string_view, std::string_view> kActivations[] = {
     {"tanh", "Tanh"},
 };
 
+uint64_t checked(std::optional<uint64_t> result, uint64_t a, char sign, uint64_t b) {
+  if (!result || *result > kMaxDimension) {
+    throw Error(ErrorCode::invalid_config, fmt::format("{} {} {} is too large for a size", a, sign, b))
+        .with_hint("Check the sizes and numbers of heads in config.json.");
+  }
+  return *result;
+}
+
 }  // namespace
+
+uint64_t product(uint64_t a, uint64_t b) { return checked(checked_mul(a, b), a, '*', b); }
+
+uint64_t sum(uint64_t a, uint64_t b) { return checked(checked_add(a, b), a, '+', b); }
+
+uint64_t difference(uint64_t a, uint64_t b) {
+  if (b > a) throw Error(ErrorCode::invalid_config, fmt::format("{} - {} is no size", a, b));
+  return a - b;
+}
 
 std::string index_name(uint64_t index) { return std::to_string(index); }
 

@@ -106,6 +106,13 @@ class ModuleBuilder {
   ModuleId current_ = 0;
 };
 
+/// a * b and a + b of two numbers of a config, for a shape. Throw Error(invalid_config) where the result is
+/// above 2^50, which no model comes near.
+uint64_t product(uint64_t a, uint64_t b);
+uint64_t sum(uint64_t a, uint64_t b);
+/// a - b. Throws Error(invalid_config) where b is the greater.
+uint64_t difference(uint64_t a, uint64_t b);
+
 /// "0", "1", …: the name of a list's child.
 std::string index_name(uint64_t index);
 

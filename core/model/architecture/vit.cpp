@@ -1,10 +1,9 @@
 #include <fmt/format.h>
 
 #include <string>
-#include <tuple>
-#include <utility>
 
 #include "core/base/error.h"
+#include "core/model/architecture/patches.h"
 #include "core/model/architecture/registry.h"
 
 /// ViT, as transformers 4.57 models/vit/modeling_vit.py builds it. Transformers 5 names the parts of a layer
@@ -16,24 +15,11 @@ namespace {
 constexpr uint64_t kMaxWidth = uint64_t{1} << 48;
 
 struct VitConfig {
-  uint64_t hidden_size, intermediate_size, num_layers, num_heads, head_dim, num_channels, num_patches,
-      patch_height, patch_width;
+  uint64_t hidden_size, intermediate_size, num_layers, num_heads, head_dim, num_channels;
+  Patches patches;
   bool qkv_bias;
   std::string hidden_act;
 };
-
-/// Height and width, of one number or two.
-std::pair<uint64_t, uint64_t> get_size(const ModelConfig& config, const char* key, uint64_t fallback) {
-  const ConfigValue* found = config.find(key);
-  if (found == nullptr || !std::holds_alternative<ConfigValue::Array>(found->value)) {
-    const uint64_t side = config.get_uint(key, fallback);
-    return {side, side};
-  }
-  const auto sides = config.get_uints(key);
-  if (!sides || sides->size() != 2)
-    throw Error(ErrorCode::invalid_config, fmt::format("{} must be one number or two", key));
-  return {(*sides)[0], (*sides)[1]};
-}
 
 VitConfig read_config(const ModelConfig& config, bool is_v5) {
   VitConfig c{};
@@ -54,13 +40,7 @@ VitConfig read_config(const ModelConfig& config, bool is_v5) {
   if (c.head_dim > kMaxWidth / c.num_heads)
     throw Error(ErrorCode::invalid_config, "head_dim is out of proportion");
 
-  const auto [image_height, image_width] = get_size(config, "image_size", 224);
-  std::tie(c.patch_height, c.patch_width) = get_size(config, "patch_size", 16);
-  if (c.patch_height == 0 || c.patch_width == 0) throw Error(ErrorCode::invalid_config, "patch_size is 0");
-  const uint64_t rows = image_height / c.patch_height, columns = image_width / c.patch_width;
-  if (rows > 1'000'000 || columns > 1'000'000)
-    throw Error(ErrorCode::invalid_config, "image_size is out of proportion");
-  c.num_patches = rows * columns;
+  c.patches = read_patches(config, 224, 16);
   return c;
 }
 
@@ -111,9 +91,9 @@ void vit(ModuleBuilder& b, const VitConfig& c, bool use_mask_token) {
   b.module("embeddings", "ViTEmbeddings", [&] {
     b.parameter("cls_token", {1, 1, c.hidden_size});
     if (use_mask_token) b.parameter("mask_token", {1, 1, c.hidden_size});
-    b.parameter("position_embeddings", {1, c.num_patches + 1, c.hidden_size});
+    b.parameter("position_embeddings", {1, c.patches.count + 1, c.hidden_size});
     b.module("patch_embeddings", "ViTPatchEmbeddings", [&] {
-      b.conv2d("projection", c.num_channels, c.hidden_size, c.patch_height, c.patch_width, true);
+      b.conv2d("projection", c.num_channels, c.hidden_size, c.patches.height, c.patches.width, true);
     });
     b.dropout("dropout");
   });
