@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <utility>
 
 #include "core/base/checked.h"
@@ -41,19 +40,16 @@ constexpr std::pair<std::string_view, std::string_view> kActivations[] = {
     {"tanh", "Tanh"},
 };
 
-uint64_t checked(std::optional<uint64_t> result, uint64_t a, char sign, uint64_t b) {
+}  // namespace
+
+uint64_t product(uint64_t a, uint64_t b) {
+  const auto result = checked_mul(a, b);
   if (!result || *result > kMaxDimension) {
-    throw Error(ErrorCode::invalid_config, fmt::format("{} {} {} is too large for a size", a, sign, b))
+    throw Error(ErrorCode::invalid_config, fmt::format("{} * {} is too large for a size", a, b))
         .with_hint("Check the sizes and numbers of heads in config.json.");
   }
   return *result;
 }
-
-}  // namespace
-
-uint64_t product(uint64_t a, uint64_t b) { return checked(checked_mul(a, b), a, '*', b); }
-
-uint64_t sum(uint64_t a, uint64_t b) { return checked(checked_add(a, b), a, '+', b); }
 
 uint64_t difference(uint64_t a, uint64_t b) {
   if (b > a) throw Error(ErrorCode::invalid_config, fmt::format("{} - {} is no size", a, b));
@@ -217,13 +213,15 @@ ModuleId ModuleBuilder::rotary_embedding(std::string_view name, std::string_view
 }
 
 void ModuleBuilder::attention_cache(uint64_t kv_heads, uint64_t head_dim, uint64_t window_tokens) {
-  tree_.layer_caches.push_back(
-      {.module = current_, .elements_per_token = 2 * kv_heads * head_dim, .window_tokens = window_tokens});
+  tree_.layer_caches.push_back({.module = current_,
+                                .elements_per_token = 2 * product(kv_heads, head_dim),
+                                .window_tokens = window_tokens});
 }
 
 void ModuleBuilder::cross_attention_cache(uint64_t kv_heads, uint64_t head_dim, uint64_t source_tokens) {
-  tree_.layer_caches.push_back(
-      {.module = current_, .elements_per_token = 2 * kv_heads * head_dim, .source_tokens = source_tokens});
+  tree_.layer_caches.push_back({.module = current_,
+                                .elements_per_token = 2 * product(kv_heads, head_dim),
+                                .source_tokens = source_tokens});
 }
 
 void ModuleBuilder::latent_cache(uint64_t elements_per_token) {

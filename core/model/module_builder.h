@@ -106,10 +106,10 @@ class ModuleBuilder {
   ModuleId current_ = 0;
 };
 
-/// a * b and a + b of two numbers of a config, for a shape. Throw Error(invalid_config) where the result is
-/// above 2^50, which no model comes near.
+/// a * b of two numbers of a config, for a shape. Throws Error(invalid_config) where it is above 2^50, which
+/// no model comes near. A getter's number is at most 2^48: a small constant times one, and the sum of a few,
+/// need no such care.
 uint64_t product(uint64_t a, uint64_t b);
-uint64_t sum(uint64_t a, uint64_t b);
 /// a - b. Throws Error(invalid_config) where b is the greater.
 uint64_t difference(uint64_t a, uint64_t b);
 

@@ -11,9 +11,6 @@
 namespace hfload {
 namespace {
 
-/// Of all heads together: far above any model, far below what overflows.
-constexpr uint64_t kMaxWidth = uint64_t{1} << 48;
-
 struct VitConfig {
   uint64_t hidden_size, intermediate_size, num_layers, num_heads, head_dim, num_channels;
   Patches patches;
@@ -37,8 +34,6 @@ VitConfig read_config(const ModelConfig& config, bool is_v5) {
   }
   c.head_dim = c.hidden_size / c.num_heads;
   if (is_v5) c.head_dim = config.get_uint("head_dim", c.head_dim);
-  if (c.head_dim > kMaxWidth / c.num_heads)
-    throw Error(ErrorCode::invalid_config, "head_dim is out of proportion");
 
   c.patches = read_patches(config, 224, 16);
   return c;
@@ -74,8 +69,8 @@ void layer_of_v4(ModuleBuilder& b, const VitConfig& c) {
 void layer_of_v5(ModuleBuilder& b, const VitConfig& c) {
   b.module("attention", "ViTAttention", [&] {
     for (const char* name : {"q_proj", "k_proj", "v_proj"})
-      b.linear(name, c.hidden_size, c.num_heads * c.head_dim, c.qkv_bias);
-    b.linear("o_proj", c.num_heads * c.head_dim, c.hidden_size, true);
+      b.linear(name, c.hidden_size, product(c.num_heads, c.head_dim), c.qkv_bias);
+    b.linear("o_proj", product(c.num_heads, c.head_dim), c.hidden_size, true);
   });
   b.layer_norm("layernorm_before", c.hidden_size);
   b.layer_norm("layernorm_after", c.hidden_size);
@@ -132,9 +127,8 @@ void masked_image_modeling(ModuleBuilder& b, const ModelConfig& config) {
   const VitConfig c = read_config(config, b.is_v5());
   const uint64_t stride = config.get_count("encoder_stride", 16);
   b.module("vit", "ViTModel", [&] { vit(b, c, true); });
-  if (c.num_channels > 1'000'000) throw Error(ErrorCode::invalid_config, "num_channels is out of proportion");
   b.module("decoder", "Sequential", [&] {
-    b.conv2d("0", c.hidden_size, stride * stride * c.num_channels, 1, 1, true);
+    b.conv2d("0", c.hidden_size, product(stride * stride, c.num_channels), 1, 1, true);
     b.module("1", "PixelShuffle");
   });
 }
