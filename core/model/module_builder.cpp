@@ -6,11 +6,13 @@
 #include <array>
 #include <utility>
 
+#include "core/base/checked.h"
 #include "core/base/error.h"
 
 namespace hfload {
 namespace {
 
+constexpr uint64_t kMaxDimension = uint64_t{1} << 50;
 constexpr size_t kMaxNodes = 4'000'000;
 
 // transformers 4.57, activations.py (ACT2CLS). Only the class name matters here: no activation of these has
@@ -39,6 +41,20 @@ constexpr std::pair<std::string_view, std::string_view> kActivations[] = {
 };
 
 }  // namespace
+
+uint64_t product(uint64_t a, uint64_t b) {
+  const auto result = checked_mul(a, b);
+  if (!result || *result > kMaxDimension) {
+    throw Error(ErrorCode::invalid_config, fmt::format("{} * {} is too large for a size", a, b))
+        .with_hint("Check the sizes and numbers of heads in config.json.");
+  }
+  return *result;
+}
+
+uint64_t difference(uint64_t a, uint64_t b) {
+  if (b > a) throw Error(ErrorCode::invalid_config, fmt::format("{} - {} is no size", a, b));
+  return a - b;
+}
 
 std::string index_name(uint64_t index) { return std::to_string(index); }
 
@@ -197,13 +213,15 @@ ModuleId ModuleBuilder::rotary_embedding(std::string_view name, std::string_view
 }
 
 void ModuleBuilder::attention_cache(uint64_t kv_heads, uint64_t head_dim, uint64_t window_tokens) {
-  tree_.layer_caches.push_back(
-      {.module = current_, .elements_per_token = 2 * kv_heads * head_dim, .window_tokens = window_tokens});
+  tree_.layer_caches.push_back({.module = current_,
+                                .elements_per_token = 2 * product(kv_heads, head_dim),
+                                .window_tokens = window_tokens});
 }
 
 void ModuleBuilder::cross_attention_cache(uint64_t kv_heads, uint64_t head_dim, uint64_t source_tokens) {
-  tree_.layer_caches.push_back(
-      {.module = current_, .elements_per_token = 2 * kv_heads * head_dim, .source_tokens = source_tokens});
+  tree_.layer_caches.push_back({.module = current_,
+                                .elements_per_token = 2 * product(kv_heads, head_dim),
+                                .source_tokens = source_tokens});
 }
 
 void ModuleBuilder::latent_cache(uint64_t elements_per_token) {

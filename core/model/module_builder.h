@@ -106,6 +106,13 @@ class ModuleBuilder {
   ModuleId current_ = 0;
 };
 
+/// a * b of two numbers of a config, for a shape. Throws Error(invalid_config) where it is above 2^50, which
+/// no model comes near. A getter's number is at most 2^48: a small constant times one, and the sum of a few,
+/// need no such care.
+uint64_t product(uint64_t a, uint64_t b);
+/// a - b. Throws Error(invalid_config) where b is the greater.
+uint64_t difference(uint64_t a, uint64_t b);
+
 /// "0", "1", …: the name of a list's child.
 std::string index_name(uint64_t index);
 

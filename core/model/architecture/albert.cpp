@@ -51,7 +51,7 @@ void attention(ModuleBuilder& b, const AlbertConfig& c) {
     b.linear("dense", c.hidden_size, c.hidden_size, true);
     b.layer_norm("LayerNorm", c.hidden_size);
     if (c.relative_positions && !b.is_v5())
-      b.embedding("distance_embedding", 2 * c.max_positions - 1, c.hidden_size / c.num_heads);
+      b.embedding("distance_embedding", difference(2 * c.max_positions, 1), c.hidden_size / c.num_heads);
   });
 }
 

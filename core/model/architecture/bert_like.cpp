@@ -14,7 +14,7 @@ void attention(ModuleBuilder& b, const BertLikeConfig& c, bool is_cross_attentio
       b.linear("value", c.hidden_size, c.hidden_size, c.attention_bias);
       if (c.attention_dropout) b.dropout("dropout");
       if (c.relative_positions && !is_cross_attention && !b.is_v5())
-        b.embedding("distance_embedding", 2 * c.max_positions - 1, c.head_dim());
+        b.embedding("distance_embedding", difference(2 * c.max_positions, 1), c.head_dim());
       if (c.is_decoder && !is_cross_attention) b.attention_cache(c.num_heads, c.head_dim());
       if (c.is_decoder && is_cross_attention) b.cross_attention_cache(c.num_heads, c.head_dim());
     });

@@ -13,9 +13,6 @@
 namespace hfload {
 namespace {
 
-/// Of all heads together: far above any model, far below what overflows.
-constexpr uint64_t kMaxWidth = uint64_t{1} << 48;
-
 struct DebertaConfig {
   bool is_v2;
   uint64_t vocab_size, embedding_size, hidden_size, intermediate_size, num_layers, num_heads, head_dim,
@@ -67,8 +64,6 @@ DebertaConfig read_config(const ModelConfig& config, bool is_v2) {
   }
   c.head_dim = c.hidden_size / c.num_heads;
   if (is_v2) c.head_dim = config.get_uint("attention_head_size", c.head_dim);
-  if (c.head_dim > kMaxWidth / c.num_heads)
-    throw Error(ErrorCode::invalid_config, "attention_head_size is out of proportion");
 
   c.relative_positions = positive_or(config, "max_relative_positions", c.max_positions);
   if (is_v2) c.relative_positions = positive_or(config, "position_buckets", c.relative_positions);
@@ -91,7 +86,7 @@ void norm(ModuleBuilder& b, const DebertaConfig& c) {
 }
 
 void self_attention(ModuleBuilder& b, const DebertaConfig& c, bool has_talking_heads) {
-  const uint64_t all_heads = c.num_heads * c.head_dim;
+  const uint64_t all_heads = product(c.num_heads, c.head_dim);
   b.module("self", "DisentangledSelfAttention", [&] {
     if (c.is_v2) {
       for (const char* name : {"query_proj", "key_proj", "value_proj"})

@@ -10,8 +10,6 @@
 namespace hfload {
 namespace {
 
-constexpr uint64_t kMaxProjection = uint64_t{1} << 48;
-
 void qk_norms(ModuleBuilder& b, const DecoderConfig& c) {
   const auto norm = [&](std::string_view name, uint64_t heads) {
     switch (c.qk_norm) {
@@ -20,7 +18,7 @@ void qk_norms(ModuleBuilder& b, const DecoderConfig& c) {
       case QkNorm::per_head:
         return decoder_norm(b, c, name, c.head_dim);
       case QkNorm::over_projection:
-        return decoder_norm(b, c, name, heads * c.head_dim);
+        return decoder_norm(b, c, name, product(heads, c.head_dim));
       case QkNorm::weight_per_head:
         b.module(name, c.class_name("LayerNorm"), [&] { b.parameter("weight", {heads, c.head_dim}); });
         return;
@@ -70,14 +68,12 @@ DecoderConfig read_decoder_config(const ModuleBuilder& b, const ModelConfig& con
   const bool null_head_dim = config.find("head_dim") != nullptr;
   c.head_dim = config.get_uint("head_dim", null_head_dim ? 0 : family.head_dim);
   if (c.head_dim == 0 && c.num_heads != 0) c.head_dim = c.hidden_size / c.num_heads;
-  if (c.head_dim != 0 && std::max(c.num_heads, c.num_kv_heads) > kMaxProjection / c.head_dim) {
-    throw Error(ErrorCode::invalid_config, fmt::format("attention heads of {} dimensions are too many: {}",
-                                                       c.head_dim, std::max(c.num_heads, c.num_kv_heads)));
-  }
   c.rotary_frequencies = rotary_frequencies(b, config, c.head_dim, family.partial_rotary_factor);
   c.hidden_act = config.get_string("hidden_act", family.hidden_act);
   c.qk_norm = family.qk_norm;
   if (family.adjust != nullptr) family.adjust(c, config);
+  // So that no family's declaration can multiply these to a number that wraps.
+  product(std::max(c.num_heads, c.num_kv_heads), c.head_dim);
   return c;
 }
 
@@ -126,10 +122,10 @@ void decoder_layer_norms(ModuleBuilder& b, const DecoderConfig& c) {
 }
 
 void attention_projections(ModuleBuilder& b, const DecoderConfig& c) {
-  b.linear("q_proj", c.hidden_size, c.num_heads * c.head_dim, c.qkv_bias);
-  b.linear("k_proj", c.hidden_size, c.num_kv_heads * c.head_dim, c.qkv_bias);
-  b.linear("v_proj", c.hidden_size, c.num_kv_heads * c.head_dim, c.qkv_bias);
-  b.linear("o_proj", c.num_heads * c.head_dim, c.hidden_size, c.output_bias);
+  b.linear("q_proj", c.hidden_size, product(c.num_heads, c.head_dim), c.qkv_bias);
+  b.linear("k_proj", c.hidden_size, product(c.num_kv_heads, c.head_dim), c.qkv_bias);
+  b.linear("v_proj", c.hidden_size, product(c.num_kv_heads, c.head_dim), c.qkv_bias);
+  b.linear("o_proj", product(c.num_heads, c.head_dim), c.hidden_size, c.output_bias);
 }
 
 void fill_attention(ModuleBuilder& b, const DecoderConfig& c, uint64_t i) {

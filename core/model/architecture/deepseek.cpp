@@ -60,7 +60,7 @@ void adjust_v2(DecoderConfig& c, const ModelConfig& config) {
 
 /// Multi-head latent attention (DeepSeek-V2, section 2.1).
 void latent_attention(ModuleBuilder& b, const DecoderConfig& c, const DeepseekConfig& d) {
-  const uint64_t query_size = c.num_heads * (d.qk_nope_head_dim + d.qk_rope_head_dim);
+  const uint64_t query_size = product(c.num_heads, d.qk_nope_head_dim + d.qk_rope_head_dim);
   b.module("self_attn", c.class_name("Attention"), [&] {
     if (d.q_lora_rank == 0) {
       b.linear("q_proj", c.hidden_size, query_size, false);
@@ -71,8 +71,8 @@ void latent_attention(ModuleBuilder& b, const DecoderConfig& c, const DeepseekCo
     }
     b.linear("kv_a_proj_with_mqa", c.hidden_size, d.kv_lora_rank + d.qk_rope_head_dim, c.qkv_bias);
     decoder_norm(b, c, "kv_a_layernorm", d.kv_lora_rank);
-    b.linear("kv_b_proj", d.kv_lora_rank, c.num_heads * (d.qk_nope_head_dim + d.v_head_dim), false);
-    b.linear("o_proj", c.num_heads * d.v_head_dim, c.hidden_size, c.output_bias);
+    b.linear("kv_b_proj", d.kv_lora_rank, product(c.num_heads, d.qk_nope_head_dim + d.v_head_dim), false);
+    b.linear("o_proj", product(c.num_heads, d.v_head_dim), c.hidden_size, c.output_bias);
     b.latent_cache(d.kv_lora_rank + d.qk_rope_head_dim);
   });
 }
@@ -87,7 +87,7 @@ void sparse_mlp(ModuleBuilder& b, const DecoderConfig& c, const DeepseekConfig& 
     });
     if (d.num_shared_experts == 0) return;
     gated_mlp(b, "shared_experts", c.class_name("MLP"), c.hidden_size,
-              d.num_shared_experts * d.moe_intermediate_size, c.mlp_bias, c.hidden_act);
+              product(d.num_shared_experts, d.moe_intermediate_size), c.mlp_bias, c.hidden_act);
   });
 }
 

@@ -38,7 +38,7 @@ void llava_model(ModuleBuilder& b, const ModelConfig& config) {
   const bool bias = config.get_bool("multimodal_projector_bias", true);
   auto_model(b, "vision_tower", vision, "clip_vision_model");
   b.module("multi_modal_projector", "LlavaMultiModalProjector", [&] {
-    b.linear("linear_1", vision.get_uint("hidden_size", 768) * num_feature_layers(config),
+    b.linear("linear_1", product(vision.get_uint("hidden_size", 768), num_feature_layers(config)),
              text_hidden_size(text), bias);
     b.activation("act", config.get_string("projector_hidden_act", "gelu"));
     b.linear("linear_2", text_hidden_size(text), text_hidden_size(text), bias);

@@ -24,10 +24,10 @@ void declare_phi(ModuleBuilder& b, const ModelConfig& config) {
   b.embedding("embed_tokens", c.vocab_size, c.hidden_size);
   decoder_layers(b, c, [&](uint64_t i) {
     b.module("self_attn", "PhiAttention", [&] {
-      b.linear("q_proj", c.hidden_size, c.num_heads * c.head_dim, true);
-      b.linear("k_proj", c.hidden_size, c.num_kv_heads * c.head_dim, true);
-      b.linear("v_proj", c.hidden_size, c.num_kv_heads * c.head_dim, true);
-      b.linear("dense", c.num_heads * c.head_dim, c.hidden_size, true);
+      b.linear("q_proj", c.hidden_size, product(c.num_heads, c.head_dim), true);
+      b.linear("k_proj", c.hidden_size, product(c.num_kv_heads, c.head_dim), true);
+      b.linear("v_proj", c.hidden_size, product(c.num_kv_heads, c.head_dim), true);
+      b.linear("dense", product(c.num_heads, c.head_dim), c.hidden_size, true);
       if (qk_layernorm) {
         b.layer_norm("q_layernorm", c.hidden_size / c.num_heads);
         b.layer_norm("k_layernorm", c.hidden_size / c.num_heads);
@@ -62,8 +62,8 @@ void declare_phi3(ModuleBuilder& b, const ModelConfig& config) {
   const DecoderConfig c = read_decoder_config(b, config, kPhi3Family);
   decoder_model(b, c, [&](uint64_t i) {
     b.module("self_attn", "Phi3Attention", [&] {
-      b.linear("o_proj", c.num_heads * c.head_dim, c.hidden_size, false);
-      b.linear("qkv_proj", c.hidden_size, (c.num_heads + 2 * c.num_kv_heads) * c.head_dim, false);
+      b.linear("o_proj", product(c.num_heads, c.head_dim), c.hidden_size, false);
+      b.linear("qkv_proj", c.hidden_size, product(c.num_heads + 2 * c.num_kv_heads, c.head_dim), false);
       b.attention_cache(c.num_kv_heads, c.head_dim, c.window_of(i));
     });
     fused_gated_mlp(b, c);

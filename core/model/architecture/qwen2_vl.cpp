@@ -24,15 +24,15 @@ VisionConfig read_vision_config(const ModelConfig& config, Version version) {
   VisionConfig c{};
   c.hidden_size = is_v2 ? config.get_uint("embed_dim", 1280) : config.get_uint("hidden_size", 3584);
   c.out_hidden_size = config.get_uint(is_v2 ? "hidden_size" : "out_hidden_size", 3584);
-  c.intermediate_size =
-      is_v2 ? c.hidden_size * config.get_uint("mlp_ratio", 4) : config.get_uint("intermediate_size", 3420);
+  c.intermediate_size = is_v2 ? product(c.hidden_size, config.get_uint("mlp_ratio", 4))
+                              : config.get_uint("intermediate_size", 3420);
   c.depth = config.get_count({"depth", "num_hidden_layers"}, 32);
   c.num_heads = config.get_uint({"num_heads", "num_attention_heads"}, 16);
   c.in_channels = config.get_uint("in_channels", 3);
   c.patch_size = config.get_uint("patch_size", 14);
   c.temporal_patch_size = config.get_uint("temporal_patch_size", 2);
   const uint64_t merge_size = config.get_uint("spatial_merge_size", 2);
-  c.merge_area = merge_size * merge_size;
+  c.merge_area = product(merge_size, merge_size);
   c.hidden_act = config.get_string("hidden_act", is_v2 ? "quick_gelu" : "silu");
   if (c.num_heads == 0) throw Error(ErrorCode::invalid_config, "num_heads of vision_config is 0");
   return c;
@@ -115,9 +115,9 @@ void vision_tower(ModuleBuilder& b, const ModelConfig& config, Version version) 
   b.module("merger", is_v2 ? "PatchMerger" : "Qwen2_5_VLPatchMerger", [&] {
     vision_norm(b, version, "ln_q", c.hidden_size);
     b.module("mlp", "Sequential", [&] {
-      b.linear("0", c.hidden_size * c.merge_area, c.hidden_size * c.merge_area, true);
+      b.linear("0", product(c.hidden_size, c.merge_area), product(c.hidden_size, c.merge_area), true);
       b.module("1", "GELU");
-      b.linear("2", c.hidden_size * c.merge_area, c.out_hidden_size, true);
+      b.linear("2", product(c.hidden_size, c.merge_area), c.out_hidden_size, true);
     });
   });
 }

@@ -97,7 +97,7 @@ std::string_view attention_name(const T5Config& c, Attention kind) {
 }
 
 void attention(ModuleBuilder& b, const T5Config& c, Attention kind, bool has_relative_attention_bias) {
-  const uint64_t inner_dim = c.num_heads * c.d_kv;
+  const uint64_t inner_dim = product(c.num_heads, c.d_kv);
   const bool is_windowed = c.family->is_long && kind == Attention::encoder;
   const bool is_global = is_windowed && c.transient_global;
   const auto class_name = c.class_name(is_global     ? "TransientGlobalAttention"

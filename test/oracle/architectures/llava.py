@@ -3,6 +3,8 @@
 CLIP = dict(model_type="clip_vision_model", hidden_size=24, intermediate_size=40, num_hidden_layers=2,
             num_attention_heads=3, image_size=28, patch_size=7)
 SIGLIP = dict(CLIP, model_type="siglip_vision_model", vision_use_head=False)
+DINOV2 = dict(model_type="dinov2", hidden_size=24, mlp_ratio=2, num_hidden_layers=2, num_attention_heads=3,
+              image_size=28, patch_size=7)
 LLAMA = dict(model_type="llama", vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
              num_attention_heads=4, num_key_value_heads=2)
 LLAVA_15_7B = dict(
@@ -29,6 +31,8 @@ CASES = [
      "float32"),
     ("siglip-qwen2", "LlavaForConditionalGeneration",
      dict(vision_config=SIGLIP, text_config=dict(LLAMA, model_type="qwen2")), "bfloat16"),
+    ("dinov2", "LlavaForConditionalGeneration", dict(TINY, vision_config=DINOV2), "bfloat16"),
+    ("dinov2-base", "LlavaModel", dict(TINY, vision_config=DINOV2, vision_feature_layer=[-1, -2]), "float16"),
     ("mistral", "LlavaForConditionalGeneration",
      dict(TINY, text_config=dict(LLAMA, model_type="mistral")), "bfloat16"),
     ("base", "LlavaModel", TINY, "float16"),

@@ -161,15 +161,52 @@ TEST_CASE("absurd configs are refused", "[model]") {
           R"({"model_type":"bart","architectures":["BartModel"],"encoder_attention_heads":0})",
           R"({"model_type":"whisper","architectures":["WhisperModel"],"decoder_attention_heads":7})",
           R"({"model_type":"led","architectures":["LEDModel"],"encoder_attention_heads":0})",
+          R"({"model_type":"dinov2","architectures":["Dinov2Model"],"mlp_ratio":-1})",
+          R"({"model_type":"dinov2","architectures":["Dinov2Model"],"mlp_ratio":1e300})",
       }) {
     INFO(json);
     try {
       build(json);
-      FAIL("accepted");
+      FAIL_CHECK("accepted");
     } catch (const Error& e) {
       CHECK(e.code() == ErrorCode::invalid_config);
     }
   }
+}
+
+// Products of two numbers that are each accepted. 2^32 * 2^32 wraps to 0, which would be a tensor of no
+// bytes.
+TEST_CASE("numbers of a config whose product wraps are refused", "[model]") {
+  for (
+      const char* json : {
+          R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_size":64,"num_attention_heads":4294967296,"head_dim":4294967296})",
+          R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_size":64,"num_key_value_heads":4294967296,"head_dim":4294967296})",
+          R"({"model_type":"phi","architectures":["PhiModel"],"hidden_size":64,"num_key_value_heads":4294967296,"head_dim":4294967296})",
+          R"({"model_type":"phi3","architectures":["Phi3Model"],"hidden_size":64,"num_attention_heads":4294967296,"head_dim":4294967296})",
+          R"({"model_type":"deepseek_v2","architectures":["DeepseekV2Model"],"hidden_size":64,"num_attention_heads":4294967296,"v_head_dim":4294967296,"qk_nope_head_dim":0,"qk_rope_head_dim":0})",
+          R"({"model_type":"deepseek_v3","architectures":["DeepseekV3Model"],"hidden_size":64,"num_attention_heads":4294967296,"qk_nope_head_dim":4294967296,"qk_rope_head_dim":0,"v_head_dim":0})",
+          R"({"model_type":"deepseek_v3","architectures":["DeepseekV3Model"],"hidden_size":64,"first_k_dense_replace":0,"n_shared_experts":4294967296,"moe_intermediate_size":4294967296,"n_routed_experts":0})",
+          R"({"model_type":"t5","architectures":["T5EncoderModel"],"num_heads":4294967296,"d_kv":4294967296,"d_model":8,"relative_attention_num_buckets":1})",
+          R"({"model_type":"deberta-v2","architectures":["DebertaV2Model"],"hidden_size":0,"num_attention_heads":4294967296,"attention_head_size":4294967296})",
+          R"({"model_type":"bert","architectures":["BertModel"],"position_embedding_type":"relative_key","max_position_embeddings":0,"hidden_size":0})",
+          R"({"model_type":"qwen2_vl","architectures":["Qwen2VLModel"],"vision_config":{"embed_dim":64,"spatial_merge_size":4294967296}})",
+      }) {
+    INFO(json);
+    Checkpoint checkpoint;
+    checkpoint.has_config = true;
+    checkpoint.config = parse_model_config(json);
+    try {
+      build_shell(checkpoint, {});
+      FAIL_CHECK("accepted");
+    } catch (const Error& e) {
+      CHECK(e.code() == ErrorCode::invalid_config);
+    }
+  }
+  Checkpoint vit;
+  vit.has_config = true;
+  vit.config = parse_model_config(
+      R"({"model_type":"vit","architectures":["ViTModel"],"hidden_size":0,"num_attention_heads":4294967296,"head_dim":4294967296})");
+  CHECK_THROWS_AS(build_shell(vit, {.compat = Compat::v5}), Error);
 }
 
 // InternLM is no class of transformers, so no fixture has it: its checkpoints are loaded by code beside them,
@@ -201,7 +238,7 @@ TEST_CASE("an unknown class or architecture without tensors says so", "[model]")
     checkpoint.config = parse_model_config(json);
     try {
       build_shell(checkpoint, {});
-      FAIL("accepted");
+      FAIL_CHECK("accepted");
     } catch (const Error& e) {
       CHECK(e.code() == ErrorCode::unsupported_architecture);
     }
