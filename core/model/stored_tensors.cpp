@@ -218,6 +218,8 @@ class Overlay {
 
 uint64_t use_stored_tensors(ModuleTree& tree, const Checkpoint& checkpoint,
                             const Quantization& quantization) {
+  // Overlay's index views the names of the tensors, which must stay where they are.
+  tree.tensors.reserve(tree.tensors.size() + checkpoint.tensors.size());
   return Overlay(tree, checkpoint, quantization).run();
 }
 

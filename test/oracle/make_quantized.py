@@ -48,8 +48,8 @@ WIDE_LLAMA = ("LlamaForCausalLM", {"hidden_size": 192, "intermediate_size": 320,
 EVEN_LLAMA = ("LlamaForCausalLM", {"hidden_size": 128, "intermediate_size": 256, **SIZES})
 QWEN2 = ("Qwen2ForCausalLM", {"hidden_size": 64, "intermediate_size": 160, "tie_word_embeddings": True, **SIZES})
 GPT2 = ("GPT2LMHeadModel", {"n_embd": 64, "n_inner": 96, "n_layer": 2, "n_head": 4, "n_positions": 24, "vocab_size": 80})
-NEOX = ("GPTNeoXForCausalLM", {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2,
-                               "num_attention_heads": 4, "vocab_size": 80})
+PHI = ("PhiForCausalLM", {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2,
+                          "num_attention_heads": 4, "vocab_size": 80})
 MIXTRAL = ("MixtralForCausalLM", {"hidden_size": 64, "intermediate_size": 96, "num_local_experts": 3, **SIZES})
 QWEN3_MOE = ("Qwen3MoeForCausalLM", {"hidden_size": 64, "intermediate_size": 96, "moe_intermediate_size": 32,
                                      "num_experts": 4, "num_experts_per_tok": 2, "head_dim": 16, **SIZES})
@@ -172,7 +172,7 @@ def awq(case, model, dtype, skip=("lm_head",), **options):
     return saved(case, parameters, materialised(built, config))
 
 
-def gptq(case, model, dtype, own_bias=False, skip=("lm_head", "embed_out", "gate"), **options):
+def gptq(case, model, dtype, own_bias=False, skip=("lm_head", "gate"), **options):
     from auto_gptq.nn_modules.qlinear.qlinear_cuda_old import QuantLinear
 
     built = build(model, dtype)
@@ -271,7 +271,6 @@ def cases():
     yield fp8("fp8-skips", LLAMA, "bfloat16", skip=["k_proj", "lm_head"])
 
     yield mxfp4("mxfp4-gpt-oss", GPT_OSS, "bfloat16")
-    yield mxfp4("mxfp4-gpt-oss-f16", GPT_OSS, "float16")
 
     yield awq("awq-llama", LLAMA, "float16", bits=4, group_size=32)
     yield awq("awq-whole-columns", QWEN2, "float16", bits=4, group_size=-1)
@@ -280,7 +279,7 @@ def cases():
 
     yield gptq("gptq-llama", LLAMA, "float16", bits=4, group_size=32)
     yield gptq("gptq-gpt2", GPT2, "float16", bits=4, group_size=32)
-    yield gptq("gptq-gpt-neox", NEOX, "float16", bits=4, group_size=64, desc_act=True)
+    yield gptq("gptq-phi", PHI, "float16", bits=4, group_size=64, desc_act=True)
     yield gptq("gptq-qwen2-tied", QWEN2, "bfloat16", bits=8, group_size=-1)
     yield gptq("gptq-3bit", LLAMA, "float16", bits=3, group_size=32)
     yield gptq("gptq-uneven-groups", LLAMA, "float16", bits=2, group_size=40)
