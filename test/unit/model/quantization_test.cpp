@@ -262,6 +262,13 @@ TEST_CASE("no dimension is too large for a formula", "[model]") {
       }
     }
   }
+  Quantization q;
+  q.method = Method::gptq;
+  for (const uint64_t bits : {3, 8, 32}) {
+    q.bits = bits;
+    CHECK(stored_tensor(q, "qweight", {0, kHuge + 5}, Dtype::f16)->shape[0] ==
+          kHuge / 32 * bits + (5 * bits + 31) / 32);
+  }
   // A tensor that fits, with scales that do not: a 32-bit one for each 8-bit weight.
   Checkpoint checkpoint = named_llama(R"({"quant_method":"fp8","weight_block_size":[1,1]})",
                                       {"model.layers.0.mlp.up_proj.weight_scale_inv"});
