@@ -9,6 +9,7 @@
 
 #include "core/base/checked.h"
 #include "core/model/match_keys.h"
+#include "core/model/quantization.h"
 
 namespace hfload::cli {
 namespace {
@@ -139,6 +140,8 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
     if (error.code() != ErrorCode::unsupported_architecture) throw;
     found.warnings.push_back(error.message());
   }
+  if (const auto quantization = read_quantization(found.checkpoint.config))
+    found.quantization = quantization->name;
 
   std::vector<InspectedTensor> rows;
   for (const CheckpointTensor& tensor : found.checkpoint.tensors) rows.push_back(from_header(tensor));

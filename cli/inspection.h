@@ -41,6 +41,7 @@ struct TensorPattern {
 struct Inspection {
   Checkpoint checkpoint;
   std::optional<Shell> shell;            ///< none where it cannot be derived
+  std::string quantization;              ///< the method that config.json names; empty when none
   std::optional<uint64_t> parameters;    ///< of the model; unknown where shapes are
   std::optional<uint64_t> total_bytes;   ///< of the weights
   std::vector<InspectedTensor> tensors;  ///< those that the filter lets through

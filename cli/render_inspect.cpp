@@ -44,6 +44,7 @@ std::string render_summary(const Inspection& found, const std::string& filter) {
   table.add_row({"Model type", type.empty() ? "unknown" : escape_text(type)});
   const auto architectures = checkpoint.config.architectures();
   if (!architectures.empty()) table.add_row({"Architecture", join_escaped(architectures, ", ")});
+  if (!found.quantization.empty()) table.add_row({"Quantisation", escape_text(found.quantization)});
   table.add_row({"Parameters", found.parameters ? describe_count(*found.parameters) : "unknown"});
   table.add_row({"Size", found.total_bytes ? fmt::format("{} ({} bytes)", size_of(*found.total_bytes),
                                                          group_digits(*found.total_bytes))

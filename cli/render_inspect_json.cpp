@@ -86,6 +86,7 @@ std::string render_inspection_json(const Inspection& found, const InspectCommand
   json.begin_object().key("schema").string("hfload.inspect/1");
   json.key("model_type").string_or_null(found.checkpoint.config.model_type());
   json.key("architectures").strings(found.checkpoint.config.architectures());
+  json.key("quantization").string_or_null(found.quantization);
   json.key("parameters");
   write_optional(json, found.parameters);
   json.key("total_bytes");

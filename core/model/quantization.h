@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "core/model/checkpoint.h"
-#include "core/model/module_tree.h"
+#include "core/format/dtype.h"
+#include "core/format/model_config.h"
 
 namespace hfload {
 
@@ -21,22 +21,25 @@ struct Quantization {
     mxfp4,  ///< 32 four-bit floats with one eight-bit scale (OCP Microscaling 1.0; gpt-oss)
     other,
   };
+  /// What shares one scale.
+  enum class Scales : uint8_t { tensor, channel, group, block };
+
   Method method = Method::other;
-  std::string name;                                ///< for people: "GPTQ, 4 bit, groups of 128"
-  uint64_t bits = 4;                               ///< per stored weight, where the method packs them
-  uint64_t group_columns = 128;                    ///< input features with one scale; 0: all of them
-  uint64_t block_rows = 128, block_columns = 128;  ///< of fp8
+  std::string name;              ///< for people: "GPTQ, 4 bit, groups of 128"
+  uint64_t bits = 4;             ///< per stored weight, 1 to 32, where the method packs them
+  uint64_t group_columns = 128;  ///< input features with one scale; 0: all of them
+  Scales scales = Scales::group;
+  uint64_t block_rows = 128, block_columns = 128;  ///< of Scales::block; never 0
   bool double_quantized = false;                   ///< bitsandbytes: the scales are quantised too
+  bool is_gemv = false;                            ///< AWQ: packed along the input, for another kernel
+  bool is_packed = false;                          ///< compressed-tensors: several weights in one element,
+  Dtype packed = Dtype::i32;                       ///< which has this dtype
+  bool is_mixed = false;                           ///< compressed-tensors: not all layers are quantised alike
+  std::optional<Dtype> scale;                      ///< dtype of the scales, where it is not the model's
+  Dtype storage = Dtype::u8;  ///< of bitsandbytes' 4 bit weights, and of weights that are not packed
 };
 
-/// What config.json's `quantization_config` says; nothing where there is none.
+/// What config.json's `quantization_config` says; nothing where there is none. Throws Error(invalid_config).
 std::optional<Quantization> read_quantization(const ModelConfig& config);
-
-/// Puts the tensors that the checkpoint stores for quantised weights in the place of the weights they stand
-/// for: packed weights at their stored dtype and shape, with their scales, zero points and maps as tensors of
-/// the module. A tensor whose shard is absent gets the shape that the method gives it, and sets
-/// `tree.estimated_bytes` where that can be off (bitsandbytes' quant_state, whose length is that of a text).
-/// Returns the number of weights that are quantised.
-uint64_t use_stored_tensors(ModuleTree& tree, const Checkpoint& checkpoint, const Quantization& quantization);
 
 }  // namespace hfload

@@ -11,6 +11,7 @@
 #include "core/base/error.h"
 #include "core/model/architecture.h"
 #include "core/model/quantization.h"
+#include "core/model/stored_tensors.h"
 #include "core/model/tree_from_names.h"
 
 namespace hfload {

@@ -154,3 +154,32 @@ def device_map_files(work):
     (work / "map.json").write_text('{"model": 0, "lm_head": "cpu"}')
     (work / "twice.json").write_text('{"model": 0, "model": 1, "lm_head": 0}')
     (work / "partial.json").write_text('{"model.layers": 0, "lm_head": 0}')
+
+
+# What GPTQ stores for a linear layer in groups of 16 columns: words of eight 4-bit weights along the input and of eight zero points
+# along the output, half-precision scales, and the group of each column.
+def gptq_tensors(name, rows, columns):
+    return [(f"{name}.qweight", "I32", [columns // 8, rows]), (f"{name}.qzeros", "I32", [columns // 16, rows // 8]),
+            (f"{name}.scales", "F16", [columns // 16, rows]), (f"{name}.g_idx", "I32", [columns])]
+
+
+GPTQ_TENSORS = [
+    tensor
+    for name, dtype, shape in LLAMA_TENSORS
+    for tensor in (gptq_tensors(name.removesuffix(".weight"), 32, 32) if "_proj" in name else [(name, dtype, [32 for _ in shape])])
+]
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 16}
+GPTQ_LLAMA = {"hidden_size": 32, "intermediate_size": 32, "num_key_value_heads": 2, "vocab_size": 32, "quantization_config": GPTQ}
+
+
+def llama_in_gptq(work):
+    write_llama(work / "llama", GPTQ_TENSORS, **GPTQ_LLAMA)
+
+
+def llama_in_gptq_without_shards(work):
+    write_llama(work / "llama", None, **GPTQ_LLAMA)
+    safetensors_writer.write_sharded(work / "llama", {"model-00001-of-00001.safetensors": ([t[0] for t in GPTQ_TENSORS], None)}, 15616)
+
+
+def llama_in_gptq_of_no_bits(work):
+    write_llama(work / "llama", GPTQ_TENSORS, **{**GPTQ_LLAMA, "quantization_config": {**GPTQ, "bits": 0}})
