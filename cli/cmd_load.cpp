@@ -225,6 +225,7 @@ void run_load(const LoadCommand& command, const Context& context) {
   PlannedModel model = plan_model(std::move(checkpoint), command.planning);
   report_planning(model, command.planning, context.messages);
   if (command.planning.explain) context.messages.block(render_explanation(model, command.planning));
+  if (const std::string caches = render_caches(model); !caches.empty()) context.messages.table(caches);
   require_gpus(model, command.emulate_gpus);
   const KeyMatches keys = match_keys(model.shell.tree, model.checkpoint);
   require_all_keys(keys, model.checkpoint, context.messages);
@@ -234,7 +235,7 @@ void run_load(const LoadCommand& command, const Context& context) {
   const bool has_budgets =
       model.user_set_memory || std::holds_alternative<Strategy>(command.planning.device_map);
   LoadPlan plan = make_load_plan(model.shell.tree, model.checkpoint, keys, model.plan.device_map,
-                                 has_budgets ? model.max_memory : MaxMemory{});
+                                 has_budgets ? memory_for_weights(model) : MaxMemory{});
   Outcome outcome;
   {
     const SignalWatch watch;

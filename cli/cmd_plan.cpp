@@ -10,6 +10,7 @@ void run_plan(const PlanCommand& command, const Context& context) {
   report_model(model.checkpoint, context.messages);
   report_planning(model, command.planning, context.messages);
   if (command.planning.explain) context.messages.block(render_explanation(model, command.planning));
+  if (const std::string caches = render_caches(model); !caches.empty()) context.messages.table(caches);
   if (!context.common.json) {
     write_standard_output(escape_lines(format_device_map(model.plan.device_map)) + "\n");
     return;

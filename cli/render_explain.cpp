@@ -36,7 +36,8 @@ std::string render_devices(const DevicePlan& plan) {
   TextTable table({Align::left, Align::right, Align::right, Align::right, Align::right, Align::right});
   table.add_row({"Device", "Budget", "Weights", "Held back", "Free", "Entries"});
   for (const DeviceUsage& usage : plan.devices) {
-    const double free = std::max(0.0, usage.budget_bytes - usage.used_bytes - usage.reserved_bytes);
+    const double free =
+        std::max(0.0, usage.budget_bytes - usage.used_bytes - usage.cache_bytes - usage.reserved_bytes);
     table.add_row({to_string(usage.device), size_or_dash(usage.budget_bytes),
                    format_byte_size(usage.used_bytes), format_byte_size(usage.reserved_bytes),
                    size_or_dash(free), group_digits(usage.modules)});
@@ -145,7 +146,7 @@ std::string render_heading(const PlannedModel& model, const PlanningOptions& opt
   const ModuleTree& tree = model.shell.tree;
   std::string text =
       fmt::format("{}, {} in {}\n", escape_text(tree.model_class.empty() ? "model" : tree.model_class),
-                  format_byte_size(model.sizes.total()), dtype_info(model.shell.dtype).torch_name);
+                  format_byte_size(model.sizes.weights(0)), dtype_info(model.shell.dtype).torch_name);
   const Strategy* strategy = std::get_if<Strategy>(&options.device_map);
   if (strategy == nullptr) return text + "Placement: as the given map says\n";
   std::vector<std::string> whole = options.no_split.value_or(tree.no_split_modules);

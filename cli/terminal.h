@@ -48,6 +48,10 @@ class Messages {
   /// A block that was asked for (--explain), or the list that belongs to an error; printed always, line by
   /// line as it is.
   void block(std::string_view text);
+  /// A block that comes with what was asked for; dropped by --quiet.
+  void table(std::string_view text) {
+    if (!quiet_) block(text);
+  }
 
  private:
   enum class Style : uint8_t { error, warning, hint, note };
