@@ -8,8 +8,10 @@
 #include "cli/commands.h"
 #include "cli/planning.h"
 #include "cli/render_plan.h"
+#include "cli/render_svg.h"
 #include "cli/signals.h"
 #include "cli/text.h"
+#include "core/base/atomic_file.h"
 #include "core/base/units.h"
 #include "core/load/backend.h"
 #include "core/load/loader.h"
@@ -226,6 +228,7 @@ void run_load(const LoadCommand& command, const Context& context) {
   report_planning(model, command.planning, context.messages);
   if (command.planning.explain) context.messages.block(render_explanation(model, command.planning));
   if (const std::string caches = render_caches(model); !caches.empty()) context.messages.table(caches);
+  if (!command.planning.svg.empty()) write_file_atomically(command.planning.svg, render_svg(model));
   require_gpus(model, command.emulate_gpus);
   const KeyMatches keys = match_keys(model.shell.tree, model.checkpoint);
   require_all_keys(keys, model.checkpoint, context.messages);

@@ -7,7 +7,7 @@
 namespace hfload::cli {
 
 std::string render_caches(const PlannedModel& model) {
-  if (!model.cache) return "";
+  if (model.caches.empty()) return "";
   const CacheTotals totals = total_caches(model);
   std::string text = fmt::format(
       "Caches: {} in {}, for {} in {}{}. One more token takes {}{}.",
@@ -24,7 +24,7 @@ std::string render_caches(const PlannedModel& model) {
     table.add_row({to_string(usage.device), format_byte_size(usage.cache_bytes),
                    format_byte_size(static_cast<double>(usage.cache_bytes_per_token))});
   }
-  return totals.bytes == 0 ? lines : lines + table.render();
+  return lines + table.render();
 }
 
 }  // namespace hfload::cli
