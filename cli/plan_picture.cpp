@@ -127,15 +127,15 @@ std::vector<DeviceShares> device_shares(const DevicePlan& plan) {
   return all;
 }
 
-std::string describe_shares(const DeviceShares& shares, std::string_view separator) {
-  std::string text = "weights " + format_byte_size(shares.weights);
+std::vector<std::string> describe_shares(const DeviceShares& shares) {
+  std::vector<std::string> texts{"weights " + format_byte_size(shares.weights)};
   const auto add = [&](std::string_view name, double bytes) {
-    if (bytes > 0) text += fmt::format("{}{} {}", separator, name, format_byte_size(bytes));
+    if (bytes > 0) texts.push_back(fmt::format("{} {}", name, format_byte_size(bytes)));
   };
   add("caches", shares.caches);
   add("held back", shares.held_back);
   add("free", shares.free);
-  return text;
+  return texts;
 }
 
 PlanPicture make_plan_picture(const PlannedModel& model) { return PictureMaker(model).make(); }

@@ -26,8 +26,8 @@ struct DeviceShares {
 /// Of all devices that have a budget or hold something.
 std::vector<DeviceShares> device_shares(const DevicePlan& plan);
 
-/// "weights 17.2 GiB, caches 1.50 GiB, free 400 MiB": what is there, joined by `separator`.
-std::string describe_shares(const DeviceShares& shares, std::string_view separator);
+/// "weights 17.2 GiB", "caches 1.50 GiB", "free 400 MiB": what is there, weights always.
+std::vector<std::string> describe_shares(const DeviceShares& shares);
 
 /// A module, or a tensor of a split one, on one device.
 struct PictureSegment {

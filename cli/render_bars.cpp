@@ -7,7 +7,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "cli/text.h"
 #include "core/base/units.h"
 
 namespace hfload::cli {
@@ -63,27 +62,38 @@ std::string paint_bar(const DeviceShares& shares, size_t cells, const BarStyle& 
   return bar + (style.utf8 ? "… " : ". ") + std::string(cells - cells / 2 - 2, ' ');
 }
 
+/// A text that is painted and the columns that it takes.
+struct Item {
+  std::string text;
+  size_t columns;
+};
+
+/// Items beside each other, two columns apart, on as many lines as they need.
+std::string flow(const std::vector<Item>& items, size_t indent, size_t columns) {
+  std::string text;
+  size_t used = columns;
+  for (const Item& item : items) {
+    const bool fits = used + 2 + item.columns <= columns;
+    if (!fits) text += (text.empty() ? "" : "\n") + std::string(indent, ' ');
+    text += (fits ? "  " : "") + item.text;
+    used = (fits ? used + 2 : indent) + item.columns;
+  }
+  return text + '\n';
+}
+
 std::string render_legend(const std::vector<DeviceShares>& devices, size_t indent, const BarStyle& style) {
   Bytes sums{};
   for (const DeviceShares& d : devices) {
     const Bytes bytes{d.weights, d.caches, d.held_back, d.free};
     std::transform(bytes.begin(), bytes.end(), sums.begin(), sums.begin(), std::plus<>());
   }
-  std::string lines, line(indent, ' ');
-  size_t used = indent;
+  std::vector<Item> items;
   for (size_t i = 0; i < kInks.size(); ++i) {
-    if (sums[i] <= 0) continue;
-    const size_t needed = kInks[i].name.size() + 2;
-    if (used > indent && used + 2 + needed > style.columns) {
-      lines += line + '\n';
-      line.assign(indent, ' ');
-      used = indent;
-    }
-    const size_t gap = used > indent ? 2 : 0;
-    line += fmt::format("{:{}}{} {}", "", gap, paint(kInks[i], 1, style), kInks[i].name);
-    used += gap + needed;
+    if (sums[i] > 0)
+      items.push_back(
+          {fmt::format("{} {}", paint(kInks[i], 1, style), kInks[i].name), kInks[i].name.size() + 2});
   }
-  return lines + line + '\n';
+  return flow(items, indent, style.columns);
 }
 
 }  // namespace
@@ -104,8 +114,9 @@ std::string render_bars(const std::vector<DeviceShares>& devices, const BarStyle
   for (const DeviceShares& d : devices) {
     text += fmt::format("{:<{}}{}  {:>{}}\n", to_string(d.device), indent, paint_bar(d, cells, style),
                         figure_of(d), figure);
-    for (const std::string& line : wrap_text(describe_shares(d, ", "), style.columns - indent))
-      text += std::string(indent, ' ') + line + '\n';
+    std::vector<Item> sizes;
+    for (const std::string& share : describe_shares(d)) sizes.push_back({share, share.size()});
+    text += flow(sizes, indent, style.columns);
   }
   return text + render_legend(devices, indent, style);
 }

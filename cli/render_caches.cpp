@@ -8,23 +8,22 @@ namespace hfload::cli {
 
 std::string render_caches(const PlannedModel& model) {
   if (model.caches.empty()) return "";
-  const CacheTotals totals = total_caches(model);
-  std::string text = fmt::format(
-      "Caches: {} in {}, for {} in {}{}. One more token takes {}{}.",
-      format_byte_size(static_cast<double>(totals.bytes)), dtype_info(model.cache->dtype).torch_name,
-      count_of(model.cache->context_tokens, "token"), model.cache->batch > 1 ? "each of " : "",
-      count_of(model.cache->batch, "sequence"), format_byte_size(static_cast<double>(totals.bytes_per_token)),
-      model.cache->batch > 1 ? " in each" : "");
-  std::string lines;
-  for (const std::string& line : wrap_text(text, 79)) lines += line + '\n';
   TextTable table({TextTable::Align::left, TextTable::Align::right, TextTable::Align::right});
-  table.add_row({"Device", "Caches", "One token"});
+  table.add_row({"Device", "Caches", "One more token of a sequence"});
+  const auto add = [&](std::string name, double bytes, uint64_t bytes_per_token) {
+    table.add_row(
+        {std::move(name), format_byte_size(bytes), format_byte_size(static_cast<double>(bytes_per_token))});
+  };
   for (const DeviceUsage& usage : model.plan.devices) {
-    if (usage.cache_bytes == 0) continue;
-    table.add_row({to_string(usage.device), format_byte_size(usage.cache_bytes),
-                   format_byte_size(static_cast<double>(usage.cache_bytes_per_token))});
+    if (usage.cache_bytes > 0) add(to_string(usage.device), usage.cache_bytes, usage.cache_bytes_per_token);
   }
-  return lines + table.render();
+  const CacheTotals totals = total_caches(model);
+  add("all", static_cast<double>(totals.bytes), totals.bytes_per_token);
+  const CacheOptions& cache = *model.cache;
+  return fmt::format("Caches in {}, for {} in {}{}:\n", dtype_info(cache.dtype).torch_name,
+                     count_of(cache.context_tokens, "token"), cache.batch > 1 ? "each of " : "",
+                     count_of(cache.batch, "sequence")) +
+         table.render();
 }
 
 }  // namespace hfload::cli

@@ -14,7 +14,7 @@ namespace {
 
 // All lengths are in the picture's own units, pixels where it is not scaled.
 constexpr double kWidth = 960, kMargin = 28, kBarWidth = kWidth - 2 * kMargin;
-constexpr double kHeaderHeight = 76, kDeviceHeight = 92, kBarHeight = 34, kLegendRow = 22;
+constexpr double kHeaderHeight = 98, kDeviceHeight = 92, kBarHeight = 34, kLegendRow = 22;
 constexpr size_t kColors = 7;  ///< of parts; smaller parts share one more
 
 // Layers of one part are told apart by opacity and a gap, so that a part needs one colour only.
@@ -25,7 +25,7 @@ text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-seri
 .in.dark{fill:#3a2a00}.in.soft{fill:#5c6676;font-weight:400}
 .page{fill:#fff}.track{fill:#eef1f5}.open{fill:none;stroke:#a9b3c1;stroke-dasharray:5 4}
 .p0{fill:#3566c8}.p1{fill:#0d7f77}.p2{fill:#8350bf}.p3{fill:#bb4a73}.p4{fill:#5b7a26}.p5{fill:#a3602a}.p6{fill:#3f7591}
-.p7{fill:#6f7887}.odd{opacity:.82}.cache{fill:#f0b429}.held{fill:#d3dae3}.stripe{stroke:#8f9bab;stroke-width:2}
+.p7{fill:#6f7887}.odd{opacity:.9}.cache{fill:#f0b429}.held{fill:#d3dae3}.stripe{stroke:#8f9bab;stroke-width:2}
 @media (prefers-color-scheme:dark){text{fill:#e8ecf2}.dim{fill:#a3adbc}.in{fill:#fff}.in.dark{fill:#2b2000}
 .in.soft{fill:#a3adbc}.page{fill:#12161d}.track{fill:#232a35}.open{stroke:#566174}.p0{fill:#4f83e6}.p1{fill:#17958b}
 .p2{fill:#9a68d6}.p3{fill:#cf5f88}.p4{fill:#6f9233}.p5{fill:#b9733a}.p6{fill:#4f8aa8}.p7{fill:#7d8797}.cache{fill:#d9a016}
@@ -176,7 +176,7 @@ class SvgPainter {
     const DeviceShares& shares = device.shares;
     put_text(kMargin, y_ + 4, "name", device_name(shares.device));
     put_text(kWidth - kMargin, y_ + 4, "dim",
-             fmt::format("{}  ·  {}", describe_shares(shares, "  ·  "),
+             fmt::format("{}  ·  {}", fmt::join(describe_shares(shares), "  ·  "),
                          shares.limited ? "of " + format_byte_size(shares.whole()) : "no limit"),
              "end");
     put("<rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.0f}\" class=\"{}\"/>\n", kMargin,
