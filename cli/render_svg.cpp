@@ -15,6 +15,7 @@ namespace {
 // All lengths are in the picture's own units, pixels where it is not scaled.
 constexpr double kWidth = 960, kMargin = 28, kBarWidth = kWidth - 2 * kMargin;
 constexpr double kHeaderHeight = 98, kDeviceHeight = 92, kBarHeight = 34, kLegendRow = 22;
+constexpr double kThinnest = 0.75;  ///< of what is drawn at all; thinner cannot be seen
 constexpr size_t kColors = 7;  ///< of parts; smaller parts share one more
 
 // Layers of one part are told apart by opacity and a gap, so that a part needs one colour only.
@@ -196,7 +197,7 @@ class SvgPainter {
   }
 
   std::vector<Group> paint_segments(const PictureDevice& device, double scale) {
-    constexpr double kThinnest = 0.75, kWidestGap = 1;  // thinner cannot be seen
+    constexpr double kWidestGap = 1;
     std::vector<Group> groups;
     double bytes = 0;
     for (const PictureSegment& s : device.segments) {
@@ -229,7 +230,7 @@ class SvgPainter {
                      std::string_view label) {
     if (width <= 0) return x;
     const std::string text = fmt::format("{} {}", name, format_byte_size(bytes));
-    put_box(x, width, fill, text);
+    put_box(x, std::max(kThinnest, width), fill, text);
     if (!label.empty() && text_width(text) + 8 <= width)
       put_text(x + width / 2, bar_y() + kBarHeight / 2 + 4, label, text, "middle");
     return x + width;
