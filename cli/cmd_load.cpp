@@ -111,7 +111,8 @@ std::string list_keys(const KeyMatches& keys) {
 }
 
 /// All that does not match is listed together; the error names the first.
-void require_all_keys(const KeyMatches& keys, const Checkpoint& checkpoint, Messages& messages) {
+void require_all_keys(const KeyMatches& keys, const Checkpoint& checkpoint, Compat compat,
+                      Messages& messages) {
   if (keys.missing_keys.empty() && keys.mismatched_keys.empty()) return;
   messages.block(list_keys(keys));
   if (keys.missing_keys.empty()) {
@@ -134,7 +135,11 @@ void require_all_keys(const KeyMatches& keys, const Checkpoint& checkpoint, Mess
   throw Error(ErrorCode::missing_keys, message)
       .with_path(checkpoint.location.directory)
       .with_tensor(keys.missing_keys.front())
-      .with_hint("Check that config.json names the class the weights were saved from (architectures).");
+      .with_hint(compat == Compat::v5 && !keys.unexpected_keys.empty()
+                     ? "transformers 5 gives modules of this class other names than the checkpoint has, and "
+                       "converts the weights while it loads them (it makes one tensor of a layer's experts). "
+                       "hfload converts none: load with --compat 4."
+                     : "Check that config.json names the class the weights were saved from (architectures).");
 }
 
 void report_keys(const KeyMatches& keys, Messages& messages) {
@@ -202,10 +207,11 @@ void report_outcome(const Outcome& outcome, Messages& messages) {
   messages.note(text);
 }
 
-std::string render_json(const PlannedModel& model, const KeyMatches& keys, const Outcome& outcome) {
+std::string render_json(const PlannedModel& model, const PlanningOptions& options, const KeyMatches& keys,
+                        const Outcome& outcome) {
   JsonWriter json;
   json.begin_object().key("schema").string("hfload.load/1");
-  write_plan_fields(json, model);
+  write_plan_fields(json, model, options);
   json.key("loaded_bytes").number(outcome.statistics.loaded_bytes);
   json.key("offloaded_bytes").number(outcome.statistics.offloaded_bytes);
   json.key("seconds").seconds(outcome.statistics.seconds);
@@ -230,8 +236,15 @@ void run_load(const LoadCommand& command, const Context& context) {
   if (const std::string caches = render_caches(model); !caches.empty()) context.messages.table(caches);
   if (!command.planning.svg.empty()) write_file_atomically(command.planning.svg, render_svg(model));
   require_gpus(model, command.emulate_gpus);
+  for (const std::string& name : untie_saved_parameters(model.shell.tree, model.checkpoint)) {
+    context.messages.warning(
+        fmt::format("the config ties {}, and the checkpoint holds it as well: it is loaded as a tensor of "
+                    "its own, which the "
+                    "device map does not count",
+                    escape_text(name)));
+  }
   const KeyMatches keys = match_keys(model.shell.tree, model.checkpoint);
-  require_all_keys(keys, model.checkpoint, context.messages);
+  require_all_keys(keys, model.checkpoint, model.shell.tree.compat, context.messages);
   report_keys(keys, context.messages);
 
   // Where the user says which device takes what and gives no budgets, only the device itself may refuse.
@@ -245,7 +258,7 @@ void run_load(const LoadCommand& command, const Context& context) {
     outcome = load(model, std::move(plan), command, context);
   }
   report_outcome(outcome, context.messages);
-  write_standard_output(context.common.json ? render_json(model, keys, outcome)
+  write_standard_output(context.common.json ? render_json(model, command.planning, keys, outcome)
                                             : escape_lines(format_device_map(model.plan.device_map)) + "\n");
 }
 

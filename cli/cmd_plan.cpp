@@ -26,7 +26,7 @@ void run_plan(const PlanCommand& command, const Context& context) {
   }
   JsonWriter json;
   json.begin_object().key("schema").string("hfload.plan/1");
-  write_plan_fields(json, model);
+  write_plan_fields(json, model, command.planning);
   json.end_object();
   write_standard_output(json.take());
 }

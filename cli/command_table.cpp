@@ -62,11 +62,11 @@ constexpr Flag kFlags[] = {
      .name = "--device-map",
      .kind = ValueKind::choice,
      .value = "MAP",
-     .choices = "auto|balanced|balanced_low_0|sequential|cpu|disk",
+     .choices = "auto|balanced|balanced_low_0|sequential|tight|cpu|disk",
      .help = "How to place the modules. auto (the default) and balanced spread them evenly over the GPUs, "
              "balanced_low_0 leaves "
-             "the first GPU free, sequential fills one device after the other; a device (0, cuda:1, cpu, "
-             "disk) takes everything; "
+             "the first GPU free, sequential fills one device after the other; tight, which is hfload's own, "
+             "offloads as little as can be; a device (0, cuda:1, cpu, disk) takes everything; "
              "FILE.json or a JSON object such as '{\"encoder\": 0, \"decoder\": \"cpu\"}' is your own map."},
     {.id = FlagId::max_memory,
      .name = "--max-memory",
@@ -128,7 +128,8 @@ constexpr Flag kFlags[] = {
      .help = "Where a device would stay empty, look for a smaller module that fits it."},
     {.id = FlagId::explain,
      .name = "--explain",
-     .help = "Explain on standard error why each module went where it did, and what would change that."},
+     .help = "Explain on standard error, and with --json in the field explain, why each module went where it "
+             "did, and how much more of each budget would keep all off the disk or on the GPUs."},
     {.id = FlagId::svg,
      .name = "--svg",
      .kind = ValueKind::file,
@@ -193,6 +194,8 @@ constexpr Example kPlanExamples[] = {
     {"hfload plan ./t0pp/config.json --dtype bfloat16 --explain",
      "from the configuration alone, with reasons"},
     {"hfload plan ./t0pp --device-map sequential", "fill the first GPU, then the next"},
+    {"hfload plan ./t0pp --device-map tight --max-memory 0=24GiB,1=24GiB,cpu=60GiB",
+     "waste no memory on room that no layer needs"},
     {"hfload plan ./mistral-7b --context 8192 --batch 4 --svg plan.svg",
      "with room for the caches, and drawn"},
     {"hfload plan ./t0pp --device-map '{\"shared\": 0, \"encoder\": 0, \"decoder\": 1, \"lm_head\": 1}'",

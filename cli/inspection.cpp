@@ -53,13 +53,9 @@ std::vector<InspectedTensor> rows_of_shell(const ModuleTree& tree) {
 }
 
 /// Dtypes and shapes of tensors that only the index names, where the model's shell knows them. A tree made
-/// from names, names that do not fit the shell, and the shell of a quantised model say nothing about the
-/// files.
-void describe_absent(std::vector<InspectedTensor>& rows, const Shell& shell, const Checkpoint& checkpoint,
-                     std::vector<std::string>& warnings) {
-  const ConfigValue* quantization = checkpoint.config.find("quantization_config");
-  const bool is_quantized = quantization != nullptr && !quantization->is_null();
-  if (shell.tree.from_tensor_names || is_quantized) return;
+/// from names, and names that do not fit the shell (which is a finding), say nothing about the files.
+void describe_absent(std::vector<InspectedTensor>& rows, const Shell& shell, const Checkpoint& checkpoint) {
+  if (shell.tree.from_tensor_names) return;
   try {
     for (const KeyMatch& match : match_keys(shell.tree, checkpoint).matches) {
       InspectedTensor& row = rows[match.checkpoint];
@@ -67,7 +63,6 @@ void describe_absent(std::vector<InspectedTensor>& rows, const Shell& shell, con
     }
   } catch (const Error& error) {
     if (error.code() != ErrorCode::corrupted_state_dict) throw;
-    warnings.push_back(error.message());
   }
 }
 
@@ -152,7 +147,7 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
     rows = rows_of_shell(found.shell->tree);
     found.from_shell = true;
   } else if (found.shell && !std::all_of(rows.begin(), rows.end(), is_described)) {
-    describe_absent(rows, *found.shell, found.checkpoint, found.warnings);
+    describe_absent(rows, *found.shell, found.checkpoint);
     found.from_shell = std::any_of(rows.begin(), rows.end(), [](const InspectedTensor& row) {
       return !row.described && !row.dtype.empty();
     });
@@ -164,6 +159,7 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
   for (const InspectedTensor& row : rows) {
     if (row.shard) found.shard_bytes[*row.shard] += row.bytes;
   }
+  if (found.shell) found.findings = compare_with_checkpoint(*found.shell, found.checkpoint);
   found.tensors_in_all = rows.size();
   if (!filter.empty())
     std::erase_if(rows, [&](const InspectedTensor& row) { return !matches_glob(filter, row.name); });

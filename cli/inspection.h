@@ -7,6 +7,7 @@
 
 #include "cli/options.h"
 #include "core/model/checkpoint.h"
+#include "core/model/findings.h"
 #include "core/model/shell.h"
 
 namespace hfload::cli {
@@ -47,6 +48,7 @@ struct Inspection {
   bool from_shell = false;  ///< some dtypes and shapes come from config.json, as the weights are not there
   std::vector<DtypeTotal> dtypes;     ///< by bytes, descending
   std::vector<uint64_t> shard_bytes;  ///< parallel to the shards: bytes of tensors, 0 when not known
+  std::vector<Finding> findings;      ///< where the checkpoint differs from what its architecture saves
   std::vector<std::string> warnings;
 };
 

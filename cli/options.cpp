@@ -78,7 +78,8 @@ DeviceMapChoice parse_device_map_choice(const std::string& text) {
       {"auto", Strategy::balanced_auto},
       {"balanced", Strategy::balanced},
       {"balanced_low_0", Strategy::balanced_low_0},
-      {"sequential", Strategy::sequential}};
+      {"sequential", Strategy::sequential},
+      {"tight", Strategy::tight}};
   for (const auto& [name, strategy] : kStrategies) {
     if (text == name) return strategy;
   }

@@ -58,36 +58,37 @@ void warn_over_free_memory(const DevicePlan& plan, std::vector<std::string>& war
   }
 }
 
-void check_budgets(const PlannedModel& model, const DevicePlan& plan, bool is_given_map,
-                   std::vector<std::string>& warnings) {
+void check_budgets(PlannedModel& model, bool is_given_map) {
   if (model.user_set_memory) {
-    require_budgets(plan, is_given_map);
+    require_budgets(model.plan, is_given_map);
   } else {
-    warn_over_free_memory(plan, warnings);
+    warn_over_free_memory(model.plan, model.warnings);
   }
 }
 
-DevicePlan place(const PlannedModel& model, const PlanningOptions& options,
-                 std::vector<std::string>& warnings) {
+void place_by_strategy(PlannedModel& model, Strategy strategy, const PlanningOptions& options) {
   const ModuleTree& tree = model.shell.tree;
-  if (const Strategy* strategy = std::get_if<Strategy>(&options.device_map)) {
-    PlanOptions plan_options{options.no_split.value_or(tree.no_split_modules), options.offload_buffers,
-                             options.fallback_allocation};
-    const auto plan_for = [&](const MaxMemory& max_memory, bool caches_on_cpu) {
-      plan_options.caches_on_cpu = caches_on_cpu;
-      return plan_device_map(tree, model.sizes, max_memory, *strategy, model.user_set_memory, plan_options);
-    };
-    if (!model.cache) return plan_for(model.max_memory, true);
-    DevicePlan plan = plan_with_caches(tree, model.caches, model.max_memory, plan_for);
-    check_budgets(model, plan, false, warnings);
-    return plan;
-  }
-  const DeviceMap& map = std::get<DeviceMap>(options.device_map);
-  append(warnings, check_device_map(tree, map));
-  DevicePlan plan = plan_from_device_map(tree, model.sizes, map, model.max_memory);
-  account_caches(plan, tree, model.caches);
-  check_budgets(model, plan, true, warnings);
-  return plan;
+  PlanOptions plan_options{options.no_split.value_or(tree.no_split_modules), options.offload_buffers,
+                           options.fallback_allocation};
+  const auto plan_for = [&](const MaxMemory& max_memory, bool caches_on_cpu) {
+    plan_options.caches_on_cpu = caches_on_cpu;
+    return plan_device_map(tree, model.sizes, max_memory, strategy, model.user_set_memory, plan_options);
+  };
+  const auto plan = [&](const MaxMemory& max_memory) {
+    return model.cache ? plan_with_caches(tree, model.caches, max_memory, plan_for)
+                       : plan_for(max_memory, true);
+  };
+  model.plan = plan(model.max_memory);
+  append(model.warnings, model.plan.warnings);
+  if (model.cache) check_budgets(model, false);
+  if (options.explain) model.extra_budgets = find_extra_budgets(model.max_memory, model.plan, plan);
+}
+
+void place_by_map(PlannedModel& model, const DeviceMap& map) {
+  append(model.warnings, check_device_map(model.shell.tree, map));
+  model.plan = plan_from_device_map(model.shell.tree, model.sizes, map, model.max_memory);
+  account_caches(model.plan, model.shell.tree, model.caches);
+  check_budgets(model, true);
 }
 
 /// Sizes the caches of --context and counts them with their layers.
@@ -138,8 +139,11 @@ PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options) {
     }
   }
   add_caches(model, options);
-  model.plan = place(model, options, model.warnings);
-  append(model.warnings, model.plan.warnings);
+  if (const Strategy* strategy = std::get_if<Strategy>(&options.device_map)) {
+    place_by_strategy(model, *strategy, options);
+  } else {
+    place_by_map(model, std::get<DeviceMap>(options.device_map));
+  }
   return model;
 }
 

@@ -10,6 +10,7 @@
 #include "core/model/checkpoint.h"
 #include "core/model/shell.h"
 #include "core/plan/cache.h"
+#include "core/plan/extra_budget.h"
 #include "core/plan/infer_device_map.h"
 #include "core/plan/module_sizes.h"
 
@@ -28,6 +29,7 @@ struct PlannedModel {
   std::optional<CacheOptions> cache;  ///< with --context
   std::vector<CacheBytes> caches;     ///< of each layer, with --context
   DevicePlan plan;
+  ExtraBudgets extra_budgets;         ///< with --explain and a strategy, else empty
   std::vector<std::string> warnings;  ///< of every step so far
 
   /// Model type of config.json; empty where there is none.

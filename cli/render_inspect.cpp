@@ -97,6 +97,22 @@ std::string render_tied(const Inspection& found) {
   return text;
 }
 
+/// What differs from the architecture, with the first few names of each kind.
+std::string render_findings(const Inspection& found) {
+  if (found.findings.empty()) return "";
+  constexpr size_t kShown = 5;
+  std::string text = "\nFindings\n";
+  for (const Finding& finding : found.findings) {
+    text += fmt::format("  {}: {}\n", finding.code, escape_text(finding.message));
+    for (size_t i = 0; i < std::min(finding.names.size(), kShown); ++i)
+      text += fmt::format("    {}\n", escape_text(finding.names[i]));
+    if (finding.names.size() > kShown)
+      text +=
+          fmt::format("    and {} more (--json lists all)\n", group_digits(finding.names.size() - kShown));
+  }
+  return text;
+}
+
 std::string shape_or_unknown(const std::string& dtype, const std::vector<uint64_t>& shape) {
   return dtype.empty() ? "?" : format_shape(shape);
 }
@@ -146,7 +162,7 @@ std::string render_metadata(const Inspection& found) {
 
 std::string render_inspection(const Inspection& found, const InspectCommand& command) {
   std::string text = render_summary(found, command.filter) + render_dtypes(found) + render_shards(found) +
-                     render_tied(found);
+                     render_tied(found) + render_findings(found);
   if (command.metadata) text += render_metadata(found);
   if (command.tree && found.shell) text += "\nModules\n" + render_tree(found.shell->tree, command.filter);
   if (command.patterns) text += render_patterns(found);

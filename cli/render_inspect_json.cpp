@@ -107,6 +107,12 @@ std::string render_inspection_json(const Inspection& found, const InspectCommand
     for (const auto& group : found.shell->tree.tied_groups()) json.strings(group);
   }
   json.end_array();
+  json.key("findings").begin_array();
+  for (const Finding& finding : found.findings) {
+    json.begin_object().key("code").string(finding.code).key("message").string(finding.message);
+    json.key("names").strings(finding.names).end_object();
+  }
+  json.end_array();
   if (command.tensors) write_tensors(json, found);
   if (command.patterns) write_patterns(json, found);
   if (command.tree && found.shell) write_modules(json, found.shell->tree, command.filter);

@@ -3,7 +3,6 @@
 #include "cli/render_plan.h"
 
 namespace hfload::cli {
-namespace {
 
 void write_device(JsonWriter& json, Device device) {
   if (device.is_gpu()) {
@@ -12,6 +11,8 @@ void write_device(JsonWriter& json, Device device) {
     json.string(to_string(device));
   }
 }
+
+namespace {
 
 void write_cache(JsonWriter& json, const PlannedModel& model) {
   const CacheTotals totals = total_caches(model);
@@ -34,7 +35,7 @@ void write_cache(JsonWriter& json, const PlannedModel& model) {
 
 }  // namespace
 
-void write_plan_fields(JsonWriter& json, const PlannedModel& model) {
+void write_plan_fields(JsonWriter& json, const PlannedModel& model, const PlanningOptions& options) {
   json.key("model_type").string_or_null(model.model_type());
   json.key("dtype").string(dtype_info(model.shell.dtype).torch_name);
   json.key("total_bytes").number(whole_bytes(model.sizes.weights(0)));
@@ -65,6 +66,7 @@ void write_plan_fields(JsonWriter& json, const PlannedModel& model) {
   for (const auto& group : model.shell.tree.tied_groups()) json.strings(group);
   json.end_array();
   json.key("warnings").strings(model.warnings);
+  if (options.explain) write_explanation(json.key("explain"), model);
 }
 
 }  // namespace hfload::cli

@@ -16,7 +16,7 @@ namespace {
 constexpr double kWidth = 960, kMargin = 28, kBarWidth = kWidth - 2 * kMargin;
 constexpr double kHeaderHeight = 98, kDeviceHeight = 92, kBarHeight = 34, kLegendRow = 22;
 constexpr double kThinnest = 0.75;  ///< of what is drawn at all; thinner cannot be seen
-constexpr size_t kColors = 7;  ///< of parts; smaller parts share one more
+constexpr size_t kColors = 7;       ///< of parts; smaller parts share one more
 
 // Layers of one part are told apart by opacity and a gap, so that a part needs one colour only.
 constexpr std::string_view kStyle = R"(

@@ -23,6 +23,12 @@ struct NameList {
   constexpr auto end() const { return names.begin() + static_cast<std::ptrdiff_t>(count); }
 };
 
+/// A checkpoint's name for tensors and the model's own: a regular expression and what every match is replaced
+/// by.
+struct KeyRename {
+  std::string_view pattern, replacement;
+};
+
 /// One class that a checkpoint can be saved from, such as LlamaForCausalLM. Lists are those of transformers
 /// 4.57; a `v5_` member says what transformers 5 has instead, where it differs.
 struct ModelClass {
@@ -43,6 +49,9 @@ struct ModelClass {
   std::optional<NameList> v5_keep_in_fp32_strict = {};
   std::optional<NameList> v5_ignore_missing = {};
   std::optional<NameList> v5_ignore_unexpected = {};
+  /// `_checkpoint_conversion_mapping`: the first of these that matches a checkpoint's name renames it.
+  std::span<const KeyRename> key_renames = {};
+  std::string_view legacy_name = {};  ///< an older name of the class, which published config.json files give
 };
 
 /// A family of model classes: one file under core/model/architecture/, one line in its list.inc.

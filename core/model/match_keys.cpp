@@ -52,6 +52,7 @@ class Matcher {
   Matcher(const ModuleTree& tree, const Checkpoint& checkpoint)
       : tree_(tree), checkpoint_(checkpoint), index_(tree) {
     prefix_dot_ = tree.base_model_prefix + ".";
+    for (const auto& [pattern, replacement] : tree.key_renames) renames_.emplace_back(pattern, replacement);
     prefix_ = find_prefix();
   }
 
@@ -60,6 +61,7 @@ class Matcher {
     assign();
     find_missing();
     find_unexpected();
+    result_.shell_names = std::move(mapped_);
     return std::move(result_);
   }
 
@@ -80,11 +82,20 @@ class Matcher {
     return id != kNoId && (!tree_.tensors[id].is_buffer || tree_.tensors[id].persistent) ? id : kNoId;
   }
 
+  /// The class's own renaming (transformers 4.57, `_get_key_renaming_mapping`): the first pattern that
+  /// matches.
+  std::string renamed(std::string name) const {
+    for (const auto& [pattern, replacement] : renames_) {
+      if (std::regex_search(name, pattern)) return std::regex_replace(name, pattern, replacement);
+    }
+    return name;
+  }
+
   void map_names() {
     mapped_.resize(checkpoint_.tensors.size());
     for (size_t i = 0; i < mapped_.size(); ++i) {
       const std::string& original = checkpoint_.tensors[i].name;
-      std::string name = modern_name(original);
+      std::string name = renamed(modern_name(original));
       if (name != original) result_.renamed_keys.emplace_back(original, name);
       if (prefix_ == Prefix::add) {
         std::string prefixed = prefix_dot_ + name;
@@ -186,6 +197,7 @@ class Matcher {
   ModuleIndex index_;
   std::string prefix_dot_;
   Prefix prefix_ = Prefix::same;
+  std::vector<std::pair<std::regex, std::string>> renames_;
   std::vector<std::string>
       mapped_;  ///< by checkpoint tensor: the model's name for it; empty for one that is left out
   std::unordered_set<TensorId> present_;
@@ -196,6 +208,20 @@ class Matcher {
 
 KeyMatches match_keys(const ModuleTree& tree, const Checkpoint& checkpoint) {
   return Matcher(tree, checkpoint).run();
+}
+
+std::vector<std::string> untie_saved_parameters(ModuleTree& tree, const Checkpoint& checkpoint) {
+  std::vector<std::string> untied;
+  if (tree.compat != Compat::v5 || tree.from_tensor_names) return untied;
+  const KeyMatches keys = match_keys(tree, checkpoint);
+  const std::unordered_set<std::string_view> saved(keys.shell_names.begin(), keys.shell_names.end());
+  for (TensorId i = 0; i < tree.tensors.size(); ++i) {
+    ShellTensor& t = tree.tensors[i];
+    if (t.object == i || !saved.contains(t.name) || !saved.contains(tree.tensors[t.object].name)) continue;
+    t.object = i;
+    untied.push_back(t.name);
+  }
+  return untied;
 }
 
 }  // namespace hfload

@@ -24,6 +24,8 @@ struct MismatchedKey {
 /// What from_pretrained of transformers 4.57 finds on comparing shell and checkpoint.
 struct KeyMatches {
   std::vector<KeyMatch> matches;  ///< in checkpoint order; shapes agree; each shell object at most once
+  std::vector<std::string>
+      shell_names;  ///< by checkpoint tensor: the model's name for it; empty for one left out
   std::vector<std::string> missing_keys;                          ///< sorted, the model's names
   std::vector<std::string> unexpected_keys;                       ///< sorted, the checkpoint's names
   std::vector<MismatchedKey> mismatched_keys;                     ///< sorted by name
@@ -34,5 +36,11 @@ struct KeyMatches {
 /// taken off, tied parameters of which one is present, patterns to ignore, non-persistent buffers. Throws
 /// Error(corrupted_state_dict).
 KeyMatches match_keys(const ModuleTree& tree, const Checkpoint& checkpoint);
+
+/// By the rules of transformers 5 (`tie_weights` with the missing keys of a load), a parameter that the
+/// config ties to another is not tied where the checkpoint holds both: makes each of those an object of its
+/// own and returns their names. transformers 5 still ties two that are equal; here they stay two, which
+/// differ in no value. Does nothing by the rules of transformers 4, which ties them and drops what was saved.
+std::vector<std::string> untie_saved_parameters(ModuleTree& tree, const Checkpoint& checkpoint);
 
 }  // namespace hfload

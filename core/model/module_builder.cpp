@@ -171,6 +171,14 @@ ModuleId ModuleBuilder::conv1d(std::string_view name, uint64_t in_features, uint
   });
 }
 
+ModuleId ModuleBuilder::conv2d(std::string_view name, uint64_t in_channels, uint64_t out_channels,
+                               uint64_t kernel_height, uint64_t kernel_width, bool bias) {
+  return module(name, "Conv2d", [&] {
+    parameter("weight", {out_channels, in_channels, kernel_height, kernel_width});
+    if (bias) parameter("bias", {out_channels});
+  });
+}
+
 ModuleId ModuleBuilder::activation(std::string_view name, std::string_view activation_name) {
   const auto* found =
       std::ranges::find(kActivations, activation_name, &std::pair<std::string_view, std::string_view>::first);
@@ -206,6 +214,11 @@ void ModuleBuilder::state_cache(uint64_t elements) {
   tree_.layer_caches.push_back({.module = current_, .state_elements = elements});
 }
 
+void ModuleBuilder::no_split(std::string_view class_name) {
+  if (std::ranges::find(tree_.no_split_modules, class_name) == tree_.no_split_modules.end())
+    tree_.no_split_modules.emplace_back(class_name);
+}
+
 void ModuleBuilder::tie(std::string_view name, std::string_view source) {
   const ModuleIndex index(tree_);
   const TensorId tied = index.tensor(name);
@@ -226,33 +239,6 @@ void ModuleBuilder::tie(std::string_view name, std::string_view source) {
   }
 }
 
-void ModuleBuilder::finish() {
-  std::vector<TensorId> order;
-  order.reserve(tree_.tensors.size());
-  for (const Module& m : tree_.modules) {
-    order.insert(order.end(), m.parameters.begin(), m.parameters.end());
-    order.insert(order.end(), m.buffers.begin(), m.buffers.end());
-  }
-  std::vector<TensorId> renumbered(tree_.tensors.size());
-  for (TensorId i = 0; i < order.size(); ++i) renumbered[order[i]] = i;
-
-  std::vector<ShellTensor> tensors;
-  tensors.reserve(order.size());
-  // In transformers 4, named_parameters keeps the first place of a tied parameter, wherever the tie was
-  // declared from.
-  std::vector<TensorId> first_place(order.size(), kNoId);
-  for (TensorId i = 0; i < order.size(); ++i) {
-    tensors.push_back(std::move(tree_.tensors[order[i]]));
-    const TensorId object = renumbered[tensors.back().object];
-    TensorId& first = first_place[object];
-    if (first == kNoId) first = is_v5() ? object : i;
-    tensors.back().object = first;
-  }
-  tree_.tensors = std::move(tensors);
-  for (Module& m : tree_.modules) {
-    for (TensorId& t : m.parameters) t = renumbered[t];
-    for (TensorId& t : m.buffers) t = renumbered[t];
-  }
-}
+void ModuleBuilder::finish() { renumber_tensors(tree_); }
 
 }  // namespace hfload

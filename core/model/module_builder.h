@@ -56,6 +56,9 @@ class ModuleBuilder {
   ModuleId rms_norm(std::string_view name, std::string_view class_name, uint64_t features);
   /// transformers' Conv1D: weight (in_features, out_features), bias (out_features).
   ModuleId conv1d(std::string_view name, uint64_t in_features, uint64_t out_features);
+  /// torch.nn.Conv2d: weight (out_channels, in_channels, kernel height, kernel width), bias (out_channels).
+  ModuleId conv2d(std::string_view name, uint64_t in_channels, uint64_t out_channels, uint64_t kernel_height,
+                  uint64_t kernel_width, bool bias);
   ModuleId dropout(std::string_view name) { return module(name, "Dropout"); }
   /// A rotary position embedding of the family's own class: buffer inv_freq (frequencies), which transformers
   /// 5 keeps a copy of.
@@ -74,6 +77,9 @@ class ModuleBuilder {
   void latent_cache(uint64_t elements_per_token);
   /// The open module keeps a state of that many elements (Mamba: convolution and state-space states).
   void state_cache(uint64_t elements);
+
+  /// Modules of this class are not split either: one inside a model that the config puts together.
+  void no_split(std::string_view class_name);
 
   /// Ends the declaration: renumbers tensors in module order and makes the first place of each object its
   /// representative.

@@ -30,11 +30,42 @@ std::vector<std::vector<std::string>> ModuleTree::tied_groups() const {
 }
 
 uint64_t ModuleTree::parameter_count() const {
+  if (parameters_before_quantization) return *parameters_before_quantization;
   uint64_t count = 0;
   for (const ShellTensor& t : tensors) {
     if (!t.is_buffer && &tensors[t.object] == &t) count += element_count(t.shape).value_or(0);
   }
   return count;
+}
+
+void renumber_tensors(ModuleTree& tree) {
+  std::vector<TensorId> order;
+  order.reserve(tree.tensors.size());
+  for (const Module& m : tree.modules) {
+    order.insert(order.end(), m.parameters.begin(), m.parameters.end());
+    order.insert(order.end(), m.buffers.begin(), m.buffers.end());
+  }
+  std::vector<TensorId> renumbered(tree.tensors.size(), kNoId);
+  for (TensorId i = 0; i < order.size(); ++i) renumbered[order[i]] = i;
+
+  std::vector<ShellTensor> tensors;
+  tensors.reserve(order.size());
+  // In transformers 4, named_parameters keeps the first place of a tied parameter, wherever the tie was
+  // declared from. So it is, too, where the place that stood for the object is gone.
+  std::vector<TensorId> representative(tree.tensors.size(), kNoId);
+  for (TensorId i = 0; i < order.size(); ++i) {
+    tensors.push_back(std::move(tree.tensors[order[i]]));
+    const TensorId object = tensors.back().object;
+    TensorId& place = representative[object];
+    const bool source_stays = tree.compat == Compat::v5 && renumbered[object] != kNoId;
+    if (place == kNoId) place = source_stays ? renumbered[object] : i;
+    tensors.back().object = place;
+  }
+  tree.tensors = std::move(tensors);
+  for (Module& m : tree.modules) {
+    for (TensorId& t : m.parameters) t = renumbered[t];
+    for (TensorId& t : m.buffers) t = renumbered[t];
+  }
 }
 
 uint64_t shell_tensor_bytes(const ShellTensor& tensor) {

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/format/dtype.h"
@@ -66,16 +68,26 @@ struct ModuleTree {
   std::string base_model_prefix;               ///< "model"; may be empty
   std::vector<std::string> ignore_missing;     ///< regular expressions, `_keys_to_ignore_on_load_missing`
   std::vector<std::string> ignore_unexpected;  ///< regular expressions, `_keys_to_ignore_on_load_unexpected`
-  Compat compat = Compat::v4;                  ///< whose rules built it
+  /// Checkpoints' names for tensors, as regular expressions, and what replaces each match to give the
+  /// model's.
+  std::vector<std::pair<std::string, std::string>> key_renames;
+  Compat compat = Compat::v4;      ///< whose rules built it
   bool from_tensor_names = false;  ///< true when the architecture was unknown (see tree_from_tensor_names)
+  /// Set where stored tensors stand in the place of quantised weights: how many elements the weights had.
+  std::optional<uint64_t> parameters_before_quantization;
   bool estimated_bytes = false;  ///< true when tensor sizes are guesses: no shard was there to read them from
 
   /// Groups of parameters that are one object, each sorted by name, the groups in the order of their first
   /// place (accelerate 1.x, `find_tied_parameters`).
   std::vector<std::vector<std::string>> tied_groups() const;
-  /// Total number of elements of the distinct parameters (transformers' `num_parameters`).
+  /// Total number of elements of the distinct parameters (transformers' `num_parameters`), quantised ones
+  /// counted as they were before.
   uint64_t parameter_count() const;
 };
+
+/// Numbers the tensors that modules hold in module order, drops those that none holds, and makes one place of
+/// each object its representative (see ShellTensor::object).
+void renumber_tensors(ModuleTree& tree);
 
 /// Bytes of one tensor of the shell as torch allocates it; checked when the tree was built.
 uint64_t shell_tensor_bytes(const ShellTensor& tensor);

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <regex>
 #include <string_view>
 
 #include "core/base/error.h"
 #include "core/model/architecture.h"
+#include "core/model/quantization.h"
 #include "core/model/tree_from_names.h"
 
 namespace hfload {
@@ -41,7 +43,7 @@ const ModelClass* choose_class(const Architecture& architecture, const ModelConf
   }
   for (const std::string& name : names) {
     for (const ModelClass& c : architecture.classes) {
-      if (!equal_ignoring_case(c.name, name)) continue;
+      if (!equal_ignoring_case(c.name, name) && c.legacy_name != name) continue;
       warnings.push_back(
           fmt::format("config.json names the class {} by an old spelling; {} is taken", name, c.name));
       return &c;
@@ -86,6 +88,8 @@ ModuleTree build_known(const ModelClass& model_class, const ModelConfig& config,
   tree.no_split_modules = to_strings(pick(c.no_split_modules, c.v5_no_split_modules));
   tree.ignore_missing = to_strings(pick(c.ignore_missing, c.v5_ignore_missing));
   tree.ignore_unexpected = to_strings(pick(c.ignore_unexpected, c.v5_ignore_unexpected));
+  for (const KeyRename& rename : c.key_renames)
+    tree.key_renames.emplace_back(rename.pattern, rename.replacement);
   ModuleBuilder builder(tree, dtype);
   c.declare(builder, config);
   builder.finish();
@@ -95,12 +99,48 @@ ModuleTree build_known(const ModelClass& model_class, const ModelConfig& config,
   return tree;
 }
 
+void apply_quantization(Shell& shell, const Checkpoint& checkpoint, const Quantization& quantization) {
+  const uint64_t weights =
+      checkpoint.tensors.empty() ? 0 : use_stored_tensors(shell.tree, checkpoint, quantization);
+  if (weights == 0) {
+    shell.warnings.push_back(fmt::format(
+        "config.json says that the weights are quantised ({}), and {}: sizes and names are those of the "
+        "model before quantisation",
+        quantization.name,
+        checkpoint.tensors.empty() ? "there are no weights to see how" : "none of the tensors is"));
+  } else if (shell.tree.estimated_bytes) {
+    shell.warnings.push_back(
+        fmt::format("the weights are quantised ({}); sizes of tensors in absent shards are estimated",
+                    quantization.name));
+  }
+}
+
 std::string describe_architecture(const ModelConfig& config) {
   const std::vector<std::string> classes = config.architectures();
   const std::string type = config.model_type();
   if (type.empty() && classes.empty()) return "an unnamed architecture";
   if (classes.empty()) return fmt::format("'{}'", type);
   return fmt::format("'{}' ({})", type, classes[0]);
+}
+
+/// Whether nothing but the index's total_size can say what dtype the weights have.
+bool is_dtype_unknown(const Checkpoint& checkpoint) {
+  if (checkpoint.config.dtype() || checkpoint.index_dtype || !checkpoint.index_total_size_bytes) return false;
+  return std::ranges::none_of(checkpoint.tensors, [](const CheckpointTensor& t) { return t.described; });
+}
+
+/// Whether the index's total_size is nearer to half of what the tree takes in float32.
+bool has_sixteen_bit_total(const ModuleTree& tree, uint64_t total_size_bytes) {
+  double in_float32 = 0, in_bfloat16 = 0;
+  for (TensorId i = 0; i < tree.tensors.size(); ++i) {
+    const ShellTensor& t = tree.tensors[i];
+    if (!t.persistent || t.object != i) continue;
+    const auto bytes = static_cast<double>(shell_tensor_bytes(t));
+    in_float32 += bytes;
+    in_bfloat16 += t.dtype == Dtype::f32 && !t.keeps_dtype ? bytes / 2 : bytes;
+  }
+  const auto total = static_cast<double>(total_size_bytes);
+  return std::abs(total - in_bfloat16) < std::abs(total - in_float32);
 }
 
 }  // namespace
@@ -129,13 +169,22 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
       shell.tree = build_known(*model_class, config, shell.dtype, options.compat);
     } catch (Error& e) {
       if (e.path().empty()) e.with_path(checkpoint.location.config_path);
-      throw;
+      // A part of an unknown type leaves the whole unknown.
+      if (e.code() != ErrorCode::unsupported_architecture || checkpoint.tensors.empty()) throw;
+      model_class = nullptr;
     }
-    if (const ConfigValue* quantization = config.find("quantization_config");
-        quantization != nullptr && !quantization->is_null()) {
-      shell.warnings.push_back(
-          "config.json describes a quantised checkpoint; sizes and names are those of the model before "
-          "quantisation");
+  }
+  if (model_class != nullptr) {
+    const auto quantization = read_quantization(config);
+    if (quantization) apply_quantization(shell, checkpoint, *quantization);
+    if (!options.dtype && shell.dtype == Dtype::f32 && is_dtype_unknown(checkpoint) &&
+        has_sixteen_bit_total(shell.tree, *checkpoint.index_total_size_bytes)) {
+      Shell in_bfloat16 = build_shell(checkpoint, {Dtype::bf16, options.compat});
+      in_bfloat16.warnings.emplace_back(
+          "config.json names no dtype and the shards are absent: bfloat16 is taken, as the index's "
+          "total_size is "
+          "that of 16-bit weights");
+      return in_bfloat16;
     }
     return shell;
   }

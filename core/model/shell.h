@@ -13,6 +13,7 @@ namespace hfload {
 struct ShellOptions {
   /// What float weights are loaded as. Nothing means `auto`, by the rule of transformers 4.57: config.json's
   /// dtype, else the index's, else that of the first floating-point tensor of the first shard, else float32.
+  /// Where that shard is absent, bfloat16 if the index's total_size is that of 16-bit weights.
   std::optional<Dtype> dtype;
   Compat compat = Compat::v4;
 };

@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/plan/infer_device_map.h"
+#include "core/plan/tight.h"
 
 namespace hfload {
 namespace {
@@ -58,6 +59,41 @@ double mean_of_leaves(const ModuleTree& tree, const ModuleSizes& sizes) {
   return std::trunc(sum / std::max(count, 1.0));
 }
 
+/// transformers 5.14 and later: the largest module of any no-split class, not the first of each.
+double largest_block(const ModuleTree& tree, const ModuleSizes& sizes,
+                     const std::vector<std::string>& no_split_modules) {
+  double largest = 0;
+  for (ModuleId m = 0; m < tree.modules.size(); ++m) {
+    if (std::ranges::find(no_split_modules, tree.modules[m].class_name) != no_split_modules.end())
+      largest = std::max(largest, sizes.module_bytes[m]);
+  }
+  return largest;
+}
+
+/// transformers 5.23 (5.16 takes the mean): the largest sum of a module's own tensors, those of the model
+/// itself left out.
+double largest_leaf(const ModuleTree& tree, const ModuleSizes& sizes) {
+  double largest = 0;
+  for (ModuleId m = 1; m < tree.modules.size(); ++m) {
+    double own = 0;
+    for (const TensorId t : tree.modules[m].parameters) own += sizes.tensor_bytes[t];
+    for (const TensorId t : tree.modules[m].buffers) own += sizes.tensor_bytes[t];
+    largest = std::max(largest, own);
+  }
+  return largest;
+}
+
+/// What balancing adds to an even share, so that whole layers fit.
+double margin(const ModuleTree& tree, const ModuleSizes& sizes,
+              const std::vector<std::string>& no_split_modules) {
+  if (tree.compat == Compat::v5) {
+    return std::trunc(1.25 *
+                      std::max(largest_block(tree, sizes, no_split_modules), largest_leaf(tree, sizes)));
+  }
+  return std::trunc(
+      1.25 * std::max(largest_first_block(tree, sizes, no_split_modules), mean_of_leaves(tree, sizes)));
+}
+
 DeviceMemory* find_gpu(MaxMemory& memory, uint32_t ordinal) {
   const auto it = std::ranges::find(memory, Device::gpu(ordinal), &DeviceMemory::device);
   return it == memory.end() ? nullptr : &*it;
@@ -83,8 +119,7 @@ MaxMemory balanced_memory(const ModuleTree& tree, const ModuleSizes& sizes, MaxM
 
   const auto n = static_cast<double>(gpus.size());
   double per_gpu = floor_divide(sizes.total(), low_zero ? n - 1 : n);
-  per_gpu += std::trunc(
-      1.25 * std::max(largest_first_block(tree, sizes, no_split_modules), mean_of_leaves(tree, sizes)));
+  per_gpu += margin(tree, sizes, no_split_modules);
 
   // The last GPU keeps its whole budget, in case the margin above is not enough.
   for (size_t i = 0; i + 1 < gpus.size(); ++i) {
@@ -110,11 +145,18 @@ MaxMemory balanced_memory(const ModuleTree& tree, const ModuleSizes& sizes, MaxM
 
 DevicePlan plan_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
                            Strategy strategy, bool user_set, const PlanOptions& options) {
-  if (strategy == Strategy::sequential) return infer_device_map(tree, sizes, max_memory, options);
-  const bool low_zero = strategy == Strategy::balanced_low_0;
-  return infer_device_map(
-      tree, sizes, balanced_memory(tree, sizes, max_memory, options.no_split_modules, low_zero, user_set),
-      options);
+  MaxMemory memory = max_memory;
+  if (tree.compat == Compat::v5 && !user_set) {
+    for (DeviceMemory& m : memory) {
+      if (m.device == Device::cpu()) m.bytes *= 0.9;
+    }
+  }
+  if (strategy == Strategy::tight) return infer_tight_device_map(tree, sizes, memory, options);
+  if (strategy != Strategy::sequential) {
+    memory = balanced_memory(tree, sizes, std::move(memory), options.no_split_modules,
+                             strategy == Strategy::balanced_low_0, user_set);
+  }
+  return infer_device_map(tree, sizes, memory, options);
 }
 
 }  // namespace hfload

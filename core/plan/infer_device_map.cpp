@@ -1,7 +1,5 @@
 #include "core/plan/infer_device_map.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <deque>
 #include <limits>
@@ -9,7 +7,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "core/base/error.h"
+#include "core/plan/offloaded_buffers.h"
 
 namespace hfload {
 namespace {
@@ -66,7 +64,10 @@ class Solver {
     while (!queue_.empty()) step();
     if (Usage& last = plan_.devices[current_]; is_main(last.device) && last.reserved_bytes == 0)
       last.reserved_bytes = largest_bytes_;
-    warn_about_buffers();
+    if (!options_.offload_buffers) {
+      if (auto warning = offloaded_buffers_warning(plan_.devices, buffers_, counted_))
+        plan_.warnings.push_back(std::move(*warning));
+    }
     plan_.device_map = clean_device_map(std::move(map_));
     return std::move(plan_);
   }
@@ -90,9 +91,14 @@ class Solver {
         continue;
       }
       module_position_[m] = next++;
+      at_position_.push_back({m, kNoId});
       const Module& module = tree_.modules[m];
-      for (const TensorId t : module.parameters) tensor_position_[t] = next++;
-      for (const TensorId t : module.buffers) tensor_position_[t] = next++;
+      for (const auto* tensors : {&module.parameters, &module.buffers}) {
+        for (const TensorId t : *tensors) {
+          tensor_position_[t] = next++;
+          at_position_.push_back({kNoId, t});
+        }
+      }
       stack.emplace_back(m, true);
       for (auto it = module.children.rbegin(); it != module.children.rend(); ++it)
         stack.emplace_back(*it, false);
@@ -121,6 +127,8 @@ class Solver {
   bool can_split(const Item& item) const {
     return item.module != kNoId && !tree_.modules[item.module].children.empty() && !is_no_split_[item.module];
   }
+
+  bool is_v5() const { return tree_.compat == Compat::v5; }
 
   /// Room for the largest layer that may yet be offloaded is held back on the first GPU and on the CPU.
   bool is_main(Device device) const {
@@ -183,6 +191,12 @@ class Solver {
         return parameter.starts_with(n) && (parameter.size() == n.size() || parameter[n.size()] == '.');
       });
       if (holder == queue.end()) continue;
+      if (is_v5()) {
+        if (std::ranges::find(ties.items, *holder) != ties.items.end()) continue;
+        ties.items.push_back(*holder);
+        ties.extra_bytes += bytes(*holder);
+        continue;
+      }
       ties.items.push_back(*holder);
       const TensorId tensor = tensor_of(parameter);
       ties.extra_bytes += bytes(*holder) - sizes_.tensor_bytes[tensor];
@@ -224,7 +238,8 @@ class Solver {
   void record(Action action, const Item& item, double module_bytes, double limit, double reserve) {
     const Usage& usage = plan_.devices[current_];
     plan_.steps.push_back({action, std::string(name(item)), usage.device, module_bytes, usage.used_bytes,
-                           limit - counted_[current_], reserve});
+                           limit - counted_[current_], reserve,
+                           reserve > 0 ? std::string(name(at_position_[*largest_.begin()])) : std::string()});
   }
 
   void step() {
@@ -268,7 +283,8 @@ class Solver {
       }
     }
 
-    if (counted + own_bytes >= limit && can_split(item)) {
+    // accelerate sends a module on, whole, that would fit but for what is tied to it.
+    if ((is_v5() || counted + own_bytes >= limit) && can_split(item)) {
       record(Action::split, item, own_bytes, limit, reserve);
       const std::vector<Item> parts = parts_of(item.module);
       queue_.insert(queue_.begin(), parts.begin(), parts.end());
@@ -276,7 +292,7 @@ class Solver {
       return;
     }
 
-    if (counted == 0 && options_.fallback_allocation && usage.device != Device::disk()) {
+    if (counted == 0 && options_.fallback_allocation && !is_v5() && usage.device != Device::disk()) {
       const double room = usage.budget_bytes - std::max(largest_bytes_, with_ties) - counted;
       if (take_fallback(item, room, limit, reserve)) return;
     }
@@ -328,31 +344,13 @@ class Solver {
     }
   }
 
-  void warn_about_buffers() {
-    if (options_.offload_buffers) return;
-    double offloaded = 0;
-    bool has_gpu = false;
-    for (size_t i = 0; i < plan_.devices.size(); ++i) {
-      if (!plan_.devices[i].device.is_gpu()) offloaded += buffers_[i];
-      has_gpu = has_gpu || plan_.devices[i].device.is_gpu();
-    }
-    if (offloaded == 0 || !has_gpu) return;
-    for (size_t i = 0; i < plan_.devices.size(); ++i) {
-      if (plan_.devices[i].device.is_gpu() && plan_.devices[i].budget_bytes >= offloaded + counted_[i])
-        return;
-    }
-    plan_.warnings.push_back(
-        fmt::format("the buffers of offloaded layers take {:.0f} bytes, for which no GPU has room left; use "
-                    "--offload-buffers if a GPU runs out of memory",
-                    offloaded));
-  }
-
   const ModuleTree& tree_;
   const ModuleSizes& sizes_;
   const PlanOptions& options_;
   const std::vector<std::vector<std::string>> ties_;
   std::vector<bool> is_no_split_;
   std::vector<uint32_t> module_position_, module_end_, tensor_position_;
+  std::vector<Item> at_position_;
   mutable std::unordered_map<std::string_view, TensorId> tensor_ids_;
 
   std::deque<Item> queue_;

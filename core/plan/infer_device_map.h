@@ -10,7 +10,8 @@
 
 namespace hfload {
 
-enum class Strategy : uint8_t { balanced_auto, balanced, balanced_low_0, sequential };
+/// `tight` is hfload's own (core/plan/tight.h), the others are accelerate's.
+enum class Strategy : uint8_t { balanced_auto, balanced, balanced_low_0, sequential, tight };
 
 struct PlanOptions {
   std::vector<std::string> no_split_modules;
@@ -30,6 +31,7 @@ struct PlacementStep {
   double used_bytes = 0;       ///< on the device, before this step
   double available_bytes = 0;  ///< budget less reserve less used; infinity on disk
   double reserved_bytes = 0;   ///< held back for the largest layer that may be offloaded
+  std::string reserved_for;    ///< that layer, the first of equals; empty where nothing is held back
 };
 
 struct DeviceUsage {
@@ -49,19 +51,21 @@ struct DevicePlan {
   std::vector<std::string> warnings;
 };
 
-/// Budgets for the balanced strategies (accelerate 1.x, `get_balanced_memory`). `user_set` is false when the
+/// Budgets for the balanced strategies (`get_balanced_memory` of accelerate 1.x or of transformers 5, as
+/// `tree.compat` says). `user_set` is false when the
 /// budgets are the free memory of the machine: then a single GPU keeps a tenth back. Throws
 /// Error(invalid_device_map) for balanced_low_0 over GPUs that are not numbered 0..n-1.
 MaxMemory balanced_memory(const ModuleTree& tree, const ModuleSizes& sizes, MaxMemory max_memory,
                           const std::vector<std::string>& no_split_modules, bool low_zero, bool user_set);
 
-/// The greedy solver (accelerate 1.x, `infer_auto_device_map`; docs/planner.md restates it). Pure and
-/// deterministic.
+/// The greedy solver (`infer_auto_device_map` of accelerate 1.x or of transformers 5, as `tree.compat` says;
+/// docs/planner.md restates it). Pure and deterministic.
 DevicePlan infer_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
                             const PlanOptions& options);
 
-/// What from_pretrained of transformers 4.57 does for a strategy: balanced_memory where it applies, each GPU
-/// capped by the given budget, then infer_device_map.
+/// What from_pretrained does for a strategy: balanced_memory where it applies, each GPU capped by the given
+/// budget, then infer_device_map; for `tight`, infer_tight_device_map. transformers 5 keeps a tenth of the
+/// CPU's memory back where `user_set` is false.
 DevicePlan plan_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
                            Strategy strategy, bool user_set, const PlanOptions& options);
 

@@ -1,21 +1,26 @@
-"""Device maps that transformers' `from_pretrained` and accelerate's `infer_auto_device_map` plan for real classes.
+"""Device maps that `from_pretrained` and `infer_auto_device_map` plan for real classes, and users' maps checked.
 
-Makes test/fixtures/device_maps/{cases.jsonl,configs.json,VERSIONS.json}. A case with "api":"infer" is a direct
-accelerate call with transformers' special dtypes; all others are `from_pretrained`'s own planning. `no_split` null
-stands for the model's own classes. Beside `expected` a case may hold `balanced` (the budgets after balancing),
-`minimum` (bytes that each device left empty would have needed), `buffer_warning_bytes` (the buffers accelerate warns
-of), and `expected_any` (every answer, where Python's set order changes it). What stands in for the GPUs is told in
-planning.py.
-Versions: requirements.txt. Run: python test/oracle/make_device_maps.py
+Makes test/fixtures/device_maps/v4/cases.jsonl.xz with transformers 4 and v5/cases.jsonl.xz with transformers 5. A line
+is one model: `config`, `class`, `dtype` and its `cases`. A case with "api":"infer" is a direct call of the planner with
+transformers' special dtypes; all others are `from_pretrained`'s own planning. `no_split` null stands for the model's
+own classes. Beside `expected` a case may hold `balanced` (the budgets after balancing), `minimum` (bytes that each
+device left empty would have needed), `buffer_warning_bytes` (the buffers accelerate warns of), and `expected_any` (every
+answer, where Python's set order changes it). `user_maps` are maps that a user might write: [map, tensors that it
+forgets]. What stands in for the GPUs is told in planning.py.
+
+The models are those of CONFIGS below, in every dtype, and every case of architectures/ that is not too large.
+Run: python test/oracle/make_device_maps.py
 """
 
+import importlib
 import random
 
 from accelerate.utils.modeling import compute_module_sizes, get_max_layer_size
 
-from common import DTYPES, FIXTURES, build, compact, config_from, write_lines, write_versions
+from common import DTYPES, FIXTURES, MAJOR, build, config_from, write_xz_lines
 from make_checkpoints import BERT, GPT2, LLAMA, T0PP, T5, T5_GATED
-from planning import plan_from_pretrained, plan_infer, special_dtypes
+from make_modules import CASE_FILES, no_split_modules
+from planning import missing_from_map, plan_from_pretrained, plan_infer, special_dtypes
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
@@ -74,7 +79,9 @@ CONFIGS = {
     "t0pp": ("T5ForConditionalGeneration", T0PP),
 }
 REAL_SIZE = ("llama-2-7b", "llama-1b-tied", "t5-3b", "t0pp")
-CASES_PER_MODEL = 18
+CASES_PER_CONFIG = 18
+CASES_PER_ARCHITECTURE_CASE = 8
+MAX_MODULES = 1200  # Python's planner takes seconds beyond
 
 MODES = ("auto", "balanced", "balanced_low_0", "sequential")
 
@@ -108,19 +115,6 @@ WORKED = [
     for dtype in DTYPES
     for mode in MODES
 ]
-
-NO_SPLIT = {
-    "t5": [["T5LayerSelfAttention", "T5LayerCrossAttention", "T5LayerFF"], ["T5Attention"], ["T5Stack"],
-           ["T5Block", "Linear"], ["Embedding"]],
-    "llama": [["LlamaAttention", "LlamaMLP"], ["LlamaMLP"], ["ModuleList"], ["LlamaDecoderLayer", "Embedding"],
-              ["LlamaModel"]],
-    "mistral": [["MistralAttention", "MistralMLP"], ["MistralMLP", "Linear"]],
-    "qwen2": [["Qwen2Attention"], ["Qwen2DecoderLayer", "Qwen2MLP"]],
-    "gpt2": [["GPT2Attention", "GPT2MLP"], ["GPT2MLP"], ["GPT2Block", "Conv1D"], ["GPT2Model"]],
-    "bert": [["BertAttention"], ["BertLayer"], ["BertEmbeddings"], ["BertEncoder"], ["BertLMPredictionHead"],
-             ["BertSelfOutput", "BertOutput"]],
-}
-
 
 def random_size(rng, size):
     """A budget near `size` bytes, as an integer or in one of the units people write."""
@@ -177,69 +171,99 @@ def random_memory(rng, total, largest):
     return budgets
 
 
-def random_no_split(rng, family):
+def random_no_split(rng, model):
     draw = rng.random()
     if draw < 0.76:
         return None
-    if draw < 0.86:
+    if draw < 0.84:
         return []
-    if draw < 0.89:
+    if draw < 0.86:
         return ["NoSuchClass"]
-    return rng.choice(NO_SPLIT[family])
+    classes = sorted({type(module).__name__ for module in model.modules()})
+    return rng.sample(classes, min(len(classes), rng.choice([1, 1, 2, 3])))
 
 
-def random_cases(name, class_name, dtype, model):
-    # A string seeds the same stream in every run and on every platform, and adding a config moves no other's cases.
-    rng = random.Random(f"{name}/{dtype}")
-    family = model.config.model_type
-    special = special_dtypes(model, DTYPES[dtype])
+def random_user_map(rng, model):
+    """A map over some modules and now and then a parameter: usually whole, with or without the part for the rest."""
+    paths = dict(model.named_modules(remove_duplicate=False))
+    names = [name for name, _ in model.named_children()]
+    for _ in range(rng.choice([0, 1, 1, 2, 3])):
+        modules = [name for name in names if name in paths]
+        if not modules:
+            break
+        name = rng.choice(modules)
+        parts = [f"{name}.{child}" for child, _ in paths[name].named_children()]
+        parts += [f"{name}.{own}" for own, _ in paths[name].named_parameters(recurse=False)]
+        if parts:
+            names = [n for n in names if n != name] + parts
+    names += [own for own, _ in model.named_parameters(recurse=False)]
+    forgotten = rng.choice([0, 0, 0, 1, 1, 2, 5])
+    names = [n for n in names if n not in rng.sample(names, min(forgotten, len(names)))]
+    if rng.random() < 0.05:
+        names.append(rng.choice(["", "no.such.module"]))
+    devices = [0, 0, 1, 1, "cpu", "disk"]
+    device_map = {name: rng.choice(devices) for name in names}
+    return [device_map, missing_from_map(model, device_map)]
+
+
+def random_cases(rng, model, dtype, count):
+    special = special_dtypes(model, DTYPES[dtype]) if MAJOR == 4 else None
     sizes = compute_module_sizes(model, dtype=DTYPES[dtype], special_dtypes=special)
-    blocks = model._get_no_split_modules("auto")
-    largest, _ = get_max_layer_size(list(model.named_children()), sizes, blocks)
-    for index in range(CASES_PER_MODEL):
+    own_blocks = no_split_modules(model)
+    largest, _ = get_max_layer_size(list(model.named_children()), sizes, own_blocks or [])
+    for _ in range(count):
         budgets = random_memory(rng, sizes[""], largest)
-        no_split = random_no_split(rng, family)
-        head = {"case": f"{name}/{dtype}/{index}", "class": class_name, "config": name, "dtype": dtype}
-        if rng.random() < 0.2:
-            options = {"offload_buffers": rng.random() < 0.3, "fallback_allocation": rng.random() < 0.6}
-            classes = sorted(blocks) if no_split is None else no_split
+        no_split = random_no_split(rng, model)
+        if own_blocks is None and no_split is None:
+            no_split = []
+        if own_blocks is None or rng.random() < 0.2:
+            options = {"offload_buffers": rng.random() < 0.3}
+            if MAJOR == 4:
+                options["fallback_allocation"] = rng.random() < 0.6
+            classes = own_blocks if no_split is None else no_split
             answer = plan_infer(model, DTYPES[dtype], budgets, classes, special, **options)
-            yield {**head, "api": "infer", "max_memory": budgets, "no_split": no_split, **options, **answer}
+            yield {"api": "infer", "max_memory": budgets, "no_split": no_split, **options, **answer}
         else:
             mode = rng.choices(MODES, [6, 1, 3, 4])[0]
             answer = plan_from_pretrained(model, DTYPES[dtype], mode, budgets, no_split)
-            yield {**head, "device_map": mode, "max_memory": budgets, "no_split": no_split, "offload_buffers": False,
-                   "fallback_allocation": False, **answer}
+            yield {"device_map": mode, "max_memory": budgets, "no_split": no_split, **answer}
 
 
-def worked_cases(models):
-    for name, dtype, mode, budgets in WORKED:
-        if (name, dtype) not in models:
-            models[name, dtype] = build(CONFIGS[name][0], config_from(*CONFIGS[name]), DTYPES[dtype])
-        answer = plan_from_pretrained(models[name, dtype], DTYPES[dtype], mode, budgets)
-        written = ",".join(f"{device}={size}" for device, size in budgets)
-        yield {"case": f"{name}/{dtype}/{mode}/{written}", "class": CONFIGS[name][0], "config": name, "dtype": dtype,
-               "device_map": mode, "max_memory": budgets, "no_split": None, "offload_buffers": False,
-               "fallback_allocation": False, **answer}
+def row_of(name, class_name, values, dtype, count, worked=()):
+    config = config_from(class_name, values)
+    model = build(class_name, config, DTYPES[dtype])
+    if count and len(list(model.modules())) > MAX_MODULES:
+        return None
+    # A string seeds the same stream in every run and on every platform, and adding a config moves no other's cases.
+    rng = random.Random(f"{name}/{dtype}")
+    cases = list(random_cases(rng, model, dtype, count))
+    for mode, budgets in worked:
+        answer = plan_from_pretrained(model, DTYPES[dtype], mode, budgets)
+        cases.append({"device_map": mode, "max_memory": budgets, "no_split": None, **answer})
+    shown = {"model_type": config.model_type, "architectures": [class_name], **values}
+    return {"name": name, "class": class_name, "dtype": dtype, "config": shown, "cases": cases,
+            "user_maps": [random_user_map(rng, model) for _ in range(min(count, 3))]}
+
+
+def rows():
+    for name in REAL_SIZE:
+        for dtype in DTYPES:
+            worked = [(mode, budgets) for config, d, mode, budgets in WORKED if (config, d) == (name, dtype)]
+            if worked:
+                yield row_of(name, *CONFIGS[name], dtype, 0, worked)
+    for name, (class_name, values) in CONFIGS.items():
+        for dtype in DTYPES if name not in REAL_SIZE else ():
+            yield row_of(name, class_name, values, dtype, CASES_PER_CONFIG)
+    for family in sorted(path.stem for path in CASE_FILES.glob("*.py")):
+        for case, class_name, values, dtype, *only in importlib.import_module(f"architectures.{family}").CASES:
+            if not only or only[0] == MAJOR:
+                yield row_of(f"{family}:{case}:{class_name}", class_name, values, dtype, CASES_PER_ARCHITECTURE_CASE)
 
 
 def main():
-    folder = FIXTURES / "device_maps"
-    cases = list(worked_cases({}))
-    for name, (class_name, values) in CONFIGS.items():
-        if name in REAL_SIZE:
-            continue
-        for dtype in DTYPES:
-            model = build(class_name, config_from(class_name, values), DTYPES[dtype])
-            cases.extend(random_cases(name, class_name, dtype, model))
-    write_lines(folder / "cases.jsonl", cases)
-    rows = []
-    for name, (class_name, values) in CONFIGS.items():
-        model_type = config_from(class_name, values).model_type
-        row = {"model_type": model_type, "architectures": [class_name], **values}
-        rows.append(f"{compact(name)}:{compact(row)}")
-    (folder / "configs.json").write_text("{" + ",\n".join(rows) + "}\n")
-    write_versions(folder)
+    made = [row for row in rows() if row is not None]
+    write_xz_lines(FIXTURES / "device_maps" / f"v{MAJOR}" / "cases.jsonl.xz", made)
+    print(f"{sum(len(row['cases']) for row in made)} cases of {len(made)} models")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,23 @@ def saved_keys(model):
     return sorted(set(model.state_dict()) - dropped)
 
 
+def as_written(model, keys):
+    """The names in the file: for models of images and text, transformers 4 writes those of its older classes."""
+    from transformers.modeling_utils import VLMS
+
+    mapping = {}
+    if any(vlm in c.__name__.lower() for c in type(model).__mro__ for vlm in VLMS):
+        mapping = {new: old.lstrip("^") for old, new in model._checkpoint_conversion_mapping.items()}
+    written = []
+    for key in keys:
+        for new, old in mapping.items():
+            key, replaced = re.subn(new, re.sub(r"\(.*\)", "", old), key)
+            if replaced:
+                break
+        written.append(key)
+    return sorted(written)
+
+
 def really_saved_keys(class_name, config):
     with tempfile.TemporaryDirectory() as folder:
         getattr(transformers, class_name)(config).save_pretrained(folder)
@@ -116,7 +133,7 @@ def describe(case, class_name, values, dtype):
         keys = saved_keys(model)
         # The rule above is ours, so it is held against the real thing wherever the model is small enough to make.
         if sum(p.numel() for p in model.parameters()) < 1e6:
-            assert keys == really_saved_keys(class_name, config), case
+            assert as_written(model, keys) == really_saved_keys(class_name, config), case
         row["not_saved"] = sorted(set(model.state_dict()) - set(keys))
     row["tree"] = tree_text(model, fp32)
     return row
@@ -133,7 +150,8 @@ def main(families=None):
                 rows.append(describe(case, class_name, values, dtype))
             except Exception as error:
                 raise RuntimeError(f"{family}: {case} ({class_name})") from error
-        write_xz_lines(FIXTURES / "modules" / f"v{MAJOR}" / f"{family}.jsonl.xz", rows)
+        if rows:
+            write_xz_lines(FIXTURES / "modules" / f"v{MAJOR}" / f"{family}.jsonl.xz", rows)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""accelerate's planner on hand-made and random module trees, each given in full in its case.
+"""The planners of accelerate and of transformers 5 on hand-made and random module trees, each given in full in its case.
 
-Makes test/fixtures/device_maps/small_models.jsonl. A case holds the tree, the call and accelerate's answers:
+Makes test/fixtures/device_maps/v4/small_models.jsonl.xz, or v5/. A case holds the tree, the call and accelerate's answers:
 `expected` (from `infer_auto_device_map`), `expected_balanced_memory` (from `get_balanced_memory`, where `balanced` is
 not null: its result is then what is inferred with) and `expected_sizes` (from `compute_module_sizes`). Parameters
-with one tie_id are one object. Versions: requirements.txt. Run: python test/oracle/make_small_models.py
+with one tie_id are one object, or, for transformers 5, tied to the first of them. transformers 5 knows neither dtype
+nor fallback_allocation. Run: python test/oracle/make_small_models.py
 """
 
 import random
@@ -12,8 +13,8 @@ import torch
 from accelerate.utils.modeling import compute_module_sizes, get_max_layer_size
 from torch import nn
 
-from common import FIXTURES, write_lines
-from planning import number, plan_balanced_infer, plan_infer
+from common import FIXTURES, MAJOR, write_xz_lines
+from planning import number, plan_balanced_infer, plan_infer, planner
 
 RANDOM_TREES = 105
 
@@ -33,7 +34,7 @@ def buffer(name, shape, dtype="float32", persistent=True):
 def module_of(node, tied):
     module = type(node["class"], (nn.Module,), {})()
     for name, shape, dtype, tie in node["params"]:
-        made = tied.get(tie) if tie is not None else None
+        made = tied.get(tie) if tie is not None and MAJOR == 4 else None
         if made is None:
             made = nn.Parameter(torch.empty(shape, dtype=getattr(torch, dtype), device="meta"), requires_grad=False)
             if tie is not None:
@@ -47,15 +48,42 @@ def module_of(node, tied):
     return module
 
 
+def model_of(node):
+    model = module_of(node, {})
+    if MAJOR == 5:
+        sources = {}
+        model.all_tied_weights_keys = {}
+        for name, tie in named_ties(node):
+            if sources.setdefault(tie, name) != name:
+                model.all_tied_weights_keys[name] = sources[tie]
+    return model
+
+
+def named_ties(node, prefix=""):
+    for name, _, _, tie in node["params"]:
+        if tie is not None:
+            yield prefix + name, tie
+    for name, child in node["children"]:
+        yield from named_ties(child, f"{prefix}{name}.")
+
+
+def sizes_of(model, dtype=None):
+    if MAJOR == 5:
+        return planner.compute_module_sizes(model, only_modules=False)[0]
+    return compute_module_sizes(model, dtype=dtype)
+
+
 def solve(case, node, max_memory, no_split=None, dtype=None, balanced=None, **options):
     options = {"offload_buffers": False, "fallback_allocation": False, **options}
-    model = module_of(node, {})
+    if MAJOR == 5:
+        dtype, options = None, {"offload_buffers": options["offload_buffers"]}
+    model = model_of(node)
     torch_dtype = None if dtype is None else getattr(torch, dtype)
     if balanced is None:
         answer = plan_infer(model, torch_dtype, max_memory, no_split, **options)
     else:
         answer = plan_balanced_infer(model, torch_dtype, max_memory, no_split, balanced["low_zero"])
-    sizes = {name: number(size) for name, size in compute_module_sizes(model, dtype=torch_dtype).items()}
+    sizes = {name: number(size) for name, size in sizes_of(model, torch_dtype).items()}
     return {"case": case, "tree": node, "max_memory": max_memory, "no_split": no_split, "dtype": dtype,
             "balanced": balanced, **options, **answer, "expected_sizes": sizes}
 
@@ -154,7 +182,7 @@ CPUS = [None, 3.0, 0.4]
 
 def hand_made():
     for name, node in TREES.items():
-        total = compute_module_sizes(module_of(node, {}))[""]
+        total = sizes_of(model_of(node))[""]
         rng = random.Random(name)
         for number_, fractions in enumerate(BUDGETS):
             cpu = CPUS[(number_ + len(name)) % 3]
@@ -223,8 +251,8 @@ def random_cases():
     for index in range(RANDOM_TREES):
         rng = random.Random(f"tree {index}")
         node = random_tree(rng, {}, rng.choice([0, 0, 0.15, 0.3]))
-        model = module_of(node, {})
-        sizes = compute_module_sizes(model)
+        model = model_of(node)
+        sizes = sizes_of(model)
         total = sizes[""]
         largest, _ = get_max_layer_size(list(model.named_children()), sizes, [])
         for draw in range(2):
@@ -243,7 +271,7 @@ def random_cases():
 
 
 def main():
-    write_lines(FIXTURES / "device_maps" / "small_models.jsonl", [*hand_made(), *random_cases()])
+    write_xz_lines(FIXTURES / "device_maps" / f"v{MAJOR}" / "small_models.jsonl.xz", [*hand_made(), *random_cases()])
 
 
 if __name__ == "__main__":

@@ -56,10 +56,5 @@ template <const BaseModel& kBase>
 void question_answering(ModuleBuilder& b, const ModelConfig& config) {
   heads::question_answering(b, config, kBase, kBase.attribute);
 }
-/// The same where transformers 4.57 calls the base model `transformer` (Llama and its nearest kin).
-template <const BaseModel& kBase>
-void transformer_question_answering(ModuleBuilder& b, const ModelConfig& config) {
-  heads::question_answering(b, config, kBase, b.is_v5() ? kBase.attribute : "transformer");
-}
 
 }  // namespace hfload

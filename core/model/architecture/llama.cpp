@@ -1,162 +1,103 @@
-#include <string>
-#include <string_view>
-#include <vector>
-
-#include "core/model/architecture/heads.h"
+#include "core/model/architecture/decoder.h"
 #include "core/model/architecture/registry.h"
 
-/// Llama, Mistral and Qwen2, as transformers 4.57 builds them: one skeleton, other class names, biases and
-/// defaults.
+/// Llama, Granite, SmolLM3 and InternLM: the skeleton of decoder.h, with other biases, windows and defaults.
 namespace hfload {
 namespace {
 
-/// What the families differ in.
-struct Family {
-  std::string_view prefix;  ///< of class names: "Llama"
-  uint64_t vocab_size, intermediate_size,
-      num_key_value_heads;  ///< defaults; 0 heads: as many as attention heads
-};
-
-constexpr Family kLlamaFamily{"Llama", 32000, 11008, 0};
-constexpr Family kMistralFamily{"Mistral", 32000, 14336, 8};
-constexpr Family kQwen2Family{"Qwen2", 151936, 22016, 32};
-
-struct DecoderConfig {
-  uint64_t vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim,
-      rotary_dim;
-  uint64_t sliding_window;               ///< of the layers that have one; 0: none has
-  std::vector<std::string> layer_types;  ///< "full_attention" or "sliding_attention"; empty: all alike
-  bool qkv_bias, output_bias, mlp_bias;
-  std::string hidden_act;
-};
-
-DecoderConfig read_config(const ModelConfig& config, const Family& family) {
-  DecoderConfig c{};
-  c.vocab_size = config.get_uint("vocab_size", family.vocab_size);
-  c.hidden_size = config.get_uint("hidden_size", 4096);
-  c.intermediate_size = config.get_uint("intermediate_size", family.intermediate_size);
-  c.num_layers = config.get_count("num_hidden_layers", 32);
-  c.num_heads = config.get_uint("num_attention_heads", 32);
-  // An explicit null means multi-head attention; an absent key means the family's default.
-  const bool explicit_heads = config.find("num_key_value_heads") != nullptr;
-  c.num_kv_heads = config.get_uint("num_key_value_heads", explicit_heads || family.num_key_value_heads == 0
-                                                              ? c.num_heads
-                                                              : family.num_key_value_heads);
-  c.head_dim = config.get_uint("head_dim", 0);
-  if (c.head_dim == 0) c.head_dim = c.num_heads == 0 ? 0 : c.hidden_size / c.num_heads;
-  const auto rotary = static_cast<uint64_t>(static_cast<double>(c.head_dim) *
-                                            config.get_double("partial_rotary_factor", 1.0));
-  c.rotary_dim = (rotary + 1) / 2;
-  const bool is_llama = &family == &kLlamaFamily;
-  const bool attention_bias = is_llama && config.get_bool("attention_bias", false);
-  c.qkv_bias = attention_bias || &family == &kQwen2Family;
-  c.output_bias = attention_bias;
-  c.mlp_bias = is_llama && config.get_bool("mlp_bias", false);
-  c.hidden_act = config.get_string("hidden_act", "silu");
-  if (&family == &kMistralFamily) {
-    const bool is_set = config.find("sliding_window") != nullptr;
-    c.sliding_window = config.get_uint("sliding_window", is_set ? 0 : 4096);
-  }
-  if (&family == &kQwen2Family && config.get_bool("use_sliding_window", false)) {
-    c.sliding_window = config.get_uint("sliding_window", 4096);
-    c.layer_types = config.get_strings("layer_types").value_or(std::vector<std::string>{});
-    for (uint64_t i = c.layer_types.size(); i < c.num_layers; ++i)
-      c.layer_types.emplace_back(i < config.get_uint("max_window_layers", 28) ? "full_attention"
-                                                                              : "sliding_attention");
-  }
-  return c;
+void read_biases(DecoderConfig& c, const ModelConfig& config) {
+  read_attention_bias(c, config);
+  c.mlp_bias = config.get_bool("mlp_bias", false);
 }
 
-/// The class names of one family.
-struct Names {
-  std::string layer, attention, mlp, norm, rotary, model;
-  explicit Names(std::string_view prefix) {
-    const std::string p(prefix);
-    layer = p + "DecoderLayer";
-    attention = p + "Attention";
-    mlp = p + "MLP";
-    norm = p + "RMSNorm";
-    rotary = p + "RotaryEmbedding";
-    model = p + "Model";
-  }
-};
+constexpr DecoderFamily kLlamaFamily{.prefix = "Llama",
+                                     .vocab_size = 32000,
+                                     .hidden_size = 4096,
+                                     .intermediate_size = 11008,
+                                     .num_layers = 32,
+                                     .num_heads = 32,
+                                     .heads = DecoderHeads::question_answering,
+                                     .adjust = read_biases};
 
-/// Tokens that layer i attends to; 0 for all.
-uint64_t window_of(const DecoderConfig& c, uint64_t i) {
-  return i < c.layer_types.size() && c.layer_types[i] == "full_attention" ? 0 : c.sliding_window;
-}
+constexpr DecoderFamily kGraniteFamily{.prefix = "Granite",
+                                       .vocab_size = 32000,
+                                       .hidden_size = 4096,
+                                       .intermediate_size = 11008,
+                                       .num_layers = 32,
+                                       .num_heads = 32,
+                                       .adjust = read_biases};
 
-void decoder_layer(ModuleBuilder& b, const DecoderConfig& c, const Names& n, uint64_t i) {
-  b.module(index_name(i), n.layer, [&] {
-    b.module("self_attn", n.attention, [&] {
-      b.linear("q_proj", c.hidden_size, c.num_heads * c.head_dim, c.qkv_bias);
-      b.linear("k_proj", c.hidden_size, c.num_kv_heads * c.head_dim, c.qkv_bias);
-      b.linear("v_proj", c.hidden_size, c.num_kv_heads * c.head_dim, c.qkv_bias);
-      b.linear("o_proj", c.num_heads * c.head_dim, c.hidden_size, c.output_bias);
-      b.attention_cache(c.num_kv_heads, c.head_dim, window_of(c, i));
+constexpr DecoderFamily kSmolLm3Family{.prefix = "SmolLM3",
+                                       .vocab_size = 128256,
+                                       .hidden_size = 2048,
+                                       .intermediate_size = 11008,
+                                       .num_layers = 36,
+                                       .num_heads = 16,
+                                       .num_kv_heads = 4,
+                                       .tie_word_embeddings = true,
+                                       .heads = DecoderHeads::question_answering,
+                                       .adjust = [](DecoderConfig& c, const ModelConfig& config) {
+                                         read_biases(c, config);
+                                         if (!config.get_bool("use_sliding_window", false)) return;
+                                         read_sliding_window(c, config, 0);
+                                         // Every so manieth layer goes without rotary embeddings; it is those
+                                         // that have the window.
+                                         const auto has_rope = config.get_uints("no_rope_layers");
+                                         const uint64_t interval =
+                                             config.get_uint("no_rope_layer_interval", 4);
+                                         read_layer_types(c, config, [&](uint64_t i) {
+                                           if (has_rope) return i < has_rope->size() && (*has_rope)[i] == 0;
+                                           return interval != 0 && (i + 1) % interval == 0;
+                                         });
+                                       }};
+
+constexpr DecoderFamily kInternLmFamily{.prefix = "InternLM",
+                                        .vocab_size = 103168,
+                                        .hidden_size = 4096,
+                                        .intermediate_size = 11008,
+                                        .num_layers = 32,
+                                        .num_heads = 32,
+                                        .heads = DecoderHeads::sequence,
+                                        .adjust = [](DecoderConfig& c, const ModelConfig& config) {
+                                          c.num_kv_heads = c.num_heads;
+                                          c.qkv_bias = c.output_bias = config.get_bool("bias", true);
+                                        }};
+
+/// Each attention of InternLM's own code (modeling_internlm.py beside the published checkpoints) has its
+/// rotary embedding, with the tables of cosines and sines as buffers.
+void declare_internlm(ModuleBuilder& b, const ModelConfig& config) {
+  const DecoderConfig c = read_decoder_config(b, config, kInternLmFamily);
+  const std::string type = config.nested("rotary").get_string("type", "dynamic");
+  const std::string_view rotary_class =
+      type == "dynamic" ? "InternLMDynamicNTKScalingRotaryEmbedding" : "InternLMRotaryEmbedding";
+  const uint64_t positions = config.get_uint("max_position_embeddings", 2048);
+  b.embedding("embed_tokens", c.vocab_size, c.hidden_size);
+  decoder_layers(b, c, [&](uint64_t i) {
+    b.module("self_attn", "InternLMAttention", [&] {
+      attention_projections(b, c);
+      b.module("rotary_emb", rotary_class, [&] {
+        b.buffer("inv_freq", {c.rotary_frequencies}, Dtype::f32, false);
+        b.buffer("cos_cached", {positions, 2 * c.rotary_frequencies}, Dtype::f32, false);
+        b.buffer("sin_cached", {positions, 2 * c.rotary_frequencies}, Dtype::f32, false);
+      });
+      b.attention_cache(c.num_kv_heads, c.head_dim, c.window_of(i));
     });
-    b.module("mlp", n.mlp, [&] {
-      b.linear("gate_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
-      b.linear("up_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
-      b.linear("down_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
+    b.module("mlp", "InternLMMLP", [&] {
+      b.linear("gate_proj", c.hidden_size, c.intermediate_size, false);
+      b.linear("down_proj", c.intermediate_size, c.hidden_size, false);
+      b.linear("up_proj", c.hidden_size, c.intermediate_size, false);
       b.activation("act_fn", c.hidden_act);
     });
-    b.rms_norm("input_layernorm", n.norm, c.hidden_size);
-    b.rms_norm("post_attention_layernorm", n.norm, c.hidden_size);
+    decoder_layer_norms(b, c);
   });
+  decoder_norm(b, c, "norm", c.hidden_size);
 }
-
-void decoder(ModuleBuilder& b, const DecoderConfig& c, const Names& n) {
-  b.embedding("embed_tokens", c.vocab_size, c.hidden_size);
-  b.list("layers", c.num_layers, [&](uint64_t i) { decoder_layer(b, c, n, i); });
-  b.rms_norm("norm", n.norm, c.hidden_size);
-  b.rotary_embedding("rotary_emb", n.rotary, c.rotary_dim);
-}
-
-template <const Family& kFamily>
-void declare(ModuleBuilder& b, const ModelConfig& config) {
-  decoder(b, read_config(config, kFamily), Names(kFamily.prefix));
-}
-
-constexpr BaseModel kLlamaModel{"LlamaModel", declare<kLlamaFamily>, 32000, 4096};
-constexpr BaseModel kMistralModel{"MistralModel", declare<kMistralFamily>, 32000, 4096};
-constexpr BaseModel kQwen2Model{"Qwen2Model", declare<kQwen2Family>, 151936, 4096};
-
-constexpr ModelClass kLlamaClasses[] = {
-    {"LlamaForCausalLM", "model", causal_lm<kLlamaModel>, {"LlamaDecoderLayer"}},
-    {"LlamaModel", "model", base_model<kLlamaModel>, {"LlamaDecoderLayer"}},
-    {"LlamaForSequenceClassification", "model", sequence_classification<kLlamaModel>, {"LlamaDecoderLayer"}},
-    {"LlamaForTokenClassification", "model", token_classification<kLlamaModel>, {"LlamaDecoderLayer"}},
-    {.name = "LlamaForQuestionAnswering",
-     .base_model_prefix = "transformer",
-     .declare = transformer_question_answering<kLlamaModel>,
-     .no_split_modules = {"LlamaDecoderLayer"}},
-};
-constexpr ModelClass kMistralClasses[] = {
-    {"MistralForCausalLM", "model", causal_lm<kMistralModel>, {"MistralDecoderLayer"}},
-    {"MistralModel", "model", base_model<kMistralModel>, {"MistralDecoderLayer"}},
-    {"MistralForSequenceClassification",
-     "model",
-     sequence_classification<kMistralModel>,
-     {"MistralDecoderLayer"}},
-    {"MistralForTokenClassification", "model", token_classification<kMistralModel>, {"MistralDecoderLayer"}},
-    {"MistralForQuestionAnswering", "model", question_answering<kMistralModel>, {"MistralDecoderLayer"}},
-};
-constexpr ModelClass kQwen2Classes[] = {
-    {"Qwen2ForCausalLM", "model", causal_lm<kQwen2Model>, {"Qwen2DecoderLayer"}},
-    {"Qwen2Model", "model", base_model<kQwen2Model>, {"Qwen2DecoderLayer"}},
-    {"Qwen2ForSequenceClassification", "model", sequence_classification<kQwen2Model>, {"Qwen2DecoderLayer"}},
-    {"Qwen2ForTokenClassification", "model", token_classification<kQwen2Model>, {"Qwen2DecoderLayer"}},
-    {.name = "Qwen2ForQuestionAnswering",
-     .base_model_prefix = "transformer",
-     .declare = transformer_question_answering<kQwen2Model>,
-     .no_split_modules = {"Qwen2DecoderLayer"}},
-};
 
 }  // namespace
 
-constexpr Architecture kLlama{"llama", kLlamaClasses};
-constexpr Architecture kMistral{"mistral", kMistralClasses};
-constexpr Architecture kQwen2{"qwen2", kQwen2Classes};
+constexpr Architecture kGranite{"granite", DecoderClasses<kGraniteFamily>::kClasses};
+constexpr Architecture kInternLm{"internlm", DecoderClasses<kInternLmFamily, declare_internlm>::kClasses};
+constexpr Architecture kLlama{"llama", DecoderClasses<kLlamaFamily>::kClasses};
+constexpr Architecture kSmolLm3{"smollm3", DecoderClasses<kSmolLm3Family>::kClasses};
 
 }  // namespace hfload

@@ -14,4 +14,12 @@ CASES = [
     ("no-window-head-dim", "MistralForCausalLM", dict(LLAMA, sliding_window=None, head_dim=12), "float16"),
     ("tied", "MistralForCausalLM", dict(LLAMA, tie_word_embeddings=True), "float32"),
     ("base-tiny", "MistralModel", LLAMA, "float32"),
+    ("7b-full-depth", "MistralForCausalLM", dict(MISTRAL_7B, num_hidden_layers=32), "bfloat16"),
+    ("window", "MistralForCausalLM", dict(LLAMA, sliding_window=16), "bfloat16"),
+    ("no-window-minimal", "MistralForCausalLM",
+     dict(vocab_size=64, hidden_size=64, num_hidden_layers=1, sliding_window=None), "bfloat16"),
+    ("cls-3-labels", "MistralForSequenceClassification", dict(LLAMA, num_labels=3), "float16"),
+    ("cls-7b", "MistralForSequenceClassification", dict(MISTRAL_7B, num_labels=1), "bfloat16"),
+    ("tokens-tiny", "MistralForTokenClassification", LLAMA, "float32"),
+    ("qa-tiny", "MistralForQuestionAnswering", LLAMA, "float16"),
 ]

@@ -100,10 +100,9 @@ void check_all(const std::string& folder, Compat compat) {
     const std::vector<ConfigValue> cases = read_xz_jsonl_fixture("modules/" + folder + "/" + file);
     REQUIRE(cases.size() >= 2);
     for (const ConfigValue& c : cases) {
-      DYNAMIC_SECTION(file << " " << string_of(at(c, "case")) << " " << string_of(at(c, "class")) << " "
-                           << string_of(at(c, "dtype"))) {
-        check_case(c, compat);
-      }
+      INFO(file << " " << string_of(at(c, "case")) << " " << string_of(at(c, "class")) << " "
+                << string_of(at(c, "dtype")));
+      check_case(c, compat);
     }
   }
 }
@@ -151,10 +150,17 @@ TEST_CASE("absurd configs are refused", "[model]") {
           R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_size":"wide"})",
           R"({"model_type":"llama","architectures":["LlamaModel"],"vocab_size":281474976710656,"hidden_size":281474976710656})",
           R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_act":"nonsense"})",
+          R"({"model_type":"llama","architectures":["LlamaModel"],"head_dim":281474976710656})",
+          R"({"model_type":"glm","architectures":["GlmModel"],"partial_rotary_factor":-0.5})",
+          R"({"model_type":"stablelm","architectures":["StableLmModel"],"num_attention_heads":7})",
           R"({"model_type":"bert","architectures":["BertModel"],"num_attention_heads":0})",
           R"({"model_type":"bert","architectures":["BertModel"],"num_attention_heads":5})",
           R"({"model_type":"t5","architectures":["T5EncoderModel"],"feed_forward_proj":"open-gelu"})",
           R"({"model_type":"t5","architectures":["T5EncoderModel"],"num_layers":1.5})",
+          R"({"model_type":"longt5","architectures":["LongT5Model"],"encoder_attention_type":"global"})",
+          R"({"model_type":"bart","architectures":["BartModel"],"encoder_attention_heads":0})",
+          R"({"model_type":"whisper","architectures":["WhisperModel"],"decoder_attention_heads":7})",
+          R"({"model_type":"led","architectures":["LEDModel"],"encoder_attention_heads":0})",
       }) {
     INFO(json);
     try {
@@ -166,9 +172,30 @@ TEST_CASE("absurd configs are refused", "[model]") {
   }
 }
 
+// InternLM is no class of transformers, so no fixture has it: its checkpoints are loaded by code beside them,
+// whose parameters are those of a Llama with attention biases.
+TEST_CASE("InternLM has the parameters of a Llama with biases", "[model]") {
+  const auto parameters = [](const char* json) {
+    Checkpoint checkpoint;
+    checkpoint.has_config = true;
+    checkpoint.config = parse_model_config(json);
+    const Shell shell = build_shell(checkpoint, {});
+    std::set<std::string> found;
+    for (const ShellTensor& t : shell.tree.tensors)
+      if (!t.is_buffer) found.insert(t.name + " " + shape_text(t.shape));
+    return found;
+  };
+  CHECK(parameters(R"({"model_type":"internlm","architectures":["InternLMForCausalLM"],"bias":true,
+                       "vocab_size":64,"num_hidden_layers":2})") ==
+        parameters(R"({"model_type":"llama","architectures":["LlamaForCausalLM"],"attention_bias":true,
+                       "vocab_size":64,"num_hidden_layers":2})"));
+}
+
 TEST_CASE("an unknown class or architecture without tensors says so", "[model]") {
   for (const char* json : {R"({"model_type":"made_up","architectures":["MadeUpModel"]})",
-                           R"({"model_type":"bert","architectures":["BertForDreaming"]})", R"({})"}) {
+                           R"({"model_type":"bert","architectures":["BertForDreaming"]})", R"({})",
+                           R"({"model_type":"llava","architectures":["LlavaModel"],)"
+                           R"("vision_config":{"model_type":"made_up"}})"}) {
     Checkpoint checkpoint;
     checkpoint.has_config = true;
     checkpoint.config = parse_model_config(json);

@@ -135,6 +135,24 @@ TEST_CASE("a checkpoint as save_pretrained wrote it fills its shell exactly once
   }
 }
 
+TEST_CASE("a head that the config ties and the checkpoint holds is untied by the rules of transformers 5",
+          "[model]") {
+  // transformers 5.23 on these checkpoints: `lm_head.weight is shared.weight` is False, True and True.
+  const auto untied = [](const std::string& name, Compat compat) {
+    const Checkpoint checkpoint = open_fixture(name);
+    Shell shell = build_shell(checkpoint, {.dtype = std::nullopt, .compat = compat});
+    std::vector<std::string> names = untie_saved_parameters(shell.tree, checkpoint);
+    const KeyMatches keys = match_keys(shell.tree, checkpoint);
+    CHECK(keys.missing_keys.empty());
+    CHECK(keys.matches.size() == checkpoint.tensors.size());
+    return names;
+  };
+  CHECK(untied("t5-v1_1-tiny-sharded", Compat::v5) == std::vector<std::string>{"lm_head.weight"});
+  CHECK(untied("t5-v1_1-tiny-sharded", Compat::v4).empty());
+  CHECK(untied("t5-v1_0-tiny", Compat::v5).empty());
+  CHECK(untied("llama-tiny-tied-sharded", Compat::v5).empty());
+}
+
 TEST_CASE("a tied tensor saved under both names is read from its first place", "[model]") {
   Checkpoint checkpoint = open_fixture("gpt2-tiny");
   CheckpointTensor head = find(checkpoint, "transformer.wte.weight");

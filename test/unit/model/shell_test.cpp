@@ -96,6 +96,25 @@ TEST_CASE("an unknown architecture gets its tree from its tensor names", "[model
   CHECK(shell.warnings[0].find("made_up") != std::string::npos);
 }
 
+TEST_CASE("a known class with a part that is not gets its tree from its tensor names", "[model]") {
+  for (
+      const char* json : {
+          R"({"model_type":"llava","architectures":["LlavaModel"],"vision_config":{"model_type":"made_up"}})",
+          R"({"model_type":"kimi_k2","architectures":["DeepseekV3ForCausalLM"],"group_query_attention":true})",
+      }) {
+    Checkpoint checkpoint;
+    checkpoint.has_config = true;
+    checkpoint.config = parse_model_config(json);
+    checkpoint.tensors = {tensor("model.layers.0.w", Dtype::f16, {4})};
+    const Shell shell = build_shell(checkpoint, {});
+    CHECK(module_names(shell.tree) ==
+          std::vector<std::string>{"", "model", "model.layers", "model.layers.0"});
+    CHECK(shell.warnings.size() == 1);
+    checkpoint.tensors.clear();
+    CHECK_THROWS_AS(build_shell(checkpoint, {}), Error);
+  }
+}
+
 TEST_CASE("a quantised checkpoint of an unknown architecture keeps its dtypes", "[model]") {
   Checkpoint checkpoint;
   checkpoint.has_config = true;
@@ -147,8 +166,13 @@ TEST_CASE("the old spelling of a class is understood and said", "[model]") {
   checkpoint.has_config = true;
   checkpoint.config = parse_model_config(
       R"({"model_type":"llama","architectures":["LLaMAForCausalLM"],"num_hidden_layers":1})");
-  const Shell shell = build_shell(checkpoint, {});
+  Shell shell = build_shell(checkpoint, {});
   CHECK(shell.tree.model_class == "LlamaForCausalLM");
+  CHECK(shell.warnings.size() == 1);
+  checkpoint.config =
+      parse_model_config(R"({"model_type":"t5","architectures":["T5WithLMHeadModel"],"num_layers":1})");
+  shell = build_shell(checkpoint, {});
+  CHECK(shell.tree.model_class == "T5ForConditionalGeneration");
   CHECK(shell.warnings.size() == 1);
 }
 

@@ -13,6 +13,7 @@ using namespace test;
 /// A tree from the fixture's own description, without any architecture.
 class TreeReader {
  public:
+  explicit TreeReader(Compat compat) { tree_.compat = compat; }
   ModuleTree read(const ConfigValue& root) {
     add(root, "", kNoId);
     return std::move(tree_);
@@ -43,6 +44,7 @@ class TreeReader {
     t.module = module;
     for (const ConfigValue& d : array_of(row[1])) t.shape.push_back(uint_of(d));
     t.dtype = dtype_from_torch_name(string_of(row[2])).value();
+    t.created_dtype = t.dtype;
     t.is_buffer = is_buffer;
     t.persistent = !is_buffer || bool_of(row[3]);
     t.object = id;
@@ -79,22 +81,21 @@ bool splits_a_module_with_buffers(const ModuleTree& tree, const DevicePlan& plan
   });
 }
 
-}  // namespace
-
-TEST_CASE("sizes, balanced budgets and device maps of hand-made models equal accelerate's", "[plan]") {
-  const std::vector<ConfigValue> cases = read_jsonl_fixture("device_maps/small_models.jsonl");
+void replay(const std::string& fixture, Compat compat) {
+  const std::vector<ConfigValue> cases = read_xz_jsonl_fixture(fixture);
   REQUIRE(cases.size() >= 400);
   size_t equal = 0, answered = 0, with_lost_buffers = 0;
   for (const ConfigValue& c : cases) {
     INFO(string_of(at(c, "case")));
-    const ModuleTree tree = TreeReader().read(at(c, "tree"));
+    const ModuleTree tree = TreeReader(compat).read(at(c, "tree"));
     const ModuleSizes sizes = compute_module_sizes(tree, dtype_of(at(c, "dtype")));
     check_sizes(tree, sizes, at(c, "expected_sizes"));
 
     PlanOptions options;
     if (!at(c, "no_split").is_null()) options.no_split_modules = strings_of(at(c, "no_split"));
     options.offload_buffers = bool_of(at(c, "offload_buffers"));
-    options.fallback_allocation = bool_of(at(c, "fallback_allocation"));
+    options.fallback_allocation =
+        c.find("fallback_allocation") != nullptr && bool_of(at(c, "fallback_allocation"));
     MaxMemory memory = max_memory_of(at(c, "max_memory"));
     const auto error = error_of(at(c, "expected"));
     if (!at(c, "balanced").is_null()) {
@@ -105,10 +106,13 @@ TEST_CASE("sizes, balanced budgets and device maps of hand-made models equal acc
         ++answered;
         continue;
       }
-      memory = balanced_memory(tree, sizes, memory, options.no_split_modules, low_zero, true);
-      const MaxMemory python = max_memory_of(at(c, "expected_balanced_memory"));
-      REQUIRE(memory.size() == python.size());
-      for (size_t i = 0; i < memory.size(); ++i) CHECK(memory[i].bytes == python[i].bytes);
+      // transformers 5 fails where no module is of a no-split class.
+      if (!error || c.find("expected_balanced_memory") != nullptr) {
+        memory = balanced_memory(tree, sizes, memory, options.no_split_modules, low_zero, true);
+        const MaxMemory python = max_memory_of(at(c, "expected_balanced_memory"));
+        REQUIRE(memory.size() == python.size());
+        for (size_t i = 0; i < memory.size(); ++i) CHECK(memory[i].bytes == python[i].bytes);
+      }
     }
     const DevicePlan plan = infer_device_map(tree, sizes, memory, options);
     check_covers_everything(tree, plan.device_map);
@@ -124,8 +128,19 @@ TEST_CASE("sizes, balanced budgets and device maps of hand-made models equal acc
     }
   }
   CHECK(equal + answered + with_lost_buffers == cases.size());
-  CHECK(answered < 40);
+  CHECK(answered < 45);
   CHECK(with_lost_buffers < 60);
+}
+
+}  // namespace
+
+TEST_CASE("sizes, balanced budgets and device maps of hand-made models equal accelerate's", "[plan]") {
+  replay("device_maps/v4/small_models.jsonl.xz", Compat::v4);
+}
+
+TEST_CASE("sizes, balanced budgets and device maps of hand-made models equal those of transformers 5",
+          "[plan]") {
+  replay("device_maps/v5/small_models.jsonl.xz", Compat::v5);
 }
 
 }  // namespace hfload

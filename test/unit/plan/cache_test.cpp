@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
+#include <random>
 
 #include "core/base/error.h"
 #include "core/model/module_builder.h"
@@ -227,7 +228,7 @@ TEST_CASE("a GPU whose budget the offloaded caches take whole is not used", "[pl
 }
 
 TEST_CASE("plans with caches keep every budget", "[plan]") {
-  for (const Strategy strategy : {Strategy::sequential, Strategy::balanced_auto}) {
+  for (const Strategy strategy : {Strategy::sequential, Strategy::balanced_auto, Strategy::tight}) {
     for (const uint64_t window : {0, 6}) {
       for (double gpu = 300; gpu < 4000; gpu += 170) {
         const ModuleTree tree = blocks(12, 100, 12, 150, window);
@@ -238,6 +239,69 @@ TEST_CASE("plans with caches keep every budget", "[plan]") {
       }
     }
   }
+}
+
+TEST_CASE("tight with caches is the best of all divisions", "[plan]") {
+  std::mt19937 random(7);
+  const auto draw = [&](uint64_t least, uint64_t most) { return least + random() % (most - least + 1); };
+  size_t offloaded = 0;
+  for (int round = 0; round < 1000; ++round) {
+    const size_t n = draw(1, 7);
+    std::vector<double> weights(n), caches(n);
+    ModuleTree tree;
+    tree.modules.emplace_back();
+    ModuleBuilder b(tree, Dtype::u8);
+    b.list("layers", n, [&](uint64_t i) {
+      b.module(index_name(i), "Block", [&] {
+        const uint64_t weight = draw(1, 60), cache = draw(0, 10);
+        b.parameter("weight", {weight});
+        b.latent_cache(cache);
+        weights[i] = static_cast<double>(weight);
+        caches[i] = static_cast<double>(cache);
+      });
+    });
+    b.finish();
+    const MaxMemory memory = {{Device::gpu(0), static_cast<double>(draw(1, 160))},
+                              {Device::gpu(1), static_cast<double>(draw(1, 160))},
+                              {Device::cpu(), static_cast<double>(draw(1, 160))}};
+
+    // Weights on the disk, then on the CPU, of every division that a GPU runs and that fits.
+    std::optional<std::pair<double, double>> best;
+    const auto sum = [](const std::vector<double>& of, size_t from, size_t to) {
+      double total = 0;
+      for (size_t i = from; i < to; ++i) total += of[i];
+      return total;
+    };
+    const auto largest = [&](size_t from) {
+      return from == n
+                 ? 0.0
+                 : *std::max_element(weights.begin() + static_cast<std::ptrdiff_t>(from), weights.end());
+    };
+    for (size_t first = 0; first <= n; ++first) {
+      for (size_t second = std::max<size_t>(first, 1); second <= n; ++second) {
+        for (size_t cpu = second; cpu <= n; ++cpu) {
+          const double extra = sum(caches, second, n) + largest(second);
+          const double one = sum(weights, 0, first) + sum(caches, 0, first) + (first > 0 ? extra : 0);
+          const double two =
+              sum(weights, first, second) + sum(caches, first, second) + (first > 0 ? 0 : extra);
+          const double host = cpu > second ? sum(weights, second, cpu) + largest(cpu) : 0;
+          if (one > memory[0].bytes || two > memory[1].bytes || host > memory[2].bytes) continue;
+          const std::pair found{sum(weights, cpu, n), sum(weights, second, cpu)};
+          if (!best || found < *best) best = found;
+        }
+      }
+    }
+    INFO("round " << round);
+    const Planned planned = plan_blocks(tree, {1, 1, Dtype::u8}, memory, Strategy::tight);
+    CHECK(main_device(planned.plan.device_map).is_gpu() == best.has_value());
+    if (!best) continue;
+    check_plan(tree, planned, memory);
+    CHECK(usage(planned.plan, Device::disk()).used_bytes == best->first);
+    CHECK(usage(planned.plan, Device::cpu()).used_bytes == best->second);
+
+    offloaded += best->first + best->second > 0;
+  }
+  CHECK(offloaded > 80);
 }
 
 TEST_CASE("a module that caches stays whole, though its class may be split", "[plan]") {
