@@ -76,8 +76,8 @@ def test_no_bars_off_a_terminal_or_unasked(binary, work):
         result = running.run_on_terminal(binary, [*PLAN, flag], work)
         assert "█" not in result.stdout + result.stderr, result
     with open(work / "map.txt", "wb") as file:
-        running.run(binary, [*PLAN, "--color=always"], work, stdout=file)
-    assert (work / "map.txt").read_text() == piped.stdout
+        result = running.run_on_terminal(binary, [*PLAN, "--color=always"], work, stdout=file)
+    assert (work / "map.txt").read_text() == piped.stdout and "█" not in result.stderr, result
 
 
 def draw(binary, work, *arguments, svg="plan.svg"):

@@ -316,9 +316,15 @@ TEST_CASE("a module that caches stays whole, though its class may be split", "[p
   b.module("head", "Linear", [&] { b.parameter("weight", {10}); });
   b.finish();
   const MaxMemory memory = {{Device::gpu(0), 190}, {Device::gpu(1), 1000}};
-  const Planned split = plan_blocks(tree, {5, 1, Dtype::u8}, memory);
-  check_plan(tree, split, memory);
-  CHECK(dictionary(split.plan.device_map) == Dictionary{{"", "1"}});
+  for (const Strategy strategy : {Strategy::sequential, Strategy::tight}) {
+    const Planned planned = plan_blocks(tree, {5, 1, Dtype::u8}, memory, strategy);
+    check_plan(tree, planned, memory);
+    CHECK(dictionary(planned.plan.device_map) == Dictionary{{"", "1"}});
+  }
+  // tight would put one half on each of two GPUs that are too small for both.
+  const MaxMemory small = {{Device::gpu(0), 150}, {Device::gpu(1), 150}, {Device::cpu(), 1000}};
+  const Planned planned = plan_blocks(tree, {5, 1, Dtype::u8}, small, Strategy::tight);
+  CHECK(dictionary(planned.plan.device_map) == Dictionary{{"", "cpu"}});
 }
 
 TEST_CASE("sizes with caches remember what of them is caches", "[plan]") {
