@@ -8,8 +8,10 @@
 #include "cli/commands.h"
 #include "cli/planning.h"
 #include "cli/render_plan.h"
+#include "cli/render_svg.h"
 #include "cli/signals.h"
 #include "cli/text.h"
+#include "core/base/atomic_file.h"
 #include "core/base/units.h"
 #include "core/load/backend.h"
 #include "core/load/loader.h"
@@ -231,6 +233,8 @@ void run_load(const LoadCommand& command, const Context& context) {
   PlannedModel model = plan_model(std::move(checkpoint), command.planning);
   report_planning(model, command.planning, context.messages);
   if (command.planning.explain) context.messages.block(render_explanation(model, command.planning));
+  if (const std::string caches = render_caches(model); !caches.empty()) context.messages.table(caches);
+  if (!command.planning.svg.empty()) write_file_atomically(command.planning.svg, render_svg(model));
   require_gpus(model, command.emulate_gpus);
   for (const std::string& name : untie_saved_parameters(model.shell.tree, model.checkpoint)) {
     context.messages.warning(
@@ -247,7 +251,7 @@ void run_load(const LoadCommand& command, const Context& context) {
   const bool has_budgets =
       model.user_set_memory || std::holds_alternative<Strategy>(command.planning.device_map);
   LoadPlan plan = make_load_plan(model.shell.tree, model.checkpoint, keys, model.plan.device_map,
-                                 has_budgets ? model.max_memory : MaxMemory{});
+                                 has_budgets ? memory_for_weights(model) : MaxMemory{});
   Outcome outcome;
   {
     const SignalWatch watch;

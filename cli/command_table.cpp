@@ -77,6 +77,22 @@ constexpr Flag kFlags[] = {
              "1000. A device that is not named gets nothing, and what fits nowhere stays on the disk. "
              "Default: the memory that is "
              "free on this machine."},
+    {.id = FlagId::context,
+     .name = "--context",
+     .kind = ValueKind::word,
+     .value = "N",
+     .help = "Keep room for the key-value caches of N tokens, on the device that executes each layer."},
+    {.id = FlagId::batch,
+     .name = "--batch",
+     .kind = ValueKind::word,
+     .value = "B",
+     .help = "Sequences that --context keeps room for. Default: 1."},
+    {.id = FlagId::kv_dtype,
+     .name = "--kv-dtype",
+     .kind = ValueKind::choice,
+     .value = "auto|float32|float16|bfloat16",
+     .choices = "auto|float32|float16|bfloat16",
+     .help = "What the caches of --context hold. auto, the default: the dtype of the weights."},
     {.id = FlagId::dtype,
      .name = "--dtype",
      .kind = ValueKind::choice,
@@ -114,6 +130,12 @@ constexpr Flag kFlags[] = {
      .name = "--explain",
      .help = "Explain on standard error, and with --json in the field explain, why each module went where it "
              "did, and how much more of each budget would keep all off the disk or on the GPUs."},
+    {.id = FlagId::svg,
+     .name = "--svg",
+     .kind = ValueKind::file,
+     .value = "FILE",
+     .help = "Draw what every device holds into FILE, an SVG picture. A file of that name is replaced; - is "
+             "no special name."},
     {.id = FlagId::emulate_gpus,
      .name = "--emulate-gpus",
      .help = "Back the GPUs named in --max-memory by host memory, held to their budgets. Needs no GPU."},
@@ -140,25 +162,18 @@ constexpr FlagId kCommonFlags[] = {FlagId::json,  FlagId::progress, FlagId::colo
 constexpr FlagId kInspectFlags[] = {FlagId::tensors,  FlagId::tree,    FlagId::patterns, FlagId::filter,
                                     FlagId::metadata, FlagId::variant, FlagId::subfolder};
 
-constexpr FlagId kPlanFlags[] = {
-    FlagId::device_map, FlagId::max_memory,     FlagId::dtype,           FlagId::no_split,
-    FlagId::explain,    FlagId::offload_folder, FlagId::offload_buffers, FlagId::fallback_allocation,
-    FlagId::compat,     FlagId::variant,        FlagId::subfolder};
+constexpr FlagId kPlanFlags[] = {FlagId::device_map,     FlagId::max_memory,      FlagId::context,
+                                 FlagId::batch,          FlagId::kv_dtype,        FlagId::dtype,
+                                 FlagId::no_split,       FlagId::explain,         FlagId::svg,
+                                 FlagId::offload_folder, FlagId::offload_buffers, FlagId::fallback_allocation,
+                                 FlagId::compat,         FlagId::variant,         FlagId::subfolder};
 
-constexpr FlagId kLoadFlags[] = {FlagId::device_map,
-                                 FlagId::max_memory,
-                                 FlagId::dtype,
-                                 FlagId::no_split,
-                                 FlagId::explain,
-                                 FlagId::verify,
-                                 FlagId::emulate_gpus,
-                                 FlagId::threads,
-                                 FlagId::offload_folder,
-                                 FlagId::offload_buffers,
-                                 FlagId::fallback_allocation,
-                                 FlagId::compat,
-                                 FlagId::variant,
-                                 FlagId::subfolder};
+constexpr FlagId kLoadFlags[] = {FlagId::device_map,     FlagId::max_memory,      FlagId::context,
+                                 FlagId::batch,          FlagId::kv_dtype,        FlagId::dtype,
+                                 FlagId::no_split,       FlagId::explain,         FlagId::svg,
+                                 FlagId::verify,         FlagId::emulate_gpus,    FlagId::threads,
+                                 FlagId::offload_folder, FlagId::offload_buffers, FlagId::fallback_allocation,
+                                 FlagId::compat,         FlagId::variant,         FlagId::subfolder};
 
 constexpr Example kProgramExamples[] = {
     {"hfload inspect ./mistral-7b", "what is in a model directory"},
@@ -181,6 +196,8 @@ constexpr Example kPlanExamples[] = {
     {"hfload plan ./t0pp --device-map sequential", "fill the first GPU, then the next"},
     {"hfload plan ./t0pp --device-map tight --max-memory 0=24GiB,1=24GiB,cpu=60GiB",
      "waste no memory on room that no layer needs"},
+    {"hfload plan ./mistral-7b --context 8192 --batch 4 --svg plan.svg",
+     "with room for the caches, and drawn"},
     {"hfload plan ./t0pp --device-map '{\"shared\": 0, \"encoder\": 0, \"decoder\": 1, \"lm_head\": 1}'",
      "check your own map"},
 };
@@ -268,6 +285,7 @@ constexpr Variable kVariables[] = {
     {"NO_COLOR", "when set, messages are not colored"},
     {"CI", "when set, progress is not animated"},
     {"TERM", "dumb: neither colors nor animation"},
+    {"LC_ALL, LC_CTYPE, LANG", "the first that is set: whether bars are drawn in UTF-8 or in ASCII"},
 };
 
 }  // namespace

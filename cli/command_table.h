@@ -30,6 +30,9 @@ enum class FlagId : uint8_t {
   metadata,
   device_map,
   max_memory,
+  context,
+  batch,
+  kv_dtype,
   dtype,
   no_split,
   compat,
@@ -37,11 +40,12 @@ enum class FlagId : uint8_t {
   offload_buffers,
   fallback_allocation,
   explain,
+  svg,
   emulate_gpus,
   verify,
   threads,
 };
-inline constexpr size_t kFlagCount = 26;
+inline constexpr size_t kFlagCount = 30;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };

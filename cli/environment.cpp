@@ -43,6 +43,16 @@ std::string expand_path(const std::string& text, const VariableLookup& lookup, c
   return expand_variables(from_home ? home + text.substr(1) : text, lookup);
 }
 
+bool is_utf8_locale(const VariableLookup& lookup) {
+  std::string locale;
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    if (locale.empty()) locale = lookup(name).value_or("");
+  }
+  std::transform(locale.begin(), locale.end(), locale.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return locale.find("utf-8") != std::string::npos || locale.find("utf8") != std::string::npos;
+}
+
 std::string passwd_home() {
   std::vector<char> buffer(16384);
   passwd entry{};
@@ -68,6 +78,7 @@ Environment environment_from(const VariableLookup& lookup, const std::string& ho
   environment.no_color = lookup("NO_COLOR").has_value();
   const std::string ci = lookup("CI").value_or("false");
   environment.ci = ci != "false" && ci != "0";
+  environment.utf8 = is_utf8_locale(lookup);
   environment.dumb_terminal = lookup("TERM").value_or("dumb") == "dumb";
   return environment;
 }

@@ -53,7 +53,8 @@ std::string choice(const FlagValues& values, FlagId id) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
   const std::string_view near = did_you_mean(value, choices);
   const std::string list = fmt::format("{} is one of {}.", flag(id).name, fmt::join(choices, ", "));
-  const auto code = id == FlagId::dtype ? ErrorCode::invalid_dtype : ErrorCode::usage;
+  const auto code =
+      id == FlagId::dtype || id == FlagId::kv_dtype ? ErrorCode::invalid_dtype : ErrorCode::usage;
   throw Error(code, fmt::format("{} does not take '{}'", flag(id).name, value))
       .with_hint(near.empty() ? list : fmt::format("Did you mean {}? {}", near, list));
 }
@@ -110,6 +111,28 @@ unsigned parse_threads(const std::string& text) {
                     "--threads is a number from 1 to 256.");
 }
 
+/// A flag that counts something: a whole number from 1.
+uint64_t parse_count(const FlagValues& values, FlagId id) {
+  const std::string text = last_value(values, id);
+  uint64_t count = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (fault == std::errc() && end == text.data() + text.size() && count > 0) return count;
+  throw usage_error(fmt::format("{} does not take '{}'", flag(id).name, text),
+                    fmt::format("{} is a whole number, 1 or more.", flag(id).name));
+}
+
+void read_cache_options(const FlagValues& values, PlanningOptions& planning) {
+  for (const FlagId id : {FlagId::batch, FlagId::kv_dtype}) {
+    if (!is_given(values, id) || is_given(values, FlagId::context)) continue;
+    throw usage_error(fmt::format("{} says nothing without --context", flag(id).name),
+                      "Give the number of tokens too, as in --context 8192.");
+  }
+  if (is_given(values, FlagId::context)) planning.context_tokens = parse_count(values, FlagId::context);
+  if (is_given(values, FlagId::batch)) planning.batch = parse_count(values, FlagId::batch);
+  const std::string dtype = choice(values, FlagId::kv_dtype);
+  if (dtype != "auto") planning.kv_dtype = dtype_from_torch_name(dtype);
+}
+
 ModelOptions model_options(const std::string& model, const FlagValues& values) {
   return {model, last_value(values, FlagId::variant), last_value(values, FlagId::subfolder)};
 }
@@ -127,6 +150,10 @@ PlanningOptions planning_options(const FlagValues& values) {
   planning.offload_buffers = is_given(values, FlagId::offload_buffers);
   planning.fallback_allocation = is_given(values, FlagId::fallback_allocation);
   planning.explain = is_given(values, FlagId::explain);
+  read_cache_options(values, planning);
+  planning.svg = last_value(values, FlagId::svg);
+  if (is_given(values, FlagId::svg) && planning.svg.empty())
+    throw usage_error("--svg needs the name of a file", "Write --svg FILE.");
   if (is_given(values, FlagId::device_map)) {
     planning.device_map = parse_device_map_choice(last_value(values, FlagId::device_map));
   }

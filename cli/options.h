@@ -35,6 +35,10 @@ struct PlanningOptions {
   bool offload_buffers = false;
   bool fallback_allocation = false;
   bool explain = false;
+  std::optional<uint64_t> context_tokens;  ///< nothing: no room is kept for caches
+  uint64_t batch = 1;
+  std::optional<Dtype> kv_dtype;  ///< nothing: the weights' dtype
+  std::string svg;                ///< path of the picture; empty: none
 };
 
 struct InspectCommand {

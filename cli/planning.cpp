@@ -16,52 +16,95 @@ void append(std::vector<std::string>& to, const std::vector<std::string>& from) 
   to.insert(to.end(), from.begin(), from.end());
 }
 
-/// Holds a map that the user gave against the budgets that the user gave.
-void require_budgets(const DevicePlan& plan) {
+bool is_over_budget(const DeviceUsage& usage) {
+  return usage.device.kind != Device::Kind::disk && usage.used_bytes + usage.cache_bytes > usage.budget_bytes;
+}
+
+/// "20.0 GiB of weights", "20.0 GiB of weights and 1.50 GiB of caches".
+std::string describe_contents(const DeviceUsage& usage) {
+  std::string text = format_byte_size(usage.used_bytes) + " of weights";
+  if (usage.cache_bytes > 0) text += fmt::format(" and {} of caches", format_byte_size(usage.cache_bytes));
+  return text;
+}
+
+/// Holds a map that the user gave, or the caches, against the budgets that the user gave.
+void require_budgets(const DevicePlan& plan, bool is_given_map) {
   std::string over;
   for (const DeviceUsage& usage : plan.devices) {
-    if (usage.device.kind == Device::Kind::disk || usage.used_bytes <= usage.budget_bytes) continue;
-    over += fmt::format("{}{} would hold {} of weights with a budget of {}",
-                        over.empty() ? "device " : ", device ", to_string(usage.device),
-                        format_byte_size(usage.used_bytes), format_byte_size(usage.budget_bytes));
+    if (!is_over_budget(usage)) continue;
+    over +=
+        fmt::format("{}{} would hold {} with a budget of {}", over.empty() ? "device " : ", device ",
+                    to_string(usage.device), describe_contents(usage), format_byte_size(usage.budget_bytes));
   }
   if (over.empty()) return;
-  throw Error(ErrorCode::does_not_fit, "the device map does not fit: " + over)
+  throw Error(ErrorCode::does_not_fit,
+              (is_given_map ? "the device map does not fit: " : "the caches do not fit: ") + over)
       .with_hint(
-          "Raise that budget in --max-memory, move modules to another device, or use --device-map auto.");
+          is_given_map
+              ? "Raise that budget in --max-memory, move modules to another device, or use --device-map "
+                "auto."
+              : "Raise that budget in --max-memory, or use a shorter --context, a smaller --batch or a "
+                "narrower --kv-dtype.");
 }
 
 /// Free memory is a fact about now and about this machine: going over it is worth a warning, and no failure
 /// of a plan.
 void warn_over_free_memory(const DevicePlan& plan, std::vector<std::string>& warnings) {
   for (const DeviceUsage& usage : plan.devices) {
-    if (usage.device.kind == Device::Kind::disk || usage.used_bytes <= usage.budget_bytes) continue;
-    warnings.push_back(fmt::format("device {} would hold {} of weights, and {} are free on this machine",
-                                   to_string(usage.device), format_byte_size(usage.used_bytes),
+    if (!is_over_budget(usage)) continue;
+    warnings.push_back(fmt::format("device {} would hold {}, and {} are free on this machine",
+                                   to_string(usage.device), describe_contents(usage),
                                    format_byte_size(usage.budget_bytes)));
+  }
+}
+
+void check_budgets(PlannedModel& model, bool is_given_map) {
+  if (model.user_set_memory) {
+    require_budgets(model.plan, is_given_map);
+  } else {
+    warn_over_free_memory(model.plan, model.warnings);
   }
 }
 
 void place_by_strategy(PlannedModel& model, Strategy strategy, const PlanningOptions& options) {
   const ModuleTree& tree = model.shell.tree;
-  const PlanOptions plan_options{options.no_split.value_or(tree.no_split_modules), options.offload_buffers,
-                                 options.fallback_allocation};
-  const auto plan = [&](const MaxMemory& max_memory) {
+  PlanOptions plan_options{options.no_split.value_or(tree.no_split_modules), options.offload_buffers,
+                           options.fallback_allocation};
+  const auto plan_for = [&](const MaxMemory& max_memory, bool caches_on_cpu) {
+    plan_options.caches_on_cpu = caches_on_cpu;
     return plan_device_map(tree, model.sizes, max_memory, strategy, model.user_set_memory, plan_options);
+  };
+  const auto plan = [&](const MaxMemory& max_memory) {
+    return model.cache ? plan_with_caches(tree, model.caches, max_memory, plan_for)
+                       : plan_for(max_memory, true);
   };
   model.plan = plan(model.max_memory);
   append(model.warnings, model.plan.warnings);
+  if (model.cache) check_budgets(model, false);
   if (options.explain) model.extra_budgets = find_extra_budgets(model.max_memory, model.plan, plan);
 }
 
 void place_by_map(PlannedModel& model, const DeviceMap& map) {
   append(model.warnings, check_device_map(model.shell.tree, map));
   model.plan = plan_from_device_map(model.shell.tree, model.sizes, map, model.max_memory);
-  if (model.user_set_memory) {
-    require_budgets(model.plan);
-  } else {
-    warn_over_free_memory(model.plan, model.warnings);
-  }
+  account_caches(model.plan, model.shell.tree, model.caches);
+  check_budgets(model, true);
+}
+
+/// Sizes the caches of --context and counts them with their layers.
+void add_caches(PlannedModel& model, const PlanningOptions& options) {
+  if (!options.context_tokens) return;
+  const ModuleTree& tree = model.shell.tree;
+  model.cache =
+      CacheOptions{*options.context_tokens, options.batch, options.kv_dtype.value_or(model.shell.dtype)};
+  model.caches = cache_bytes(tree, *model.cache);
+  add_cache_bytes(model.sizes, tree, model.caches);
+  if (!model.caches.empty()) return;
+  model.warnings.push_back(
+      tree.from_tensor_names
+          ? "--context keeps no room: what the layers of an unknown architecture cache is not known"
+          : fmt::format("--context keeps no room: hfload knows of nothing that {} caches",
+                        tree.model_class.empty() ? "this model" : tree.model_class));
 }
 
 std::vector<std::string> unknown_classes(const ModuleTree& tree, const std::vector<std::string>& classes) {
@@ -95,6 +138,7 @@ PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options) {
       model.warnings.push_back(fmt::format("--no-split {}: the model has no module of that class", name));
     }
   }
+  add_caches(model, options);
   if (const Strategy* strategy = std::get_if<Strategy>(&options.device_map)) {
     place_by_strategy(model, *strategy, options);
   } else {
@@ -103,7 +147,26 @@ PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options) {
   return model;
 }
 
+CacheTotals total_caches(const PlannedModel& model) {
+  CacheTotals totals;
+  for (const CacheBytes& cache : model.caches) {
+    totals.bytes += cache.bytes;
+    totals.bytes_per_token += cache.bytes_per_token;
+  }
+  return totals;
+}
+
 uint64_t whole_bytes(double bytes) { return static_cast<uint64_t>(std::ceil(std::max(0.0, bytes))); }
+
+MaxMemory memory_for_weights(const PlannedModel& model) {
+  MaxMemory memory = model.max_memory;
+  for (DeviceMemory& m : memory) {
+    for (const DeviceUsage& usage : model.plan.devices) {
+      if (usage.device == m.device) m.bytes = std::max(0.0, m.bytes - usage.cache_bytes);
+    }
+  }
+  return memory;
+}
 
 double disk_bytes(const DevicePlan& plan) {
   double bytes = 0;

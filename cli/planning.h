@@ -9,6 +9,7 @@
 #include "cli/terminal.h"
 #include "core/model/checkpoint.h"
 #include "core/model/shell.h"
+#include "core/plan/cache.h"
 #include "core/plan/extra_budget.h"
 #include "core/plan/infer_device_map.h"
 #include "core/plan/module_sizes.h"
@@ -23,8 +24,10 @@ struct PlannedModel {
   Checkpoint checkpoint;
   Shell shell;
   ModuleSizes sizes;
-  MaxMemory max_memory;          ///< given by the user, or the machine's free memory
-  bool user_set_memory = false;  ///< whether the budgets were given
+  MaxMemory max_memory;               ///< given by the user, or the machine's free memory
+  bool user_set_memory = false;       ///< whether the budgets were given
+  std::optional<CacheOptions> cache;  ///< with --context
+  std::vector<CacheBytes> caches;     ///< of each layer, with --context
   DevicePlan plan;
   ExtraBudgets extra_budgets;         ///< with --explain and a strategy, else empty
   std::vector<std::string> warnings;  ///< of every step so far
@@ -33,12 +36,22 @@ struct PlannedModel {
   std::string model_type() const { return checkpoint.config.model_type(); }
 };
 
-/// Builds the shell and plans it. Throws Error; Error(does_not_fit) when a map that was given puts more on a
-/// device than its given budget.
+/// Builds the shell and plans it. Throws Error; Error(does_not_fit) when a map that was given, or the caches
+/// of --context, put more on a device than its given budget.
 PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options);
+
+/// What all caches take together.
+struct CacheTotals {
+  uint64_t bytes = 0;
+  uint64_t bytes_per_token = 0;  ///< what one more token adds to one sequence
+};
+CacheTotals total_caches(const PlannedModel& model);
 
 /// Whole bytes of a size that may have a fraction (a boolean counts an eighth of a byte), rounded up.
 uint64_t whole_bytes(double bytes);
+
+/// The budgets less what the caches take of them: what is left for weights.
+MaxMemory memory_for_weights(const PlannedModel& model);
 
 /// Weights that the plan leaves on the disk, in bytes.
 double disk_bytes(const DevicePlan& plan);

@@ -34,14 +34,22 @@ std::string_view strategy_name(Strategy strategy) {
 
 std::string size_or_dash(double bytes) { return std::isfinite(bytes) ? format_byte_size(bytes) : "-"; }
 
-std::string render_devices(const DevicePlan& plan) {
-  TextTable table({Align::left, Align::right, Align::right, Align::right, Align::right, Align::right});
-  table.add_row({"Device", "Budget", "Weights", "Held back", "Free", "Entries"});
+std::string render_devices(const PlannedModel& model) {
+  const DevicePlan& plan = model.plan;
+  std::vector<Align> columns(model.cache ? 7 : 6, Align::right);
+  columns[0] = Align::left;
+  TextTable table(columns);
+  const auto add = [&](std::vector<std::string> row, std::string caches) {
+    if (model.cache) row.insert(row.begin() + 3, std::move(caches));
+    table.add_row(std::move(row));
+  };
+  add({"Device", "Budget", "Weights", "Held back", "Free", "Entries"}, "Caches");
   for (const DeviceUsage& usage : plan.devices) {
-    const double free = std::max(0.0, usage.budget_bytes - usage.used_bytes - usage.reserved_bytes);
-    table.add_row({to_string(usage.device), size_or_dash(usage.budget_bytes),
-                   format_byte_size(usage.used_bytes), format_byte_size(usage.reserved_bytes),
-                   size_or_dash(free), group_digits(usage.modules)});
+    const double free =
+        std::max(0.0, usage.budget_bytes - usage.used_bytes - usage.cache_bytes - usage.reserved_bytes);
+    add({to_string(usage.device), size_or_dash(usage.budget_bytes), format_byte_size(usage.used_bytes),
+         format_byte_size(usage.reserved_bytes), size_or_dash(free), group_digits(usage.modules)},
+        format_byte_size(usage.cache_bytes));
   }
   return table.render();
 }
@@ -196,7 +204,7 @@ std::string render_heading(const PlannedModel& model, const PlanningOptions& opt
   const ModuleTree& tree = model.shell.tree;
   std::string text =
       fmt::format("{}, {} in {}\n", escape_text(tree.model_class.empty() ? "model" : tree.model_class),
-                  format_byte_size(model.sizes.total()), dtype_info(model.shell.dtype).torch_name);
+                  format_byte_size(model.sizes.weights(0)), dtype_info(model.shell.dtype).torch_name);
   const Strategy* strategy = std::get_if<Strategy>(&options.device_map);
   if (strategy == nullptr) return text + "Placement: as the given map says\n";
   std::vector<std::string> whole = options.no_split.value_or(tree.no_split_modules);
@@ -212,7 +220,7 @@ std::string render_heading(const PlannedModel& model, const PlanningOptions& opt
 std::string render_explanation(const PlannedModel& model, const PlanningOptions& options) {
   const Strategy* strategy = std::get_if<Strategy>(&options.device_map);
   const bool is_tight = strategy != nullptr && *strategy == Strategy::tight;
-  std::string text = render_heading(model, options) + '\n' + render_devices(model.plan);
+  std::string text = render_heading(model, options) + '\n' + render_devices(model);
   if (const std::string reserve = render_reserve(model.plan, is_tight); !reserve.empty())
     text += '\n' + reserve;
   if (!model.plan.steps.empty()) text += '\n' + render_steps(model);

@@ -17,6 +17,10 @@ void write_device(JsonWriter& json, Device device);
 /// GPUs.
 void write_explanation(JsonWriter& json, const PlannedModel& model);
 
+/// What the caches of --context take, in all and on every device; empty where nothing caches, or
+/// without --context.
+std::string render_caches(const PlannedModel& model);
+
 /// Why each module went where it did, and what would change that: for people.
 std::string render_explanation(const PlannedModel& model, const PlanningOptions& options);
 

@@ -21,13 +21,6 @@ namespace {
 
 constexpr double kBytesPerGb = 1e9;
 
-/// Columns of the terminal on standard error; 80 when it does not say.
-size_t terminal_width() {
-  winsize size{};
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-  return 80;
-}
-
 /// Progress bypasses the logger, as a bar is no line. A closed standard error is nobody's loss.
 void write_standard_error(std::string_view text) {
   while (!text.empty()) {
@@ -58,6 +51,14 @@ bool mentions(std::string_view text, std::string_view name) {
 }
 
 }  // namespace
+
+size_t terminal_width() {
+  winsize size{};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  return 80;
+}
+
+bool is_interactive() { return isatty(STDOUT_FILENO) != 0 && isatty(STDERR_FILENO) != 0; }
 
 void write_standard_output(std::string_view text) {
   while (!text.empty()) {
@@ -129,6 +130,10 @@ void Messages::detail(std::string_view text) {
 void Messages::block(std::string_view text) {
   if (text.ends_with('\n')) text.remove_suffix(1);
   logger_->log(spdlog::level::info, "{}", escape_lines(text));
+}
+
+void Messages::drawing(std::string_view text) {
+  if (!quiet_) write_standard_error(text);
 }
 
 ProgressBar::ProgressBar(const CommonOptions& options, const Environment& environment, std::string action)

@@ -31,6 +31,12 @@ struct ClosedPipe {};
 /// Writes a product to standard output, all of it. Throws ClosedPipe, Error(io_error).
 void write_standard_output(std::string_view text);
 
+/// Columns of the terminal on standard error; 80 when it does not say.
+size_t terminal_width();
+
+/// Whether a person looks at both: standard output and standard error are terminals.
+bool is_interactive();
+
 /// What hfload says besides its product, on standard error. Everything is escaped here, so that a hostile
 /// name does not reach a terminal. Nothing throws.
 class Messages {
@@ -48,6 +54,14 @@ class Messages {
   /// A block that was asked for (--explain), or the list that belongs to an error; printed always, line by
   /// line as it is.
   void block(std::string_view text);
+  /// A block that comes with what was asked for; dropped by --quiet.
+  void table(std::string_view text) {
+    if (!quiet_) block(text);
+  }
+  /// A drawing of hfload's own making, as it is: it may hold escape sequences, and must hold no name from a
+  /// file. Dropped by --quiet.
+  void drawing(std::string_view text);
+  bool colored() const { return colored_; }
 
  private:
   enum class Style : uint8_t { error, warning, hint, note };

@@ -40,6 +40,10 @@ class Solver {
                                               options.no_split_modules.end());
     for (ModuleId m = 0; m < tree.modules.size(); ++m)
       is_no_split_[m] = no_split.contains(tree.modules[m].class_name);
+    // A cache is where its module is executed, so that module stays whole.
+    if (!sizes.cache_bytes.empty()) {
+      for (const LayerCache& cache : tree.layer_caches) is_no_split_[cache.module] = true;
+    }
     number_positions();
     for (const DeviceMemory& m : max_memory) {
       plan_.devices.push_back({m.device, m.device == Device::disk() ? kUnlimited : m.bytes, 0, 0, 0});
@@ -111,7 +115,14 @@ class Solver {
     return item.module != kNoId ? tree_.modules[item.module].name : tree_.tensors[item.tensor].name;
   }
   double bytes(const Item& item) const {
-    return item.module != kNoId ? sizes_.module_bytes[item.module] : sizes_.tensor_bytes[item.tensor];
+    if (item.module == kNoId) return sizes_.tensor_bytes[item.tensor];
+    const Device device = plan_.devices[current_].device;
+    const bool holds_caches = device.is_gpu() || (device == Device::cpu() && options_.caches_on_cpu);
+    return holds_caches ? sizes_.module_bytes[item.module] : sizes_.weights(item.module);
+  }
+  /// What an offloaded layer brings along when it is executed; its cache is on the main device already.
+  double moved_bytes(const Item& item) const {
+    return item.module == kNoId ? sizes_.tensor_bytes[item.tensor] : sizes_.weights(item.module);
   }
   bool can_split(const Item& item) const {
     return item.module != kNoId && !tree_.modules[item.module].children.empty() && !is_no_split_[item.module];
@@ -141,7 +152,7 @@ class Solver {
           for (const ModuleId child : tree_.modules[top.module].children) stack.push_back({child, kNoId});
           continue;
         }
-        const double size = bytes(top);
+        const double size = moved_bytes(top);
         if (size > largest_bytes_) {
           largest_bytes_ = size;
           largest_.clear();

@@ -17,6 +17,8 @@ struct PlanOptions {
   std::vector<std::string> no_split_modules;
   bool offload_buffers = false;
   bool fallback_allocation = false;
+  /// Whether the caches of layers on the CPU are there too, as they are where no GPU executes those layers.
+  bool caches_on_cpu = true;
 };
 
 /// One decision of the solver, in the order they were made.
@@ -25,7 +27,7 @@ struct PlacementStep {
   Action action = Action::placed;
   std::string module;
   Device device;
-  double module_bytes = 0;     ///< of the module, tied ones included
+  double module_bytes = 0;     ///< of the module, tied ones and caches included
   double used_bytes = 0;       ///< on the device, before this step
   double available_bytes = 0;  ///< budget less reserve less used; infinity on disk
   double reserved_bytes = 0;   ///< held back for the largest layer that may be offloaded
@@ -34,10 +36,12 @@ struct PlacementStep {
 
 struct DeviceUsage {
   Device device;
-  double budget_bytes = 0;    ///< infinity for the disk
-  double used_bytes = 0;      ///< weights placed
-  double reserved_bytes = 0;  ///< held back when the solver left the device, or at the end
-  uint64_t modules = 0;       ///< entries of the map before merging
+  double budget_bytes = 0;             ///< infinity for the disk
+  double used_bytes = 0;               ///< weights placed
+  double reserved_bytes = 0;           ///< held back when the solver left the device, or at the end
+  uint64_t modules = 0;                ///< entries of the map before merging
+  double cache_bytes = 0;              ///< caches of the layers that are executed here
+  uint64_t cache_bytes_per_token = 0;  ///< what one more token adds to those, in one sequence
 };
 
 struct DevicePlan {

@@ -34,9 +34,16 @@ void PlacementUnits::cut(const ModuleTree& tree, const ModuleSizes& sizes,
   const std::unordered_set<std::string_view> no_split(no_split_modules.begin(), no_split_modules.end());
   ranges_.resize(tree.modules.size());
   const auto size = [&] { return static_cast<uint32_t>(units_.size()); };
-  const auto add_module = [&](ModuleId m) { units_.push_back({m, kNoId, sizes.module_bytes[m], 0}); };
+  const auto add_module = [&](ModuleId m) {
+    units_.push_back({m, kNoId, sizes.module_bytes[m], sizes.cache(m), 0});
+  };
+  // A cache is where its module is executed, so that module stays whole.
+  std::vector<bool> keeps_cache(tree.modules.size());
+  if (!sizes.cache_bytes.empty()) {
+    for (const LayerCache& cache : tree.layer_caches) keeps_cache[cache.module] = true;
+  }
   const auto add_tensors = [&](const std::vector<TensorId>& tensors) {
-    for (const TensorId t : tensors) units_.push_back({kNoId, t, sizes.tensor_bytes[t], 0});
+    for (const TensorId t : tensors) units_.push_back({kNoId, t, sizes.tensor_bytes[t], 0, 0});
   };
 
   std::vector<std::pair<ModuleId, bool>> stack{{0, false}};
@@ -57,7 +64,7 @@ void PlacementUnits::cut(const ModuleTree& tree, const ModuleSizes& sizes,
       continue;
     }
     ranges_[m].begin = size();
-    if (m != 0 && (module.children.empty() || no_split.contains(module.class_name))) {
+    if (m != 0 && (module.children.empty() || keeps_cache[m] || no_split.contains(module.class_name))) {
       add_module(m);
       ranges_[m].end = size();
       continue;
@@ -92,7 +99,7 @@ std::vector<uint32_t> PlacementUnits::owners_of_tensors(const ModuleTree& tree) 
 void PlacementUnits::tie(const ModuleTree& tree, const ModuleSizes& sizes) {
   std::vector<uint32_t> set_of(units_.size());
   std::iota(set_of.begin(), set_of.end(), 0);
-  for (PlacementUnit& unit : units_) unit.layer_bytes = unit.bytes;
+  for (PlacementUnit& unit : units_) unit.layer_bytes = unit.bytes - unit.cache_bytes;
 
   const std::vector<uint32_t> owners = owners_of_tensors(tree);
   std::unordered_set<uint64_t> counted;
@@ -113,6 +120,7 @@ void PlacementUnits::tie(const ModuleTree& tree, const ModuleSizes& sizes) {
     PlacementPiece& piece = by_first_unit[find_first(set_of, u)];
     piece.units.push_back(u);
     piece.bytes += units_[u].bytes;
+    piece.cache_bytes += units_[u].cache_bytes;
     piece.layer_bytes = std::max(piece.layer_bytes, units_[u].layer_bytes);
   }
   for (PlacementPiece& piece : by_first_unit) {
@@ -157,6 +165,7 @@ std::vector<PlacedModule> PlacementUnits::placed_modules(const std::vector<uint3
     for (uint32_t u = range.begin; u < range.end; ++u) {
       entry.piece = std::max(entry.piece, piece_of[followed[u]]);
       entry.bytes += units_[u].bytes;
+      entry.cache_bytes += units_[u].cache_bytes;
     }
     placed.push_back(entry);
   };
@@ -175,13 +184,13 @@ std::vector<PlacedModule> PlacementUnits::placed_modules(const std::vector<uint3
     const Range& range = ranges_[m];
     if (range.begin == range.end) continue;
     if (range.end <= run_end[range.begin]) {
-      place({m, kNoId, 0, 0}, range);
+      place({m, kNoId, 0, 0, 0}, range);
       continue;
     }
     const Module& module = tree_.modules[m];
     for (uint32_t u = range.begin; u < range.end; ++u) {
       const TensorId t = units_[u].tensor;
-      if (t != kNoId && tree_.tensors[t].module == m) place({kNoId, t, 0, 0}, {u, u + 1});
+      if (t != kNoId && tree_.tensors[t].module == m) place({kNoId, t, 0, 0, 0}, {u, u + 1});
     }
     for (auto it = module.children.rbegin(); it != module.children.rend(); ++it) stack.push_back(*it);
   }

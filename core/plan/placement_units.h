@@ -11,19 +11,21 @@
 
 namespace hfload {
 
-/// The finest thing that is placed by itself: a no-split module, a module without children, or a parameter or
-/// buffer directly in a module that is split.
+/// The finest thing that is placed by itself: a no-split module, one that has a cache, one without children,
+/// or a parameter or buffer directly in a module that is split.
 struct PlacementUnit {
   ModuleId module = kNoId;  ///< kNoId: the tensor
   TensorId tensor = kNoId;
-  double bytes = 0;
-  double layer_bytes = 0;  ///< what it takes to run it: `bytes` and the tied tensors that count elsewhere
+  double bytes = 0;        ///< caches included
+  double cache_bytes = 0;  ///< of `bytes`, what an offloaded unit leaves on the device that runs it
+  double layer_bytes = 0;  ///< what it takes to run it: its weights and the tied tensors that count elsewhere
 };
 
 /// Units that are placed together: one, or all that share a parameter, directly or through others.
 struct PlacementPiece {
   std::vector<uint32_t> units;  ///< ascending; the piece stands where its first unit does
-  double bytes = 0;             ///< more than 0
+  double bytes = 0;             ///< caches included; more than 0
+  double cache_bytes = 0;       ///< of `bytes`
   double layer_bytes = 0;       ///< largest of its units
 };
 
@@ -31,8 +33,9 @@ struct PlacementPiece {
 struct PlacedModule {
   ModuleId module = kNoId;  ///< kNoId: the tensor
   TensorId tensor = kNoId;
-  uint32_t piece = 0;  ///< the last of those in it
-  double bytes = 0;
+  uint32_t piece = 0;      ///< the last of those in it
+  double bytes = 0;        ///< caches included
+  double cache_bytes = 0;  ///< of `bytes`
 };
 
 /// The model cut into units and pieces. Each byte that `sizes` counts is in exactly one piece, buffers that

@@ -14,6 +14,8 @@ class Segmenter {
       : problem_(problem), pieces_(problem.piece_bytes.size()), gpus_(problem.gpu_budgets.size()) {
     sums_.resize(pieces_ + 1);
     std::partial_sum(problem.piece_bytes.begin(), problem.piece_bytes.end(), sums_.begin() + 1);
+    cpu_sums_.resize(pieces_ + 1);
+    std::partial_sum(problem.cpu_piece_bytes.begin(), problem.cpu_piece_bytes.end(), cpu_sums_.begin() + 1);
     largest_after_.resize(pieces_ + 1);
     for (size_t i = pieces_; i-- > 0;) {
       largest_after_[i] = {problem.layer_bytes[i], i};
@@ -44,7 +46,7 @@ class Segmenter {
     for (size_t end = pieces_;; --end) {
       const size_t gpus_end = gpus_ends[end];
       if (gpus_end == end) return {end, end};
-      if (sums_[end] - sums_[gpus_end] + largest_after_[end].bytes <= problem_.cpu_budget)
+      if (cpu_sums_[end] - cpu_sums_[gpus_end] + largest_after_[end].bytes <= problem_.cpu_budget)
         return {gpus_end, end};
     }
   }
@@ -140,6 +142,7 @@ class Segmenter {
   const SegmentationProblem& problem_;
   const size_t pieces_, gpus_;
   std::vector<double> sums_;                        ///< of the pieces before each
+  std::vector<double> cpu_sums_;                    ///< the same, of what they take on the CPU
   std::vector<SegmentationReserve> largest_after_;  ///< the largest layer from each piece on
 };
 

@@ -7,10 +7,11 @@ namespace hfload {
 
 /// Pieces in order, and the devices that take them in order: GPUs, the CPU, the disk.
 struct SegmentationProblem {
-  std::vector<double> piece_bytes;  ///< each more than 0
-  std::vector<double> layer_bytes;  ///< by piece: what it takes to run its largest layer
-  std::vector<double> gpu_budgets;  ///< bytes; no more than 0: takes nothing
-  double cpu_budget = 0;            ///< bytes; no more than 0: takes nothing
+  std::vector<double> piece_bytes;      ///< each more than 0
+  std::vector<double> cpu_piece_bytes;  ///< by piece: what it takes on the CPU, no more than elsewhere
+  std::vector<double> layer_bytes;      ///< by piece: what it takes to run its largest layer
+  std::vector<double> gpu_budgets;      ///< bytes; no more than 0: takes nothing
+  double cpu_budget = 0;                ///< bytes; no more than 0: takes nothing
 };
 
 /// Room for layers that run elsewhere than where they are kept, in bytes.

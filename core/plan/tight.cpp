@@ -27,8 +27,13 @@ std::vector<DeviceUsage> devices_of(const MaxMemory& max_memory) {
 class Report {
  public:
   Report(const ModuleTree& tree, const ModuleSizes& sizes, const PlacementUnits& units,
-         std::vector<DeviceUsage> devices)
-      : tree_(tree), sizes_(sizes), units_(units), reserves_(devices.size()), buffer_bytes_(devices.size()) {
+         std::vector<DeviceUsage> devices, bool caches_on_cpu)
+      : tree_(tree),
+        sizes_(sizes),
+        units_(units),
+        caches_on_cpu_(caches_on_cpu),
+        reserves_(devices.size()),
+        buffer_bytes_(devices.size()) {
     plan_.devices = std::move(devices);
   }
 
@@ -83,9 +88,16 @@ class Report {
     return piece_devices;
   }
 
+  /// What is taken of the current device, by `bytes` of which some are caches.
+  double taken(double bytes, double cache_bytes) const {
+    const Device device = plan_.devices[current_].device;
+    return device.is_gpu() || (device == Device::cpu() && caches_on_cpu_) ? bytes : bytes - cache_bytes;
+  }
+
   void place(const PlacedModule& entry) {
-    record(PlacementStep::Action::placed, units_.name(entry), entry.bytes);
-    plan_.devices[current_].used_bytes += entry.bytes;
+    const double bytes = taken(entry.bytes, entry.cache_bytes);
+    record(PlacementStep::Action::placed, units_.name(entry), bytes);
+    plan_.devices[current_].used_bytes += bytes;
     ++plan_.devices[current_].modules;
     if (entry.module != kNoId) {
       buffer_bytes_[current_] += sizes_.buffer_bytes[entry.module];
@@ -96,7 +108,8 @@ class Report {
 
   void leave() {
     const PlacementPiece& next = units_.pieces()[ends_[current_]];
-    record(PlacementStep::Action::next_device, units_.name(units_.units()[next.units[0]]), next.bytes);
+    record(PlacementStep::Action::next_device, units_.name(units_.units()[next.units[0]]),
+           taken(next.bytes, next.cache_bytes));
     ++current_;
   }
 
@@ -118,6 +131,7 @@ class Report {
   const ModuleTree& tree_;
   const ModuleSizes& sizes_;
   const PlacementUnits& units_;
+  const bool caches_on_cpu_;
   std::vector<size_t> ends_;                   ///< by device: one past its last piece
   std::vector<SegmentationReserve> reserves_;  ///< by device
   std::vector<double> buffer_bytes_;           ///< by device
@@ -134,13 +148,15 @@ DevicePlan infer_tight_device_map(const ModuleTree& tree, const ModuleSizes& siz
   SegmentationProblem problem;
   for (const PlacementPiece& piece : units.pieces()) {
     problem.piece_bytes.push_back(piece.bytes);
+    problem.cpu_piece_bytes.push_back(options.caches_on_cpu ? piece.bytes : piece.bytes - piece.cache_bytes);
     problem.layer_bytes.push_back(piece.layer_bytes);
   }
   for (const DeviceUsage& usage : devices) {
     if (usage.device.is_gpu()) problem.gpu_budgets.push_back(usage.budget_bytes);
     if (usage.device == Device::cpu()) problem.cpu_budget = usage.budget_bytes;
   }
-  return Report(tree, sizes, units, std::move(devices)).run(segment(problem), options.offload_buffers);
+  return Report(tree, sizes, units, std::move(devices), options.caches_on_cpu)
+      .run(segment(problem), options.offload_buffers);
 }
 
 }  // namespace hfload

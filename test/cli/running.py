@@ -6,6 +6,7 @@ import pathlib
 import pty
 import select
 import subprocess
+import termios
 
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures"
@@ -33,10 +34,12 @@ def run(binary, arguments, work, env=None, stdout=subprocess.PIPE):
                   done.stderr.decode("utf-8", "surrogateescape"))
 
 
-def run_on_terminal(binary, arguments, work, env=None):
-    """Standard output and standard error are one terminal each."""
+def run_on_terminal(binary, arguments, work, env=None, columns=80, stdout=None):
+    """Standard output and standard error are one terminal each; or standard output is the given open file."""
     pairs = [pty.openpty(), pty.openpty()]
-    process = subprocess.Popen([binary, *arguments], cwd=work, stdin=subprocess.DEVNULL, stdout=pairs[0][1], stderr=pairs[1][1],
+    for _, terminal in pairs:
+        termios.tcsetwinsize(terminal, (24, columns))
+    process = subprocess.Popen([binary, *arguments], cwd=work, stdin=subprocess.DEVNULL, stdout=stdout or pairs[0][1], stderr=pairs[1][1],
                                env=environment(work, {"TERM": "xterm-256color", **(env or {})}))
     for _, terminal in pairs:
         os.close(terminal)

@@ -4,6 +4,7 @@ from common import MAJOR
 
 if __name__ == "__main__":
     if MAJOR == 4:
+        import make_caches
         import make_casts
         import make_checkpoints
         import make_device_maps
@@ -14,7 +15,7 @@ if __name__ == "__main__":
         import make_small_models
 
         # The checkpoints come first: make_keys loads them.
-        scripts = (make_checkpoints, make_modules, make_device_maps, make_small_models, make_keys, make_casts,
+        scripts = (make_checkpoints, make_modules, make_device_maps, make_small_models, make_keys, make_casts, make_caches,
                    make_sizes, make_dtypes)
     else:
         import make_device_maps

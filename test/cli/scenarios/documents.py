@@ -24,7 +24,7 @@ def flags_in_help(binary, work):
     assert {"--json", "--quiet", "--verbose", "--color", "--progress", "--help"} <= flags["plan"], flags["plan"]
     assert {"--tensors", "--tree", "--filter", "--patterns", "--metadata"} <= flags["inspect"]
     planning = {"--device-map", "--max-memory", "--dtype", "--no-split", "--compat", "--offload-folder", "--offload-buffers",
-                "--fallback-allocation", "--explain", "--variant", "--subfolder"}
+                "--fallback-allocation", "--explain", "--context", "--batch", "--kv-dtype", "--svg", "--variant", "--subfolder"}
     assert planning <= flags["plan"] and planning | {"--emulate-gpus", "--verify", "--threads"} <= flags["load"]
     assert "--version" in flags[None]
     return flags

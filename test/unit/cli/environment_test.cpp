@@ -56,6 +56,11 @@ TEST_CASE("What the environment says about the terminal") {
   CHECK(environment_from(lookup_in({{"NO_COLOR", "1"}}), "/").no_color);
   CHECK(environment_from(lookup_in({{"CI", "true"}}), "/").ci);
   CHECK_FALSE(environment_from(lookup_in({{"CI", "false"}}), "/").ci);
+  CHECK_FALSE(plain.utf8);
+  CHECK(environment_from(lookup_in({{"LANG", "de_DE.UTF-8"}}), "/").utf8);
+  CHECK(environment_from(lookup_in({{"LANG", "C"}, {"LC_CTYPE", "C.utf8"}}), "/").utf8);
+  CHECK_FALSE(
+      environment_from(lookup_in({{"LANG", "C.UTF-8"}, {"LC_CTYPE", "C.UTF-8"}, {"LC_ALL", "C"}}), "/").utf8);
 }
 
 }  // namespace

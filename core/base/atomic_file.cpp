@@ -1,0 +1,79 @@
+#include "core/base/atomic_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <system_error>
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+
+namespace hfload {
+namespace {
+
+Error system_error(std::string_view action, const std::string& path) {
+  return Error(ErrorCode::io_error,
+               fmt::format("{} failed: {}", action, std::generic_category().message(errno)))
+      .with_path(path);
+}
+
+/// The file that is to be replaced, links followed; the path itself where nothing is there yet.
+std::string target_of(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return path;
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(ErrorCode::not_a_file, S_ISDIR(status.st_mode) ? "the path is a directory, not a file"
+                                                               : "the path is a pipe or a device, not a file")
+        .with_path(path);
+  }
+  const std::unique_ptr<char, decltype(&std::free)> resolved(realpath(path.c_str(), nullptr), &std::free);
+  if (resolved == nullptr) throw system_error("resolving the path", path);
+  return resolved.get();
+}
+
+/// A new file beside `target`, with the rights that the process gives new files.
+FileDescriptor create_beside(const std::string& target, std::string& temporary) {
+  constexpr int kTries = 100;  // names that a killed process left behind
+  for (int i = 0; i < kTries; ++i) {
+    temporary = fmt::format("{}.tmp-{}-{}", target, getpid(), i);
+    FileDescriptor fd(open(temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
+    if (fd || errno != EEXIST) return fd;
+  }
+  return {};
+}
+
+void write_all(int fd, std::string_view text, const std::string& path) {
+  while (!text.empty()) {
+    const ssize_t written = write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw system_error("writing", path);
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+}
+
+}  // namespace
+
+void write_file_atomically(const std::string& path, std::string_view text) {
+  const std::string target = target_of(path);
+  std::string temporary;
+  const FileDescriptor fd = create_beside(target, temporary);
+  if (!fd) throw system_error("creating a file beside it", path);
+  try {
+    write_all(fd.get(), text, path);
+    struct stat replaced {};
+    if (stat(target.c_str(), &replaced) == 0 && fchmod(fd.get(), replaced.st_mode & 07777) != 0)
+      throw system_error("setting the file's rights", path);
+    if (fsync(fd.get()) != 0) throw system_error("flushing to the disk", path);
+    if (rename(temporary.c_str(), target.c_str()) != 0) throw system_error("renaming", path);
+  } catch (...) {
+    unlink(temporary.c_str());
+    throw;
+  }
+}
+
+}  // namespace hfload
