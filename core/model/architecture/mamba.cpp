@@ -75,7 +75,7 @@ void backbone(ModuleBuilder& b, const ModelConfig& config, std::string_view pref
   b.rms_norm("norm_f", norm, hidden_size);
 }
 
-MambaMixer read_mixer(const ModelConfig& config) {
+MambaMixer read_mixer(const ModuleBuilder& b, const ModelConfig& config) {
   const uint64_t hidden_size = config.get_uint("hidden_size", kHiddenSize);
   const uint64_t expanded = expanded_size(config, "expand", 2, hidden_size);
   return {.hidden_size = hidden_size,
@@ -86,11 +86,13 @@ MambaMixer read_mixer(const ModelConfig& config) {
           .time_step_rank = time_step_rank(config, "time_step_rank", hidden_size),
           .bias = config.get_bool("use_bias", false),
           .conv_bias = config.get_bool("use_conv_bias", true),
-          .hidden_act = config.get_string("hidden_act", "silu")};
+          .hidden_act = config.get_string("hidden_act", "silu"),
+          // The classes of transformers 4 make it of a float32 range, whatever the model's dtype.
+          .a_log_dtype = b.is_v5() ? b.default_dtype() : Dtype::f32};
 }
 
 void mamba(ModuleBuilder& b, const ModelConfig& config) {
-  const MambaMixer m = read_mixer(config);
+  const MambaMixer m = read_mixer(b, config);
   backbone(b, config, "Mamba", kVocabSize, m.hidden_size, 32, [&] { mamba_mixer(b, m); });
 }
 
@@ -116,7 +118,7 @@ void falcon_mamba_mixer(ModuleBuilder& b, const MambaMixer& m) {
 }
 
 void falcon_mamba(ModuleBuilder& b, const ModelConfig& config) {
-  const MambaMixer m = read_mixer(config);
+  const MambaMixer m = read_mixer(b, config);
   backbone(b, config, "FalconMamba", kVocabSize, m.hidden_size, 32, [&] { falcon_mamba_mixer(b, m); });
 }
 

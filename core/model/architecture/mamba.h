@@ -15,6 +15,7 @@ struct MambaMixer {
   uint64_t hidden_size, intermediate_size, state_size, conv_kernel, time_step_rank;
   bool bias, conv_bias;
   std::string hidden_act;
+  Dtype a_log_dtype;
 };
 
 /// A_log, D, conv1d, act, in_proj, x_proj, dt_proj, out_proj. `buffers` adds those of the mixer itself.
@@ -48,8 +49,7 @@ std::optional<uint64_t> get_uint_or_auto(const ModelConfig& config, std::string_
 
 template <typename Buffers>
 void mamba_mixer(ModuleBuilder& b, const MambaMixer& m, Buffers&& buffers) {
-  // The class of transformers 4 makes it of a float32 range, whatever the model's dtype.
-  b.parameter("A_log", {m.intermediate_size, m.state_size}, b.is_v5() ? b.default_dtype() : Dtype::f32);
+  b.parameter("A_log", {m.intermediate_size, m.state_size}, m.a_log_dtype);
   b.parameter("D", {m.intermediate_size});
   buffers();
   depthwise_conv1d(b, "conv1d", m.intermediate_size, m.conv_kernel, m.conv_bias);
