@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
 
 #include "core/base/error.h"
 #include "core/model/architecture/heads.h"
@@ -21,6 +21,13 @@ void depthwise_conv1d(ModuleBuilder& b, std::string_view name, uint64_t channels
 }
 
 void mamba2_mixer(ModuleBuilder& b, const Mamba2Mixer& m) {
+  // Of the state no tensor is made that would bound its size.
+  const double state_elements =
+      static_cast<double>(std::max(m.n_groups, m.intermediate_size)) * static_cast<double>(m.state_size);
+  if (state_elements > 0x1p48) {
+    throw Error(ErrorCode::invalid_config,
+                fmt::format("a Mamba state of {} elements is too large", state_elements));
+  }
   const uint64_t conv_dim = m.intermediate_size + 2 * m.n_groups * m.state_size;
   b.parameter("dt_bias", {m.num_heads});
   b.parameter("A_log", {m.num_heads});
