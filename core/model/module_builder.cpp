@@ -237,7 +237,14 @@ void ModuleBuilder::no_split(std::string_view class_name) {
     tree_.no_split_modules.emplace_back(class_name);
 }
 
-void ModuleBuilder::tie(std::string_view name, std::string_view source) {
+void ModuleBuilder::ignore_unexpected(std::string_view pattern) {
+  if (std::ranges::find(tree_.ignore_unexpected, pattern) == tree_.ignore_unexpected.end())
+    tree_.ignore_unexpected.emplace_back(pattern);
+}
+
+void ModuleBuilder::tie(std::string_view name_in_model, std::string_view source_in_model) {
+  const std::string name = tie_prefix_ + std::string(name_in_model);
+  const std::string source = tie_prefix_ + std::string(source_in_model);
   const ModuleIndex index(tree_);
   const TensorId tied = index.tensor(name);
   const TensorId from = index.tensor(source);

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "core/format/dtype.h"
 #include "core/model/module_tree.h"
@@ -29,6 +30,14 @@ class ModuleBuilder {
   }
   /// A child without parameters: dropout, activation.
   ModuleId module(std::string_view name, std::string_view class_name);
+  /// A child that is a whole model: the names that `body` gives to `tie` begin at it.
+  template <std::invocable Body>
+  ModuleId sub_model(std::string_view name, std::string_view class_name, Body&& body) {
+    const std::string outer = std::exchange(tie_prefix_, full_name(name) + ".");
+    const ModuleId id = module(name, class_name, body);
+    tie_prefix_ = outer;
+    return id;
+  }
   /// A ModuleList of `count` children named 0, 1, …; `item(i)` declares child i by itself, with
   /// `index_name(i)`.
   template <std::invocable<uint64_t> Item>
@@ -80,6 +89,8 @@ class ModuleBuilder {
 
   /// Modules of this class are not split either: one inside a model that the config puts together.
   void no_split(std::string_view class_name);
+  /// Adds to `_keys_to_ignore_on_load_unexpected`: the regular expression of such a model.
+  void ignore_unexpected(std::string_view pattern);
 
   /// Ends the declaration: renumbers tensors in module order and makes the first place of each object its
   /// representative.
@@ -104,6 +115,7 @@ class ModuleBuilder {
   ModuleTree& tree_;
   Dtype default_dtype_;
   ModuleId current_ = 0;
+  std::string tie_prefix_;  ///< of the sub-model that is open
 };
 
 /// a * b of two numbers of a config, for a shape. Throws Error(invalid_config) where it is above 2^50, which

@@ -22,5 +22,9 @@ inline constexpr KeyRename kImageTextModelRenames[] = {{"language_model.model", 
 /// model. Throws Error(unsupported_architecture) for a model_type that is not declared.
 void auto_model(ModuleBuilder& b, std::string_view name, const ModelConfig& config,
                 std::string_view default_type);
+/// AutoModelForCausalLM.from_config or, for a family without such a class, AutoModelForSeq2SeqLM.from_config;
+/// with the ties of that model. Otherwise as auto_model.
+void auto_language_model(ModuleBuilder& b, std::string_view name, const ModelConfig& config,
+                         std::string_view default_type);
 
 }  // namespace hfload
