@@ -23,6 +23,8 @@ WITHOUT_ORACLE = {
     "kimi_k2": (["DeepseekV3ForCausalLM", "DeepseekV3Model", "DeepseekV3ForSequenceClassification",
                  "DeepseekV3ForTokenClassification"],
                 "code beside the checkpoint, whose classes are those of DeepSeek-V3"),
+    "qwen": (["QWenLMHeadModel", "QWenModel"],
+             "code beside the checkpoint; names and bytes compared with the published index"),
 }
 # What the fixtures do not show.
 REMARKS = {

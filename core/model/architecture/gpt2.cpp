@@ -1,6 +1,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/model/architecture/heads.h"
 #include "core/model/architecture/registry.h"
 
 /// GPT-2, as transformers 4.57 models/gpt2/modeling_gpt2.py builds it.
@@ -73,26 +74,59 @@ void transformer(ModuleBuilder& b, const Gpt2Config& c) {
   b.layer_norm("ln_f", c.hidden_size);
 }
 
-void base_model(ModuleBuilder& b, const ModelConfig& config) { transformer(b, read_config(config)); }
+void declare(ModuleBuilder& b, const ModelConfig& config) { transformer(b, read_config(config)); }
 
-void lm_head_model(ModuleBuilder& b, const ModelConfig& config) {
-  const Gpt2Config c = read_config(config);
-  b.module("transformer", "GPT2Model", [&] { transformer(b, c); });
-  b.linear("lm_head", c.hidden_size, c.vocab_size, false);
-  if (config.get_bool("tie_word_embeddings", true)) b.tie("lm_head.weight", "transformer.wte.weight");
+constexpr BaseModel kModel{.class_name = "GPT2Model",
+                           .declare = declare,
+                           .vocab_size = 50257,
+                           .hidden_size = 768,
+                           .tie_word_embeddings = true,
+                           .attribute = "transformer",
+                           .embedding = "wte",
+                           .hidden_size_key = "n_embd",
+                           .token_classifier = "classifier"};
+
+/// A language model with a second head that scores a whole sequence (GPT2SequenceSummary).
+void double_heads(ModuleBuilder& b, const ModelConfig& config) {
+  heads::causal_lm(b, config, kModel);
+  const uint64_t hidden_size = read_config(config).hidden_size;
+  b.module("multiple_choice_head", "GPT2SequenceSummary", [&] {
+    if (config.get_bool("summary_use_proj", true)) {
+      // The class sets the number of labels to one.
+      b.linear("summary", hidden_size, config.get_bool("summary_proj_to_labels", true) ? 1 : hidden_size,
+               true);
+    } else {
+      b.module("summary", "Identity");
+    }
+    if (const std::string activation = config.get_string("summary_activation", ""); !activation.empty()) {
+      b.activation("activation", activation);
+    } else {
+      b.module("activation", "Identity");
+    }
+    const auto dropout = [&](std::string_view name, double rate) {
+      b.module(name, rate > 0 ? "Dropout" : "Identity");
+    };
+    dropout("first_dropout", config.get_double("summary_first_dropout", 0.1));
+    dropout("last_dropout", config.get_double("summary_last_dropout", 0));
+  });
+}
+
+constexpr ModelClass model_class(std::string_view name,
+                                 void (*declare_class)(ModuleBuilder&, const ModelConfig&)) {
+  return {.name = name,
+          .base_model_prefix = "transformer",
+          .declare = declare_class,
+          .no_split_modules = {"GPT2Block"},
+          .v5_ignore_unexpected = {{"attn.bias", "crossattention.bias"}}};
 }
 
 constexpr ModelClass kClasses[] = {
-    {.name = "GPT2LMHeadModel",
-     .base_model_prefix = "transformer",
-     .declare = lm_head_model,
-     .no_split_modules = {"GPT2Block"},
-     .v5_ignore_unexpected = {{"attn.bias", "crossattention.bias"}}},
-    {.name = "GPT2Model",
-     .base_model_prefix = "transformer",
-     .declare = base_model,
-     .no_split_modules = {"GPT2Block"},
-     .v5_ignore_unexpected = {{"attn.bias", "crossattention.bias"}}},
+    model_class("GPT2LMHeadModel", causal_lm<kModel>),
+    model_class("GPT2Model", base_model<kModel>),
+    model_class("GPT2ForSequenceClassification", sequence_classification<kModel>),
+    model_class("GPT2ForTokenClassification", token_classification<kModel>),
+    model_class("GPT2ForQuestionAnswering", question_answering<kModel>),
+    model_class("GPT2DoubleHeadsModel", double_heads),
 };
 
 }  // namespace

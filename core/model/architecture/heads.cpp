@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "core/base/error.h"
+
 namespace hfload::heads {
 namespace {
 
@@ -10,6 +12,15 @@ uint64_t hidden_size(const ModelConfig& config, const BaseModel& base) {
 }
 
 }  // namespace
+
+uint64_t head_dim(uint64_t hidden_size, uint64_t num_heads) {
+  if (num_heads == 0 || hidden_size % num_heads != 0) {
+    throw Error(
+        ErrorCode::invalid_config,
+        fmt::format("the hidden size {} is no multiple of the {} attention heads", hidden_size, num_heads));
+  }
+  return hidden_size / num_heads;
+}
 
 void declare_base(ModuleBuilder& b, const ModelConfig& config, const BaseModel& base) {
   b.module(base.attribute, base.class_name, [&] { base.declare(b, config); });
@@ -31,7 +42,7 @@ void sequence_classification(ModuleBuilder& b, const ModelConfig& config, const 
 void token_classification(ModuleBuilder& b, const ModelConfig& config, const BaseModel& base) {
   declare_base(b, config, base);
   b.dropout("dropout");
-  b.linear("score", hidden_size(config, base), config.num_labels(), true);
+  b.linear(base.token_classifier, hidden_size(config, base), config.num_labels(), true);
 }
 
 void question_answering(ModuleBuilder& b, const ModelConfig& config, const BaseModel& base,

@@ -20,9 +20,12 @@ struct BaseModel {
   std::string_view embedding = "embed_tokens";       ///< the base model's input embedding
   std::string_view hidden_size_key = "hidden_size";  ///< the family's own name for it
   bool lm_head_bias = false;
+  std::string_view token_classifier = "score";  ///< the token classification's linear layer
 };
 
 namespace heads {
+/// hidden_size / num_heads; throws Error(invalid_config) unless num_heads divides it.
+uint64_t head_dim(uint64_t hidden_size, uint64_t num_heads);
 void declare_base(ModuleBuilder& b, const ModelConfig& config, const BaseModel& base);
 void causal_lm(ModuleBuilder& b, const ModelConfig& config, const BaseModel& base);
 void sequence_classification(ModuleBuilder& b, const ModelConfig& config, const BaseModel& base);
@@ -46,7 +49,7 @@ template <const BaseModel& kBase>
 void sequence_classification(ModuleBuilder& b, const ModelConfig& config) {
   heads::sequence_classification(b, config, kBase);
 }
-/// GenericForTokenClassification: `model`, `dropout` and `score` with bias.
+/// GenericForTokenClassification: `model`, `dropout` and `score`, or what the family calls it, with bias.
 template <const BaseModel& kBase>
 void token_classification(ModuleBuilder& b, const ModelConfig& config) {
   heads::token_classification(b, config, kBase);

@@ -213,7 +213,7 @@ TEST_CASE("numbers of a config whose product wraps are refused", "[model]") {
   vit.has_config = true;
   vit.config = parse_model_config(
       R"({"model_type":"vit","architectures":["ViTModel"],"hidden_size":0,"num_attention_heads":4294967296,"head_dim":4294967296})");
-  CHECK_THROWS_AS(build_shell(vit, {.compat = Compat::v5}), Error);
+  CHECK_THROWS_AS(build_shell(vit, {.dtype = std::nullopt, .compat = Compat::v5}), Error);
 }
 
 // InternLM is no class of transformers, so no fixture has it: its checkpoints are loaded by code beside them,

@@ -23,7 +23,7 @@ struct PublishedModel {
 const PublishedModel kModels[] = {
     {"bloom-176b"},
     {"distilbert-cls"},
-    {"falcon-180b-chat"},
+    {"falcon-180b-chat", {{"tied_weights_saved", 1}}},  // its head, which the config ties by default
     {"gemma-2b"},
     {"gemma3-4b-text"},
     {"gpt-j-6b-fp32", {{"legacy_buffers", 56}}},  // causal masks of its 28 layers
