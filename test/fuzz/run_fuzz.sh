@@ -13,16 +13,27 @@ cmake --build "$build" --target hfload_fuzzers --parallel 2
 rm -rf "$build/seeds"
 find "$build/test" -name hfload_write_corpus -type f -exec {} "$build/seeds" \;
 
-for parser in safetensors shard_index model_config; do
+fuzz() {
+  "$build/test/fuzz/$1_fuzz" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=4096 \
+    -dict="$source/test/fuzz/json.dict" -artifact_prefix="$build/findings/$1-" -print_final_stats=1 \
+    "$build/corpus/$1" "$build/seeds/$1" > "$build/findings/$1.log" 2>&1
+}
+
+parsers="safetensors shard_index model_config"
+echo "$parsers: $seconds s, side by side"
+for parser in $parsers; do
   mkdir -p "$build/corpus/$parser" "$build/findings"
+  rm -f "$build/findings/$parser.passed"
+  (fuzz "$parser" && touch "$build/findings/$parser.passed") &
+done
+wait
+for parser in $parsers; do
   log=$build/findings/$parser.log
-  echo "$parser: $seconds s"
-  if ! "$build/test/fuzz/${parser}_fuzz" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=4096 \
-    -dict="$source/test/fuzz/json.dict" -artifact_prefix="$build/findings/$parser-" -print_final_stats=1 \
-    "$build/corpus/$parser" "$build/seeds/$parser" > "$log" 2>&1; then
+  if [ ! -e "$build/findings/$parser.passed" ]; then
     tail -n 60 "$log"
     echo "$parser: a finding; the input is in $build/findings" >&2
     exit 1
   fi
+  echo "$parser:"
   grep -E '^stat::(number_of_executed_units|slowest_unit_time_sec|peak_rss_mb)' "$log"
 done
