@@ -89,6 +89,17 @@ ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name)
   return id;
 }
 
+void ModuleBuilder::expect_more_like(size_t modules_before, size_t tensors_before, uint64_t times) {
+  const auto expect = [&](auto& nodes, size_t before) {
+    const size_t added = nodes.size() - before;
+    const size_t more = added == 0 ? 0 : std::min<uint64_t>(times, kMaxNodes / added) * added;
+    // Few at a time grow on their own.
+    if (more > 64 && nodes.size() + more > nodes.capacity()) nodes.reserve(nodes.size() + more);
+  };
+  expect(tree_.modules, modules_before);
+  expect(tree_.tensors, tensors_before);
+}
+
 void ModuleBuilder::close() { current_ = tree_.modules[current_].parent; }
 
 ModuleId ModuleBuilder::module(std::string_view name, std::string_view class_name) {

@@ -43,7 +43,11 @@ class ModuleBuilder {
   template <std::invocable<uint64_t> Item>
   ModuleId list(std::string_view name, uint64_t count, Item&& item) {
     return module(name, "ModuleList", [&] {
-      for (uint64_t i = 0; i < count; ++i) item(i);
+      for (uint64_t i = 0; i < count; ++i) {
+        const size_t modules = tree_.modules.size(), tensors = tree_.tensors.size();
+        item(i);
+        expect_more_like(modules, tensors, count - 1 - i);
+      }
     });
   }
   /// The same module object as `original`, registered here too: its tensors are the original's.
@@ -107,6 +111,9 @@ class ModuleBuilder {
 
  private:
   ModuleId open(std::string_view name, std::string_view class_name);
+  /// Makes room for as many modules and tensors as were added since there were so many, `times` over: pages
+  /// that growing vectors would touch and leave are half of a large model's planning time.
+  void expect_more_like(size_t modules_before, size_t tensors_before, uint64_t times);
   void close();
   std::string full_name(std::string_view name) const;
   TensorId add_tensor(std::string_view name, std::vector<uint64_t> shape, Dtype dtype, bool is_buffer,

@@ -48,20 +48,24 @@ void renumber_tensors(ModuleTree& tree) {
   std::vector<TensorId> renumbered(tree.tensors.size(), kNoId);
   for (TensorId i = 0; i < order.size(); ++i) renumbered[order[i]] = i;
 
-  std::vector<ShellTensor> tensors;
-  tensors.reserve(order.size());
+  const bool in_order = order.size() == tree.tensors.size() && std::ranges::is_sorted(order);
+  if (!in_order) {
+    std::vector<ShellTensor> tensors;
+    tensors.reserve(order.size());
+    for (const TensorId id : order) tensors.push_back(std::move(tree.tensors[id]));
+    tree.tensors = std::move(tensors);
+  }
   // In transformers 4, named_parameters keeps the first place of a tied parameter, wherever the tie was
   // declared from. So it is, too, where the place that stood for the object is gone.
-  std::vector<TensorId> representative(tree.tensors.size(), kNoId);
+  std::vector<TensorId> representative(renumbered.size(), kNoId);
   for (TensorId i = 0; i < order.size(); ++i) {
-    tensors.push_back(std::move(tree.tensors[order[i]]));
-    const TensorId object = tensors.back().object;
+    const TensorId object = tree.tensors[i].object;
     TensorId& place = representative[object];
     const bool source_stays = tree.compat == Compat::v5 && renumbered[object] != kNoId;
     if (place == kNoId) place = source_stays ? renumbered[object] : i;
-    tensors.back().object = place;
+    tree.tensors[i].object = place;
   }
-  tree.tensors = std::move(tensors);
+  if (in_order) return;
   for (Module& m : tree.modules) {
     for (TensorId& t : m.parameters) t = renumbered[t];
     for (TensorId& t : m.buffers) t = renumbered[t];
