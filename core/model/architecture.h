@@ -36,8 +36,8 @@ struct ModelClass {
   std::string_view base_model_prefix;
   /// Declares every module, parameter and buffer in the order of the class's `__init__`, then its ties.
   void (*declare)(ModuleBuilder& b, const ModelConfig& config);
-  /// `_no_split_modules` of the class and of the models inside it. Where transformers has none, and so no
-  /// device map, the layers that its forward pass must find whole.
+  /// `_no_split_modules` of the class and of the models inside it; empty where the class has none, and Python
+  /// splits inside its layers.
   NameList no_split_modules = {};
   NameList keep_in_fp32 = {};         ///< `_keep_in_fp32_modules`: float32 where the model is float16
   NameList keep_in_fp32_strict = {};  ///< `_keep_in_fp32_modules_strict`: also where it is bfloat16

@@ -210,13 +210,11 @@ def random_cases(rng, model, dtype, count):
     special = special_dtypes(model, DTYPES[dtype]) if MAJOR == 4 else None
     sizes = compute_module_sizes(model, dtype=DTYPES[dtype], special_dtypes=special)
     own_blocks = no_split_modules(model)
-    largest, _ = get_max_layer_size(list(model.named_children()), sizes, own_blocks or [])
+    largest, _ = get_max_layer_size(list(model.named_children()), sizes, own_blocks)
     for _ in range(count):
         budgets = random_memory(rng, sizes[""], largest)
         no_split = random_no_split(rng, model)
-        if own_blocks is None and no_split is None:
-            no_split = []
-        if own_blocks is None or rng.random() < 0.2:
+        if rng.random() < 0.2:
             options = {"offload_buffers": rng.random() < 0.3}
             if MAJOR == 4:
                 options["fallback_allocation"] = rng.random() < 0.6

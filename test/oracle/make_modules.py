@@ -80,13 +80,8 @@ def tied_groups(model):
 
 
 def no_split_modules(model):
-    """Nothing where the class does not support a device map."""
-    if MAJOR == 5:
-        return None if model._no_split_modules is None else sorted(model._no_split_modules)
-    try:
-        return sorted(model._get_no_split_modules("auto"))
-    except ValueError:
-        return None
+    """Of the class and of the models inside it. One without the attribute has an empty list: `post_init` makes it."""
+    return sorted(model._no_split_modules if MAJOR == 5 else model._get_no_split_modules("auto"))
 
 
 def tree_text(model, fp32):

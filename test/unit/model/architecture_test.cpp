@@ -84,11 +84,7 @@ void check_case(const ConfigValue& expected, Compat compat) {
   CHECK(first_difference(tree_text(tree), string_of(at(expected, "tree"))) == "");
   const auto groups = tree.tied_groups();
   CHECK(std::set(groups.begin(), groups.end()) == groups_of(at(expected, "tied")));
-  if (const ConfigValue& no_split = at(expected, "no_split_modules"); no_split.is_null()) {
-    CHECK_FALSE(tree.no_split_modules.empty());
-  } else {
-    CHECK(sorted(tree.no_split_modules) == strings_of(no_split));
-  }
+  CHECK(sorted(tree.no_split_modules) == strings_of(at(expected, "no_split_modules")));
   CHECK(tree.base_model_prefix == string_of(at(expected, "base_model_prefix")));
   CHECK(sorted(tree.ignore_unexpected) == strings_of(at(expected, "keys_to_ignore_on_load_unexpected")));
   CHECK(sorted(tree.ignore_missing) == strings_of(at(expected, "keys_to_ignore_on_load_missing")));
