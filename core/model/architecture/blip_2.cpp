@@ -24,7 +24,7 @@ uint64_t num_positions(const ModelConfig& vision) {
   const uint64_t side = patch_size == 0 ? 0 : vision.get_uint("image_size", 224) / patch_size;
   if (patch_size == 0 || side > 1'000'000)
     throw Error(ErrorCode::invalid_config, "vision_config: image_size is no sensible number of patches");
-  return side * side + 1;
+  return product(side, side) + 1;
 }
 
 void vision_model(ModuleBuilder& b, const ModelConfig& vision) {

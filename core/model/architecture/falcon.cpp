@@ -35,7 +35,7 @@ FalconConfig read_config(const ModelConfig& config, bool is_v5) {
 }
 
 uint64_t qkv_size(const FalconConfig& c) {
-  if (c.new_decoder_architecture) return (2 * c.num_kv_heads + c.num_heads) * c.head_dim;
+  if (c.new_decoder_architecture) return product(2 * c.num_kv_heads + c.num_heads, c.head_dim);
   return c.multi_query ? c.hidden_size + 2 * c.head_dim : 3 * c.hidden_size;
 }
 

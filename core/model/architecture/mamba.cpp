@@ -37,7 +37,7 @@ void mamba2_mixer(ModuleBuilder& b, const Mamba2Mixer& m) {
   b.linear("in_proj", m.hidden_size, m.intermediate_size + conv_dim + m.num_heads, m.bias);
   b.rms_norm("norm", m.norm_class, m.intermediate_size);
   b.linear("out_proj", m.intermediate_size, m.hidden_size, m.bias);
-  b.state_cache(conv_dim * m.conv_kernel + m.intermediate_size * m.state_size);
+  b.state_cache(product(conv_dim, m.conv_kernel) + product(m.intermediate_size, m.state_size));
 }
 
 uint64_t expanded_size(const ModelConfig& config, std::string_view factor_key, double fallback,

@@ -58,7 +58,7 @@ void mamba_mixer(ModuleBuilder& b, const MambaMixer& m, Buffers&& buffers) {
   b.linear("x_proj", m.intermediate_size, m.time_step_rank + 2 * m.state_size, false);
   b.linear("dt_proj", m.time_step_rank, m.intermediate_size, true);
   b.linear("out_proj", m.intermediate_size, m.hidden_size, m.bias);
-  b.state_cache(m.intermediate_size * (m.conv_kernel + m.state_size));
+  b.state_cache(product(m.intermediate_size, m.conv_kernel + m.state_size));
 }
 
 }  // namespace hfload

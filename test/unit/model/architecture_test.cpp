@@ -185,6 +185,8 @@ TEST_CASE("numbers of a config whose product wraps are refused", "[model]") {
           R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_size":64,"num_attention_heads":4294967296,"head_dim":4294967296})",
           R"({"model_type":"llama","architectures":["LlamaModel"],"hidden_size":64,"num_key_value_heads":4294967296,"head_dim":4294967296})",
           R"({"model_type":"phi","architectures":["PhiModel"],"hidden_size":64,"num_key_value_heads":4294967296,"head_dim":4294967296})",
+          R"({"model_type":"falcon","architectures":["FalconModel"],"new_decoder_architecture":true,"hidden_size":32768,"num_attention_heads":1,"num_kv_heads":281474976710656})",
+          R"({"model_type":"qwen","architectures":["QWenModel"],"num_attention_heads":4294967296,"kv_channels":4294967296})",
           R"({"model_type":"phi3","architectures":["Phi3Model"],"hidden_size":64,"num_attention_heads":4294967296,"head_dim":4294967296})",
           R"({"model_type":"deepseek_v2","architectures":["DeepseekV2Model"],"hidden_size":64,"num_attention_heads":4294967296,"v_head_dim":4294967296,"qk_nope_head_dim":0,"qk_rope_head_dim":0})",
           R"({"model_type":"deepseek_v3","architectures":["DeepseekV3Model"],"hidden_size":64,"num_attention_heads":4294967296,"qk_nope_head_dim":4294967296,"qk_rope_head_dim":0,"v_head_dim":0})",
