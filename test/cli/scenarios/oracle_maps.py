@@ -1,6 +1,6 @@
 """The answers of transformers and accelerate in test/fixtures/device_maps, asked of the program through its flags.
 
-The unit tests replay all of them; here one in five, so that flags, configs and printing stand between.
+The unit tests replay all of them; here one in twenty, so that flags, configs and printing stand between.
 """
 
 import ast
@@ -33,7 +33,7 @@ def replay(binary, work, compat):
         config.write_text(json.dumps(row["config"]))
         # No budgets at all cannot be said on a command line.
         cases += [(row, case, config) for case in row["cases"] if case["max_memory"]]
-    cases = cases[::5]
+    cases = cases[::20]
     assert len(cases) >= 350
 
     def ask(numbered):
