@@ -71,11 +71,17 @@ DeviceUsage& usage_of(DevicePlan& plan, Device device) {
   return *it;
 }
 
+/// What is left of a budget beside the caches of offloaded layers. A GPU that has no room for them is left
+/// less than nothing: with nothing it would still take modules of no bytes, and so be the main device.
+double left_of(const DeviceMemory& memory, const std::map<Device, double>& reserved) {
+  const auto it = reserved.find(memory.device);
+  if (it == reserved.end()) return memory.bytes;
+  if (memory.device.is_gpu() && it->second > memory.bytes) return -1;
+  return std::max(0.0, memory.bytes - it->second);
+}
+
 MaxMemory less(MaxMemory memory, const std::map<Device, double>& reserved) {
-  for (DeviceMemory& m : memory) {
-    if (const auto it = reserved.find(m.device); it != reserved.end())
-      m.bytes = std::max(0.0, m.bytes - it->second);
-  }
+  for (DeviceMemory& m : memory) m.bytes = left_of(m, reserved);
   return memory;
 }
 
@@ -89,8 +95,7 @@ void split_off_caches(DevicePlan& plan, const ModuleTree& tree, const std::vecto
       usage_of(plan, devices[i]).used_bytes -= static_cast<double>(caches[i].bytes);
   }
   for (const DeviceMemory& m : max_memory) {
-    const auto it = reserved.find(m.device);
-    if (it != reserved.end()) usage_of(plan, m.device).budget_bytes += std::min(m.bytes, it->second);
+    if (reserved.contains(m.device)) usage_of(plan, m.device).budget_bytes += m.bytes - left_of(m, reserved);
   }
 }
 

@@ -6,9 +6,8 @@
 #include <random>
 
 #include "core/base/error.h"
-#include "core/model/module_builder.h"
 #include "core/model/shell.h"
-#include "test/unit/plan/plan_fixtures.h"
+#include "test/unit/plan/cached_blocks.h"
 
 namespace hfload {
 namespace {
@@ -37,77 +36,6 @@ std::vector<std::vector<uint64_t>> recorded(const ConfigValue& value) {
   for (const ConfigValue& layer : array_of(value))
     layers.push_back({uint_of(array_of(layer)[0]), uint_of(array_of(layer)[1])});
   return layers;
-}
-
-/// A model of `layers` blocks of `weight` bytes, each with a cache of `cache` elements a token, between two
-/// tensors of `ends` bytes.
-ModuleTree blocks(uint64_t layers, uint64_t weight, uint64_t cache, uint64_t ends = 0, uint64_t window = 0) {
-  ModuleTree tree;
-  tree.modules.emplace_back();
-  ModuleBuilder b(tree, Dtype::u8);
-  b.module("embed", "Embedding", [&] { b.parameter("weight", {ends}); });
-  b.list("layers", layers, [&](uint64_t i) {
-    b.module(index_name(i), "Block", [&] {
-      b.parameter("weight", {weight});
-      if (window > 0) {
-        b.attention_cache(1, cache / 2, window);
-      } else {
-        b.latent_cache(cache);
-      }
-    });
-  });
-  b.module("head", "Linear", [&] { b.parameter("weight", {ends}); });
-  b.finish();
-  return tree;
-}
-
-struct Planned {
-  std::vector<CacheBytes> caches;
-  DevicePlan plan;
-};
-
-Planned plan_blocks(const ModuleTree& tree, const CacheOptions& options, const MaxMemory& memory,
-                    Strategy strategy = Strategy::sequential) {
-  Planned planned;
-  planned.caches = cache_bytes(tree, options);
-  ModuleSizes sizes = compute_module_sizes(tree, std::nullopt);
-  add_cache_bytes(sizes, tree, planned.caches);
-  PlanOptions plan_options;
-  plan_options.no_split_modules = {"Block"};
-  planned.plan = plan_with_caches(tree, planned.caches, memory, [&](const MaxMemory& m, bool caches_on_cpu) {
-    plan_options.caches_on_cpu = caches_on_cpu;
-    return plan_device_map(tree, sizes, m, strategy, true, plan_options);
-  });
-  return planned;
-}
-
-const DeviceUsage& usage(const DevicePlan& plan, Device device) {
-  const auto it = std::ranges::find(plan.devices, device, &DeviceUsage::device);
-  REQUIRE(it != plan.devices.end());
-  return *it;
-}
-
-/// What must hold of any plan with caches: every cache is where its layer is executed, and within budgets.
-void check_plan(const ModuleTree& tree, const Planned& planned, const MaxMemory& memory) {
-  const DeviceMapLookup lookup(planned.plan.device_map);
-  const Device main = main_device(planned.plan.device_map);
-  const ModuleSizes weights = compute_module_sizes(tree, std::nullopt);
-  std::map<Device, double> cached, placed;
-  for (const CacheBytes& cache : planned.caches) {
-    const Device* device = lookup.find(tree.modules[cache.module].name);
-    REQUIRE(device != nullptr);
-    cached[device->is_gpu() ? *device : main] += static_cast<double>(cache.bytes);
-  }
-  for (TensorId t = 0; t < tree.tensors.size(); ++t)
-    placed[*lookup.find(tree.tensors[t].name)] += weights.tensor_bytes[t];
-  for (const DeviceUsage& u : planned.plan.devices) {
-    INFO("device " << to_string(u.device));
-    CHECK(u.cache_bytes == cached[u.device]);
-    CHECK(u.used_bytes == placed[u.device]);
-    const auto budget = std::ranges::find(memory, u.device, &DeviceMemory::device);
-    if (u.device.kind != Device::Kind::disk && budget != memory.end())
-      CHECK(u.used_bytes + u.cache_bytes <= budget->bytes);
-  }
 }
 
 }  // namespace
