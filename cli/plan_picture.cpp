@@ -3,23 +3,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <unordered_map>
 
+#include "cli/text.h"
 #include "core/base/units.h"
 
 namespace hfload::cli {
 namespace {
 
-/// 12 of "decoder.block.12"; nothing for a name that does not end in a number.
+/// The number of a layer; nothing for a name that is a number alone or does not end in one.
 std::optional<uint64_t> layer_number(const std::string& name) {
-  const size_t begin = name.rfind('.') + 1;
-  uint64_t number = 0;
-  const char* end = name.data() + name.size();
-  const auto [parsed, fault] = std::from_chars(name.data() + begin, end, number);
-  if (fault != std::errc() || parsed != end || begin == 0) return std::nullopt;
-  return number;
+  const auto parts = split_number(name);
+  return parts && !parts->first.empty() ? std::optional(parts->second) : std::nullopt;
 }
 
 /// The list of layers, or the module, that is drawn as one part.

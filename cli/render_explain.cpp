@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <optional>
 #include <utility>
@@ -76,16 +75,6 @@ std::string describe(const PlacementStep& step, bool with_ties) {
       return fmt::format("placed out of turn on {}", device);
   }
   return "";
-}
-
-/// "decoder.block." and 12 of "decoder.block.12"; nothing for a name that does not end in a number.
-std::optional<std::pair<std::string, uint64_t>> split_number(const std::string& name) {
-  const size_t begin = name.rfind('.') + 1;
-  uint64_t number = 0;
-  const char* end = name.data() + name.size();
-  const auto [parsed, fault] = std::from_chars(name.data() + begin, end, number);
-  if (fault != std::errc() || parsed != end) return std::nullopt;
-  return std::pair(name.substr(0, begin), number);
 }
 
 /// Whether `next` is the layer after `step`, placed on the same device with the same size.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <iterator>
 
 namespace hfload::cli {
@@ -117,6 +118,15 @@ std::string count_of(uint64_t number, std::string_view singular) {
 
 std::string format_shape(std::span<const uint64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+std::optional<std::pair<std::string, uint64_t>> split_number(const std::string& name) {
+  const size_t begin = name.rfind('.') + 1;
+  uint64_t number = 0;
+  const char* end = name.data() + name.size();
+  const auto [parsed, fault] = std::from_chars(name.data() + begin, end, number);
+  if (fault != std::errc() || parsed != end) return std::nullopt;
+  return std::pair(name.substr(0, begin), number);
 }
 
 std::vector<std::string> wrap_text(std::string_view text, size_t width) {

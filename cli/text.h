@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace hfload::cli {
@@ -43,6 +45,9 @@ std::string count_of(uint64_t number, std::string_view singular);
 
 /// "[4096, 11008]".
 std::string format_shape(std::span<const uint64_t> shape);
+
+/// "decoder.block." and 12 of "decoder.block.12"; nothing for a name that does not end in a number.
+std::optional<std::pair<std::string, uint64_t>> split_number(const std::string& name);
 
 /// Breaks a text at spaces into lines of at most `width` columns; a longer word stands alone on its line.
 std::vector<std::string> wrap_text(std::string_view text, size_t width);

@@ -10,6 +10,7 @@
 
 #include "core/base/error.h"
 #include "core/model/architecture.h"
+#include "core/model/match_keys.h"
 #include "core/model/quantization.h"
 #include "core/model/stored_tensors.h"
 #include "core/model/tree_from_names.h"
@@ -100,6 +101,19 @@ ModuleTree build_known(const ModelClass& model_class, const ModelConfig& config,
   return tree;
 }
 
+/// Tensors of the model that the checkpoint lacks while it has others that the model has no place for: the
+/// same weights, most likely, under names that are not known.
+size_t count_unfound(const ModuleTree& tree, const Checkpoint& checkpoint) {
+  try {
+    const KeyMatches keys = match_keys(tree, checkpoint);
+    return keys.unexpected_keys.empty() ? 0 : keys.missing_keys.size();
+  } catch (const Error& error) {
+    // Names of two schemes: comparing the two, later, reports it.
+    if (error.code() != ErrorCode::corrupted_state_dict) throw;
+    return 0;
+  }
+}
+
 void apply_quantization(Shell& shell, const Checkpoint& checkpoint, const Quantization& quantization) {
   const uint64_t weights =
       checkpoint.tensors.empty() ? 0 : use_stored_tensors(shell.tree, checkpoint, quantization);
@@ -113,6 +127,16 @@ void apply_quantization(Shell& shell, const Checkpoint& checkpoint, const Quanti
     shell.warnings.push_back(
         fmt::format("the weights are quantised ({}); sizes of tensors in absent shards are estimated",
                     quantization.name));
+  }
+  if (weights == 0) return;
+  if (const size_t unfound = count_unfound(shell.tree, checkpoint); unfound > 0) {
+    shell.warnings.push_back(fmt::format(
+        "the weights are quantised ({}), and {} of the model's tensors are not in the checkpoint under "
+        "their names: those are sized as before quantisation{}",
+        quantization.name, unfound,
+        shell.tree.compat == Compat::v5
+            ? ". transformers 5 makes one tensor of a layer's experts; --compat 4 keeps them apart"
+            : ""));
   }
 }
 
