@@ -27,7 +27,7 @@ QwenConfig read_config(const ModelConfig& config) {
 }
 
 void attention(ModuleBuilder& b, const QwenConfig& c) {
-  const uint64_t projection_size = product(c.num_heads, c.kv_channels);
+  const uint64_t projection_size = c.num_heads * c.kv_channels;
   b.buffer("masked_bias", {}, b.default_dtype(), false);
   // A factor for each position up to 32,767: the integer 1, until a position is past seq_length.
   constexpr uint64_t kPositions = 32767;
