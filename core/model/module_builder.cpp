@@ -69,7 +69,11 @@ ModuleBuilder::ModuleBuilder(ModuleTree& tree, Dtype default_dtype)
 
 std::string ModuleBuilder::full_name(std::string_view name) const {
   const std::string& parent = tree_.modules[current_].name;
-  return parent.empty() ? std::string(name) : fmt::format("{}.{}", parent, name);
+  if (parent.empty()) return std::string(name);
+  std::string full;
+  full.reserve(parent.size() + 1 + name.size());
+  full.append(parent).append(1, '.').append(name);
+  return full;
 }
 
 ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name) {
@@ -79,11 +83,11 @@ ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name)
         .with_hint("Check the numbers of layers in config.json.");
   }
   const auto id = static_cast<ModuleId>(tree_.modules.size());
-  Module child;
-  child.name = full_name(name);
+  std::string full = full_name(name);
+  Module& child = tree_.modules.emplace_back();
+  child.name = std::move(full);
   child.class_name = class_name;
   child.parent = current_;
-  tree_.modules.push_back(std::move(child));
   tree_.modules[current_].children.push_back(id);
   current_ = id;
   return id;
