@@ -83,11 +83,9 @@ ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name)
         .with_hint("Check the numbers of layers in config.json.");
   }
   const auto id = static_cast<ModuleId>(tree_.modules.size());
-  std::string full = full_name(name);
-  Module& child = tree_.modules.emplace_back();
-  child.name = std::move(full);
-  child.class_name = class_name;
-  child.parent = current_;
+  // The views may be into the tree, which grows.
+  Module child{.name = full_name(name), .class_name = std::string(class_name), .parent = current_};
+  tree_.modules.push_back(std::move(child));
   tree_.modules[current_].children.push_back(id);
   current_ = id;
   return id;
