@@ -84,7 +84,10 @@ ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name)
   }
   const auto id = static_cast<ModuleId>(tree_.modules.size());
   // The views may be into the tree, which grows.
-  Module child{.name = full_name(name), .class_name = std::string(class_name), .parent = current_};
+  Module child;
+  child.name = full_name(name);
+  child.class_name = class_name;
+  child.parent = current_;
   tree_.modules.push_back(std::move(child));
   tree_.modules[current_].children.push_back(id);
   current_ = id;
