@@ -89,19 +89,21 @@ class Temporaries {
   /// One file for each name of a tensor: links to the first where the file system has hard links.
   void create(uint32_t converted) {
     const ConvertedTensor& tensor = plan_.converted[converted];
-    first_file_.push_back(files_.size());
-    for (size_t i = 0; i < tensor.names.size(); ++i) {
-      File file{next_name(), offloaded_file(plan_, tensor.names[i]), false};
-      if (i > 0 && link(files_[first_file_.back()].temporary.c_str(), file.temporary.c_str()) == 0) {
-        file.linked = true;
-        files_.push_back(std::move(file));
-        continue;
-      }
-      const FileDescriptor fd(open(file.temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
-      if (!fd) throw write_error("creating a file", errno, file.target).with_tensor(tensor.names[i]);
+    const size_t first = files_.size();
+    first_file_.push_back(first);
+    for (const std::string& name : tensor.names) {
+      File file{next_name(), offloaded_file(plan_, name), false};
+      file.linked =
+          files_.size() > first && link(files_[first].temporary.c_str(), file.temporary.c_str()) == 0;
       files_.push_back(std::move(file));
-      // numpy maps no empty file: accelerate's holds one byte, which is no part of the tensor.
-      reserve(fd.get(), std::max<uint64_t>(tensor.bytes, 1), files_.back().target);
+      if (files_.back().linked) continue;
+      try {
+        // numpy maps no empty file: accelerate's holds one byte, which is no part of the tensor.
+        create_file(files_.back(), std::max<uint64_t>(tensor.bytes, 1));
+      } catch (Error& error) {
+        error.with_tensor(name);
+        throw;
+      }
     }
   }
 
@@ -143,6 +145,12 @@ class Temporaries {
     std::string temporary, target;  ///< paths
     bool linked = false;            ///< another name of the tensor's first file
   };
+
+  static void create_file(const File& file, uint64_t bytes) {
+    const FileDescriptor fd(open(file.temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
+    if (!fd) throw write_error("creating a file", errno, file.target);
+    reserve(fd.get(), bytes, file.target);
+  }
 
   std::string next_name() {
     // Short, so that no name is too long that is not so in the end.
