@@ -24,6 +24,7 @@ std::string read_text(json::Value& value, std::string_view field) {
 OffloadEntry read_entry(std::string_view name, json::Value& value) {
   OffloadEntry entry;
   entry.name = name;
+  const uint64_t offset = value.offset();
   if (value.kind() != json::Kind::object) fail(value, "the tensor's entry is not an object");
   bool has_shape = false;
   value.for_each_member([&](std::string_view key, json::Value& field) {
@@ -48,7 +49,8 @@ OffloadEntry read_entry(std::string_view name, json::Value& value) {
   const bool complete = entry.in_place() ? !has_shape : has_shape && !entry.dtype.empty();
   if (!complete) {
     throw Error(ErrorCode::invalid_offload_index,
-                "the tensor's entry has neither dtype and shape nor a safetensors_file alone");
+                "the tensor's entry has neither dtype and shape nor a safetensors_file alone")
+        .with_offset(offset);
   }
   return entry;
 }
