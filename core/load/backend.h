@@ -71,6 +71,10 @@ class Backend {
 
   /// Copies arena bytes back to the host; call after synchronize. May be called from several threads at once.
   virtual void read_back(uint64_t arena_offset, std::span<std::byte> into) = 0;
+  /// The part of a tensor's hash (see kernels/hash.h) that a range of the arena stands for, computed where
+  /// the memory is. `first_word`: the range's place in its tensor. Call after synchronize; from several
+  /// threads at once.
+  virtual uint64_t hash_range(uint64_t arena_offset, uint64_t bytes, uint64_t first_word) = 0;
 };
 
 /// The CPU's memory: anonymous, huge-page advised.

@@ -14,6 +14,7 @@
 #include "core/load/query_devices.h"
 #include "core/load/staging_ring.h"
 #include "kernels/cast_device.h"
+#include "kernels/hash.h"
 
 namespace hfload {
 namespace {
@@ -185,6 +186,23 @@ class CudaBackend final : public Backend {
     make_current();
     check_cuda(cudaMemcpy(into.data(), arena_.get() + arena_offset, into.size(), cudaMemcpyDeviceToHost),
                "cudaMemcpy", ordinal_);
+  }
+
+  uint64_t hash_range(uint64_t arena_offset, uint64_t bytes, uint64_t first_word) override {
+    make_current();
+    // A stream and a sum of their own: several threads ask at once.
+    const Stream stream = make_stream(ordinal_);
+    const DeviceMemory sum = allocate_on_device(sizeof(uint64_t), ordinal_);
+    auto* const device_sum = reinterpret_cast<uint64_t*>(sum.get());
+    check_cuda(cudaMemsetAsync(device_sum, 0, sizeof(uint64_t), stream.get()), "cudaMemsetAsync", ordinal_);
+    check_cuda(static_cast<cudaError_t>(
+                   launch_hash(arena_.get() + arena_offset, bytes, first_word, device_sum, stream.get())),
+               "launching the hash kernel", ordinal_);
+    uint64_t result = 0;
+    check_cuda(cudaMemcpyAsync(&result, device_sum, sizeof result, cudaMemcpyDeviceToHost, stream.get()),
+               "cudaMemcpyAsync", ordinal_);
+    check_cuda(cudaStreamSynchronize(stream.get()), "cudaStreamSynchronize", ordinal_);
+    return result;
   }
 
  private:

@@ -3,6 +3,7 @@
 
 #include "core/load/backend.h"
 #include "core/load/host_memory.h"
+#include "kernels/hash.h"
 
 namespace hfload {
 namespace {
@@ -24,6 +25,10 @@ class HostBackend final : public Backend {
   void read_back(uint64_t arena_offset, std::span<std::byte> into) override {
     const std::span<const std::byte> from = arena_.bytes().subspan(arena_offset, into.size());
     std::ranges::copy(from, into.begin());  // either may be empty, which memcpy does not allow
+  }
+
+  uint64_t hash_range(uint64_t arena_offset, uint64_t bytes, uint64_t first_word) override {
+    return hash_part(arena_.bytes().subspan(arena_offset, bytes).data(), bytes, first_word);
   }
 
  private:

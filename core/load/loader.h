@@ -66,10 +66,21 @@ using BackendFactory = std::function<std::unique_ptr<Backend>(Device device)>;
 LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFactory& make_backend,
                     const LoadOptions& options);
 
-/// Reads every loaded byte back from its device and compares it with the file, cast again by the scalar
-/// reference where the dtype changed; what is on disk is compared through its mapping. Returns the bytes
-/// compared. Throws Error(verify_failed) naming the first tensor and byte that differ, and as execute.
-uint64_t verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
-                const LoadOptions& options);
+/// The checksum of a tensor as it is in memory; see kernels/hash.h.
+struct TensorHash {
+  TensorId tensor = kNoId;
+  uint64_t hash = 0;
+};
+
+struct Verification {
+  uint64_t compared_bytes = 0;     ///< as they are in memory
+  std::vector<TensorHash> hashes;  ///< of the placements, in their order
+};
+
+/// Computes the checksum of every tensor where it is, and that of the file's bytes, cast again by the scalar
+/// reference where the dtype changed; what stays in its file is read through its mapping. Throws
+/// Error(verify_failed) naming the first tensor and byte that differ, and as execute.
+Verification verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
+                    const LoadOptions& options);
 
 }  // namespace hfload
