@@ -60,6 +60,18 @@ std::vector<ArenaAccess> arena_access(const LoadedModel& model) {
   return access;
 }
 
+/// The node that all devices are next to. Readers that also fill the host's own memory are better off on all
+/// CPUs.
+std::optional<NumaNode> shared_numa_node(const LoadedModel& model) {
+  std::optional<NumaNode> shared;
+  for (const auto& backend : model.backends) {
+    std::optional<NumaNode> node = backend->numa_node();
+    if (!node || (shared && shared->node != node->node)) return std::nullopt;
+    shared = std::move(node);
+  }
+  return shared;
+}
+
 /// A slot that finds its way back when reading into it fails.
 class SlotLease {
  public:
@@ -162,6 +174,9 @@ LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFa
   const ReadSchedule schedule = make_read_schedule(model.plan, checkpoint, arena_access(model));
   const unsigned threads = reader_threads(options);
   ChunkReader reader(model, checkpoint, schedule, threads);
+  const std::optional<NumaNode> node = shared_numa_node(model);
+  std::optional<ThreadAffinity> affinity;  // the readers inherit it
+  if (node) affinity.emplace(node->cpus);
   run_parallel_reads(checkpoint,
                      {.count = schedule.chunks.size(),
                       .shard = [&](uint64_t chunk) { return schedule.chunks[chunk].shard; },
@@ -178,6 +193,7 @@ LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFa
   statistics.read_bytes = reader.read_bytes();
   statistics.offloaded_bytes = model.plan.disk_bytes;
   statistics.threads = threads;
+  if (node) statistics.numa_node = node->node;
   statistics.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   return model;
 }

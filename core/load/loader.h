@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/file.h"
@@ -39,6 +40,7 @@ struct LoadStatistics {
   uint64_t offloaded_bytes = 0;  ///< on the disk, mapped in place
   double seconds = 0;            ///< from the first allocation to the last copy
   unsigned threads = 0;
+  std::optional<unsigned> numa_node;  ///< on whose CPUs the readers ran; nothing: on any
 };
 
 /// A model whose every tensor is on its device. Owns the arenas and, for what is offloaded to disk, the
