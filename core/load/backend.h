@@ -61,6 +61,11 @@ class Backend {
   /// Allocates the arena, once. Throws Error(out_of_memory) naming the bytes asked for and those available.
   virtual void allocate(uint64_t bytes) = 0;
 
+  /// To be called before a range of host_arena is written for the first time.
+  virtual void prepare(uint64_t /*arena_offset*/, uint64_t /*bytes*/) {}
+  /// Bytes of the arena that took small pages where huge ones cost more here.
+  virtual uint64_t small_page_bytes() const { return 0; }
+
   /// The arena where readers may write into it, several at once; else empty.
   virtual std::span<std::byte> host_arena() = 0;
   /// Where host_arena is empty: how the arena is filled. Else null. Exists once the arena is allocated.

@@ -26,6 +26,7 @@ class EmulatedCopyEngine final : public UploadQueue {
  public:
   explicit EmulatedCopyEngine(std::span<std::byte> arena)
       : arena_(arena),
+        pages_(arena),
         staging_(kSlots * kSlotBytes),
         done_(kSlots, true),
         ring_(staging_.bytes(), kSlots, [this](uint32_t index) { wait_until_copied(index); }),
@@ -86,13 +87,15 @@ class EmulatedCopyEngine final : public UploadQueue {
     return submission;
   }
 
-  void copy(const StagingSlot& slot, const Upload& upload) const {
+  void copy(const StagingSlot& slot, const Upload& upload) {
+    pages_.prepare(upload.arena_offset, upload_target_bytes(upload));
     const std::span<const std::byte> source = slot.bytes.subspan(upload.slot_offset, upload.file_bytes);
     const std::span<std::byte> target = arena_.subspan(upload.arena_offset, upload_target_bytes(upload));
     cast(upload.cast, source.data(), target.data(), source.size() / cast_source_bytes(upload.cast));
   }
 
   std::span<std::byte> arena_;
+  FreshPages pages_;
   HostMemory staging_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "core/load/backend.h"
 #include "core/load/host_memory.h"
@@ -11,7 +12,12 @@ class HostBackend final : public Backend {
   Device device() const override { return Device::cpu(); }
 
   bool in_host_memory() const override { return true; }
-  void allocate(uint64_t bytes) override { arena_ = HostMemory(bytes); }
+  void allocate(uint64_t bytes) override {
+    arena_ = HostMemory(bytes);
+    pages_.emplace(arena_.bytes());
+  }
+  void prepare(uint64_t arena_offset, uint64_t bytes) override { pages_->prepare(arena_offset, bytes); }
+  uint64_t small_page_bytes() const override { return pages_ ? pages_->small_page_bytes() : 0; }
   std::span<std::byte> host_arena() override { return arena_.bytes(); }
   UploadQueue* upload_queue() override { return nullptr; }
 
@@ -22,6 +28,7 @@ class HostBackend final : public Backend {
 
  private:
   HostMemory arena_;
+  std::optional<FreshPages> pages_;
 };
 
 }  // namespace

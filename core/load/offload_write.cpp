@@ -194,13 +194,13 @@ void for_each_piece(const OffloadPlan& plan, const Checkpoint& checkpoint, const
       {.count = pieces.size(),
        .shard = [&](uint64_t i) { return source_of(i).shard; },
        .work =
-           [&](uint64_t i, const RegularFile& file, unsigned worker) {
+           [&](uint64_t i, OpenShard& shard, unsigned worker) {
              const Piece& piece = pieces[i];
              const CheckpointTensor& source = source_of(i);
              Buffers& mine = buffers[worker];
              mine.source.resize(piece.source_bytes);
              try {
-               read_exactly(file,
+               read_exactly(shard.file,
                             checkpoint.shards[source.shard].data_start + source.begin + piece.tensor_offset,
                             mine.source);
                work(piece, plan.converted[piece.converted].cast, mine);

@@ -64,8 +64,8 @@ class Comparison {
     buffers.file.resize(piece.file_bytes);
     read_exactly(file, file_offset, buffers.file);
 
-    const bool on_disk = placement.device.kind == Device::Kind::disk;
-    const CastKind kind = on_disk ? CastKind::none : cast_between(tensor.dtype, placement.dtype);
+    const bool in_file = placement.in_file;
+    const CastKind kind = in_file ? CastKind::none : cast_between(tensor.dtype, placement.dtype);
     std::span<const std::byte> expected = buffers.file;
     if (kind != CastKind::none) {
       const uint64_t count = piece.file_bytes / cast_source_bytes(kind);
@@ -76,7 +76,7 @@ class Comparison {
     const uint64_t loaded_offset =
         placement.arena_offset + piece.tensor_offset / cast_source_bytes(kind) * cast_target_bytes(kind);
     const std::span<const std::byte> loaded =
-        on_disk ? mapped(tensor.shard, loaded_offset, expected.size())
+        in_file ? mapped(tensor.shard, loaded_offset, expected.size())
                 : read_back(placement.device, loaded_offset, expected.size(), buffers);
     const auto [differs, at_loaded] = std::mismatch(expected.begin(), expected.end(), loaded.begin());
     if (differs != expected.end()) {
@@ -154,9 +154,9 @@ uint64_t verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoi
            [&](uint64_t i) {
              return checkpoint.tensors[model.plan.placements[pieces[i].placement].checkpoint].shard;
            },
-       .work = [&](uint64_t i, const RegularFile& file,
-                   unsigned worker) { return comparison.compare(i, file, worker); },
-       .total_bytes = model.plan.copied_file_bytes + model.plan.disk_bytes},
+       .work = [&](uint64_t i, OpenShard& shard,
+                   unsigned worker) { return comparison.compare(i, shard.file, worker); },
+       .total_bytes = model.plan.copied_file_bytes + model.plan.disk_bytes + model.plan.mapped_bytes},
       options);
   return comparison.finish();
 }
