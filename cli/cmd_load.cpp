@@ -152,6 +152,12 @@ void load(const PlannedModel& model, LoadPlan plan, const LoadCommand& command, 
                    options);
   });
   outcome.statistics = loaded.statistics;
+  if (!gpus_of(model.plan.device_map).empty() && !command.emulate_gpus) {
+    const std::optional<unsigned> node = loaded.statistics.numa_node;
+    context.messages.detail(node
+                                ? fmt::format("readers and staging memory were kept on NUMA node {}", *node)
+                                : "readers ran on all CPUs: no one NUMA node is next to all that was filled");
+  }
   with_progress("offloading", [&] { write_offload_folder(outcome.offload, model.checkpoint, options); });
   if (!command.verify) return;
   outcome.verified_bytes = with_progress("verifying", [&] {

@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
+#include "core/load/numa.h"
 #include "core/plan/device.h"
 #include "kernels/cast.h"
 
@@ -68,6 +70,10 @@ class Backend {
   virtual std::span<std::byte> host_arena() = 0;
   /// Where host_arena is empty: how the arena is filled. Else null. Exists once the arena is allocated.
   virtual UploadQueue* upload_queue() = 0;
+
+  /// The node of the host's memory that the device is next to, once the arena is allocated; nothing where it
+  /// does not matter or is not known.
+  virtual std::optional<NumaNode> numa_node() const { return std::nullopt; }
 
   /// Copies arena bytes back to the host; call after synchronize. May be called from several threads at once.
   virtual void read_back(uint64_t arena_offset, std::span<std::byte> into) = 0;

@@ -64,6 +64,18 @@ std::vector<ArenaAccess> arena_access(const LoadedModel& model) {
   return access;
 }
 
+/// The node that all devices are next to. Readers that also fill the host's own memory are better off on all
+/// CPUs.
+std::optional<NumaNode> shared_numa_node(const LoadedModel& model) {
+  std::optional<NumaNode> shared;
+  for (const auto& backend : model.backends) {
+    std::optional<NumaNode> node = backend->numa_node();
+    if (!node || (shared && shared->node != node->node)) return std::nullopt;
+    shared = std::move(node);
+  }
+  return shared;
+}
+
 /// Whether the first shard that the plan reads is far away; the others are taken to be where it is.
 bool reads_over_network(const LoadPlan& plan, const Checkpoint& checkpoint) {
   return !plan.copies.empty() &&
@@ -92,6 +104,9 @@ LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFa
                                                    is_remote ? kNetworkChunkBytes : kChunkBytes);
   ShardReader shard_reader(options.read_path, reading.threads, kDirectBufferBytes);
   ChunkReader reader(model, checkpoint, schedule, shard_reader, reading.threads);
+  const std::optional<NumaNode> node = shared_numa_node(model);
+  std::optional<ThreadAffinity> affinity;  // the readers inherit it
+  if (node) affinity.emplace(node->cpus);
   run_parallel_reads(checkpoint,
                      {.count = schedule.chunks.size(),
                       .shard = [&](uint64_t chunk) { return schedule.chunks[chunk].shard; },
@@ -112,6 +127,7 @@ LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFa
   statistics.mapped_bytes = model.plan.mapped_bytes;
   statistics.threads = reading.threads;
   for (const auto& backend : model.backends) statistics.small_page_bytes += backend->small_page_bytes();
+  if (node) statistics.numa_node = node->node;
   statistics.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   return model;
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/file.h"
@@ -44,6 +45,7 @@ struct LoadStatistics {
   uint64_t small_page_bytes = 0;  ///< of the arenas, where huge pages cost more than small ones
   double seconds = 0;             ///< from the first allocation to the last copy
   unsigned threads = 0;
+  std::optional<unsigned> numa_node;  ///< on whose CPUs the readers ran; nothing: on any
 };
 
 /// A model whose every tensor is on its device. Owns the arenas and, for what is offloaded to disk, the

@@ -177,14 +177,14 @@ def test_a_full_disk_leaves_the_folder_as_it_was(binary, work):
 
 def test_many_small_and_one_large_tensor(binary, work):
     weights = work / "weights.safetensors"
-    safetensors_writer.write(weights, [(f"t.{i}", "BF16", [i % 7, 3]) for i in range(3000)] + [("large", "BF16", [1_500_001])])
+    safetensors_writer.write(weights, [(f"t.{i}", "BF16", [i % 7, 3]) for i in range(600)] + [("large", "BF16", [1_500_001])])
     result, document = load(binary, work, weights, "--dtype", "float32", "--verify", "--threads", "4")
     assert result.status == 0, result
     data = weights.read_bytes()[-3_000_002:]
     # A bfloat16 is the upper half of a float32; the data has signalling NaNs, which become quiet.
     large = (work / "out" / "large.dat").read_bytes()
     assert len(large) == 6_000_004 and large[0::4] == large[1::4] == bytes(1_500_001) and large[3::4] == data[1::2]
-    assert len(os.listdir(work / "out")) == 3002 and document["verified_bytes"] == document["offloaded_bytes"]
+    assert len(os.listdir(work / "out")) == 602 and document["verified_bytes"] == document["offloaded_bytes"]
 
 
 def test_what_is_not_on_the_disk_is_not_in_the_folder(binary, work):
