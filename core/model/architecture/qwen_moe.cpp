@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <vector>
 
 #include "core/model/architecture/moe.h"
 #include "core/model/architecture/registry.h"
@@ -58,25 +57,6 @@ constexpr DecoderFamily kQwen3NextFamily{.prefix = "Qwen3Next",
                                          .qk_norm = QkNorm::per_head,
                                          .partial_rotary_factor = 0.25,
                                          .adjust = read_attention_bias};
-
-/// Which layers have experts, and how many of which size.
-struct Moe {
-  uint64_t num_experts, intermediate_size;
-  std::vector<bool> is_sparse;
-};
-
-Moe read_moe(const DecoderConfig& c, const ModelConfig& config, uint64_t num_experts,
-             uint64_t intermediate_size) {
-  Moe moe{.num_experts = config.get_count({"num_experts", "num_local_experts"}, num_experts),
-          .intermediate_size = config.get_uint("moe_intermediate_size", intermediate_size),
-          .is_sparse = std::vector<bool>(c.num_layers, false)};
-  const uint64_t step = config.get_uint("decoder_sparse_step", 1);
-  for (uint64_t i = 0; i < c.num_layers; ++i)
-    moe.is_sparse[i] = moe.num_experts != 0 && step != 0 && (i + 1) % step == 0;
-  for (const uint64_t i : config.get_uints("mlp_only_layers").value_or(std::vector<uint64_t>{}))
-    if (i < c.num_layers) moe.is_sparse[i] = false;
-  return moe;
-}
 
 void mlp_with_shared_expert(ModuleBuilder& b, const DecoderConfig& c, const Moe& moe, uint64_t shared_size,
                             uint64_t i) {
