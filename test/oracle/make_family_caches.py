@@ -30,6 +30,8 @@ CHANGES = {
     "jamba": {"use_mamba_kernels": False},  # those are for GPUs
     "led": {"attention_window": 4},
 }
+# Without GPU kernels the states become float32; with them they have the model's dtype.
+IN_FLOAT32 = ("jamba",)
 # A decoder with cross-attention and no encoder.
 SKIPPED = ("cross-attention",)
 
@@ -82,8 +84,8 @@ def run(model, tokens, batch, **kwargs):
         inputs = {"inputs": source, "attention_mask": torch.ones_like(source),
                   "decoder_input_ids": torch.full((batch, prompt), 1), "decoder_start_token_id": 1}
         if model.main_input_name == "input_features":
-            config = model.config
-            inputs["inputs"] = torch.zeros(batch, config.num_mel_bins, 2 * config.max_source_positions)
+            shape = (batch, model.config.num_mel_bins, 2 * model.config.max_source_positions)
+            inputs["inputs"] = torch.zeros(shape, dtype=model.dtype)
             inputs["attention_mask"] = None
     model.generation_config = transformers.GenerationConfig()
     with Recorder(model) as recorder, torch.no_grad():
@@ -120,7 +122,11 @@ def measure(recorder):
     own = getattr(cache, "self_attention_cache", cache)
     cross = getattr(cache, "cross_attention_cache", None)
     kept, attended = [], []
-    for i in range(number_of_layers(own)):
+    # A cache made by the number of the encoder's layers may have more than the decoder fills.
+    count = number_of_layers(own)
+    while getattr(own, "layers", None) and not tensors_of(own, count - 1):
+        count -= 1
+    for i in range(count):
         source = 0 if cross is None or i >= len(cross.layers) else sum(map(nbytes, tensors_of(cross, i)))
         held = sum(map(nbytes, tensors_of(own, i)))
         kept.append([held, source])
@@ -132,6 +138,8 @@ def measure_case(model, tokens, batch):
     try:
         recorder = run(model, tokens, batch)
     except IndexError:
+        if not model.config.is_encoder_decoder:
+            raise
         # `generate` makes the cache with as many layers as the encoder has.
         recorder = run(model, tokens, batch, past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()))
     kept, attended = measure(recorder)
@@ -157,6 +165,7 @@ def models(family):
             size = sum(p.numel() for p in getattr(transformers, class_name)(config).parameters())
         if size > MOST_PARAMETERS:
             continue
+        dtype = "float32" if family in IN_FLOAT32 else dtype
         config = config_from(class_name, values)
         with no_init_weights():
             model = getattr(transformers, class_name)(config).to(DTYPES[dtype]).eval()

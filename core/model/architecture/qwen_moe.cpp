@@ -106,12 +106,12 @@ void qwen3_moe(ModuleBuilder& b, const ModelConfig& config) {
 
 struct DeltaNetConfig {
   uint64_t num_key_heads, num_value_heads, key_head_dim, value_head_dim, kernel;
-  uint64_t key_dim() const { return num_key_heads * key_head_dim; }
-  uint64_t value_dim() const { return num_value_heads * value_head_dim; }
+  uint64_t key_dim() const { return product(num_key_heads, key_head_dim); }
+  uint64_t value_dim() const { return product(num_value_heads, value_head_dim); }
 };
 
 /// Linear attention by the gated delta rule: a convolution of queries, keys and values, and a state of
-/// key_head_dim x value_head_dim for each value head.
+/// key_head_dim x value_head_dim for each value head, in float32 as its kernels give it.
 void delta_net(ModuleBuilder& b, const DecoderConfig& c, const DeltaNetConfig& d) {
   const uint64_t conv_dim = 2 * d.key_dim() + d.value_dim();
   b.module("linear_attn", c.class_name("GatedDeltaNet"), [&] {
@@ -123,7 +123,7 @@ void delta_net(ModuleBuilder& b, const DecoderConfig& c, const DeltaNetConfig& d
     b.linear("in_proj_ba", c.hidden_size, 2 * d.num_value_heads, false);
     b.rms_norm("norm", c.class_name("RMSNormGated"), d.value_head_dim);
     b.linear("out_proj", d.value_dim(), c.hidden_size, false);
-    b.state_cache(conv_dim * d.kernel + d.num_value_heads * d.key_head_dim * d.value_head_dim);
+    b.state_cache(product(conv_dim, d.kernel), product(d.value_dim(), d.key_head_dim));
   });
 }
 
