@@ -1,8 +1,9 @@
 """Bytes of the caches that tiny models of every generating family hold after `generate`.
 
 Makes test/fixtures/caches/families.jsonl.xz. The models are the small ones of architectures/ (see make_modules.py) whose
-class generates, with CHANGES; one that transformers cannot run is told on standard output and left out. A case is a model, a number of tokens and a batch: `generate` reads all tokens but one as the prompt, adds one,
-and reads that. A model with an encoder reads as many tokens as source. Of each layer's cache, in order, is recorded
+class generates, with windows of 7 tokens where they have longer ones; one that transformers cannot run is told on standard
+output and left out. A case is a model, a number of tokens and a batch: `generate` reads all tokens but one as the prompt,
+adds one, and reads that. A model with an encoder reads as many tokens as source. Of each layer's cache, in order, is recorded
     kept      bytes of the tensors that the default cache has after the last token
     attended  bytes that the last token attended to, its own included: more than what is kept where a window is full
     static    the same of a static cache for that many tokens (null where the model takes none)
