@@ -244,8 +244,9 @@ void ModuleBuilder::latent_cache(uint64_t elements_per_token) {
   tree_.layer_caches.push_back({.module = current_, .elements_per_token = elements_per_token});
 }
 
-void ModuleBuilder::state_cache(uint64_t elements) {
-  tree_.layer_caches.push_back({.module = current_, .state_elements = elements});
+void ModuleBuilder::state_cache(uint64_t elements, uint64_t float32_elements) {
+  tree_.layer_caches.push_back(
+      {.module = current_, .state_elements = elements, .float32_state_elements = float32_elements});
 }
 
 void ModuleBuilder::no_split(std::string_view class_name) {
