@@ -259,6 +259,7 @@ void report_io(const LoadStatistics& done, Messages& messages) {
     return bytes == 0 ? std::string()
                       : fmt::format(", {} {}", format_byte_size(static_cast<double>(bytes)), how);
   };
+  if (done.read_bytes == 0) return;
   std::string text = fmt::format("read by {}", count_of(done.threads, "thread"));
   text += part(done.reads.cached_bytes, "from the page cache");
   text += part(done.reads.buffered_bytes, "through the page cache");
