@@ -262,6 +262,8 @@ class Scanner {
   void note(const std::string& module, const std::string& name) {
     if (found_.globals.size() >= kMaxScannedGlobals)
       throw invalid("the pickle names more than 100,000 globals");
+    kept_bytes_ += module.size() + name.size();
+    if (kept_bytes_ > kMaxPickleTextBytes) throw invalid("the pickle has more than 64 MiB of strings");
     const GlobalVerdict verdict = verdict_of(find_pickle_global(module, name).kind);
     found_.globals.push_back({std::string(opcode_name_), readable(module), readable(name), at_, verdict});
   }

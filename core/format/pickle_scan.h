@@ -16,8 +16,8 @@ inline constexpr uint64_t kMaxScannedGlobals = 100'000;
 
 /// A name that a pickle would import.
 struct ScannedGlobal {
-  std::string opcode;  ///< GLOBAL, STACK_GLOBAL or INST; EXT1, EXT2, EXT4 and PERSID name nothing readable
-  std::string module, name;  ///< "?" where the pickle computes them
+  std::string opcode;        ///< GLOBAL, STACK_GLOBAL, INST; EXT1, EXT2 and EXT4 take a number
+  std::string module, name;  ///< "?" where the pickle computes it
   uint64_t offset = 0;       ///< of the opcode, bytes from the start of the source
   GlobalVerdict verdict = GlobalVerdict::denied;
 };
