@@ -57,6 +57,8 @@ struct PickleGlobal {
 class PickleTree {
  public:
   PickleId root() const { return root_; }
+  /// Ids are below this.
+  PickleId size() const { return static_cast<PickleId>(values_.size()); }
   PickleKind kind(PickleId id) const { return values_[id].kind; }
   /// Of the opcode that made the value, bytes from the start of the source.
   uint64_t offset(PickleId id) const { return begin_ + values_[id].at; }
