@@ -45,9 +45,9 @@ void require_weights(const Checkpoint& checkpoint) {
         .with_hint("Put the missing shards into the model directory. hfload plan needs none.");
   }
   for (const Shard& shard : checkpoint.shards) {
-    if (shard.format == ShardFormat::safetensors) continue;
+    if (shard.is_read()) continue;
     throw Error(ErrorCode::unsupported_format,
-                "this is not a safetensors file, and load reads no other format")
+                "this is neither a safetensors file nor a PyTorch checkpoint, and load reads no other format")
         .with_path(path_in(checkpoint, shard.file))
         .with_hint("Save the model as safetensors first, for example with save_pretrained of transformers.");
   }
