@@ -63,6 +63,10 @@ struct LoadCommand {
   unsigned threads = 0;  ///< 0: as many as the loader likes
 };
 
+struct ScanCommand {
+  std::vector<std::string> models;  ///< files, model directories, names of the hub cache
+};
+
 /// What to print: a shell's name, or one of the hidden documents "man" and "errors".
 struct CompletionCommand {
   std::string shell;
@@ -75,8 +79,8 @@ struct HelpRequest {
 
 struct VersionRequest {};
 
-using ParsedCommand =
-    std::variant<InspectCommand, PlanCommand, LoadCommand, CompletionCommand, HelpRequest, VersionRequest>;
+using ParsedCommand = std::variant<InspectCommand, PlanCommand, LoadCommand, ScanCommand, CompletionCommand,
+                                   HelpRequest, VersionRequest>;
 
 struct CommandLine {
   CommonOptions common;
