@@ -203,7 +203,7 @@ class Parser {
       if (command.argument.ends_with("...")) {
         sub->add_option(std::string("argument"), arguments_)->expected(-1);
       } else {
-        sub->add_option(std::string("argument"), arguments_)->expected(1);
+        sub->add_option(std::string("argument"), argument_);
       }
       for (const FlagId id : command.flags) add_flag(*sub, id);
     }
@@ -223,7 +223,9 @@ class Parser {
   }
 
   const FlagValues& values() const { return values_; }
-  const std::vector<std::string>& arguments() const { return arguments_; }
+  std::vector<std::string> arguments() const {
+    return arguments_.empty() ? std::vector<std::string>{argument_} : arguments_;
+  }
   /// What was not understood. CLI11 counts the "--" that ends the flags among it.
   std::vector<std::string> extras() const {
     std::vector<std::string> extras = app_.remaining(true);
@@ -245,7 +247,8 @@ class Parser {
   }
 
   FlagValues values_;
-  std::vector<std::string> arguments_;
+  std::string argument_;
+  std::vector<std::string> arguments_;  ///< of a command that takes several
   CLI::App app_;
 };
 
@@ -331,7 +334,7 @@ CommonOptions scan_common_options(const std::vector<std::string>& arguments) {
 }
 
 void require_arguments(const Command& command, const std::vector<std::string>& arguments) {
-  if (arguments.empty() || std::find(arguments.begin(), arguments.end(), "") != arguments.end()) {
+  if (std::find(arguments.begin(), arguments.end(), "") != arguments.end()) {
     throw usage_error(fmt::format("{} needs {}", command.name, command.argument), see_help(command.name));
   }
   if (command.argument_kind != ValueKind::choice) return;

@@ -30,7 +30,6 @@ void require_convertible(const CheckpointTensor& source, Dtype target, const Che
         .with_offset(shard.data_start + source.begin)
         .with_hint("Rewrite the checkpoint first: hfload convert.");
   }
-  if (source.dtype == target || (is_castable(source.dtype) && is_castable(target))) return;
   if (source.dtype == Dtype::unknown) {
     throw Error(ErrorCode::unsupported_dtype,
                 fmt::format("the dtype '{}' is not known to this version", source.dtype_name))
@@ -38,6 +37,7 @@ void require_convertible(const CheckpointTensor& source, Dtype target, const Che
         .with_tensor(source.name)
         .with_offset(shard.data_start + source.begin);
   }
+  if (source.dtype == target || (is_castable(source.dtype) && is_castable(target))) return;
   throw Error(ErrorCode::unsupported_dtype,
               fmt::format("cannot convert {} to {}", dtype_info(source.dtype).safetensors_name,
                           dtype_info(target).safetensors_name))

@@ -83,9 +83,9 @@ def llama_without_its_second_shard(work):
     safetensors_writer.write_sharded(directory, shards, 2048)
 
 
-def llama_as_pytorch(work):
+def llama_in_hdf5(work):
     write_llama(work / "llama", None)
-    (work / "llama" / "pytorch_model.bin").write_bytes(b"PK\3\4 and so on")
+    (work / "llama" / "tf_model.h5").write_bytes(b"\x89HDF and so on")
 
 
 def llama_with_variant(work):
