@@ -4,7 +4,8 @@ Makes test/fixtures/torch/: the files, and `expected.jsonl`, one line a file: `f
 stride, storage_offset, sha256 of the contiguous little-endian bytes, and `storage`, equal for tensors that share one),
 `others` (names of the entries that are no tensors) and, for zip archives, `members` (name, offset of the local header,
 bytes, CRC-32) as Python's zipfile reads them. Folders hold a model each, whose tensors equal those of the fixture in
-`checkpoints/` of the same name. Versions: requirements.txt. Run: python test/oracle/make_torch_files.py
+`checkpoints/` of the same name. Legacy files name storages by their address in memory, so that those, alone, change in
+every run. Versions: requirements.txt. Run: python test/oracle/make_torch_files.py
 """
 
 import collections
@@ -168,6 +169,7 @@ def models():
         shutil.copy(source / "config.json", folder)
         state = load_file(source / "model.safetensors")
         if not sharded:
+            state["lm_head.weight"] = state["transformer.wte.weight"]  # tied: both names were saved, of one storage
             torch.save(state, folder / "pytorch_model.bin")
             continue
         names = sorted(state)

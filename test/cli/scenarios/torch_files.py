@@ -60,6 +60,13 @@ def test_loads_are_those_of_the_same_model_in_safetensors(binary, work):
         assert documents[1]["verified_bytes"] > 0
 
 
+def test_names_of_one_storage_stay_tied_by_the_rules_of_transformers_5(binary, work):
+    """transformers 5 unties what the checkpoint holds twice, and ties it again where the two are equal."""
+    result = running.run(binary, ["load", str(TORCH / "gpt2-tiny"), "--device-map", "cpu", "--compat", "5", "--json"], work)
+    document = json.loads(result.stdout)
+    assert result.status == 0 and document["loaded_bytes"] == 33024 and "ties" not in result.stderr, result
+
+
 def test_what_cannot_be_loaded_in_place_is_inspected_and_planned(binary, work):
     for file, words in (("views.pt", "do not lie one after the other"), ("dtypes_big_endian.pt", "big-endian")):
         plan = running.run(binary, ["plan", str(TORCH / file), "--device-map", "cpu", "-q"], work)
