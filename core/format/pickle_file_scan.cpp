@@ -70,8 +70,8 @@ class FileScanner {
       if (found_.pickles.size() >= kMaxScannedPickles) {
         throw Error(ErrorCode::invalid_pickle, "the file holds more than 10,000 pickles").with_offset(begin);
       }
-      const ScannedPickle& pickle =
-          found_.pickles.emplace_back(member, begin, scan_pickle(source_, begin, end));
+      found_.pickles.push_back({member, begin, scan_pickle(source_, begin, end)});
+      const ScannedPickle& pickle = found_.pickles.back();
       if (pickle.scan.fault) return;
       begin = pickle.scan.end;
       const bool is_legacy = found_.pickles[first].scan.is_legacy_magic;
