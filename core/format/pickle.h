@@ -75,7 +75,7 @@ class PickleTree {
   std::vector<PickleId> members(PickleId id, uint64_t at_most = UINT64_MAX) const;
 
  private:
-  friend class PickleMachine;
+  friend class PickleStack;
   struct Value {
     PickleKind kind = PickleKind::none;
     uint32_t at = 0;       ///< bytes from begin_

@@ -50,8 +50,9 @@ struct GlobalSymbol {
   const TorchDtype* dtype = nullptr;  ///< of a storage or dtype
 };
 
-/// Looks a name up in the allow-list, which is that of torch's own weights-only loader (torch/_weights_only_unpickler.py) without what rebuilds objects of Python, and with numpy's names as opaque
-/// ones. Names of Python 2's modules are those of Python 3.
+/// Looks a name up in the allow-list, which is that of torch's own weights-only loader
+/// (torch/_weights_only_unpickler.py) without what rebuilds objects of Python, and with numpy's names as
+/// opaque ones. Names of Python 2's modules are those of Python 3.
 GlobalSymbol find_pickle_global(std::string_view module, std::string_view name);
 
 }  // namespace hfload

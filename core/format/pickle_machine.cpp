@@ -2,52 +2,33 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <bit>
 #include <optional>
 
 #include "core/base/error.h"
 #include "core/format/pickle.h"
 #include "core/format/pickle_opcodes.h"
+#include "core/format/pickle_stack.h"
 
 namespace hfload {
 
 /// The stack machine of Python's pickle module, with values in the place of objects.
-class PickleMachine {
+class PickleMachine : private PickleStack {
  public:
   PickleMachine(const ByteSource& source, uint64_t begin, uint64_t limit)
-      : reader_(source, begin, std::min(limit, begin + kMaxPickleBytes)),
-        cut_by_limit_(limit - begin > kMaxPickleBytes) {
-    tree_.begin_ = begin;
-  }
+      : PickleStack(begin),
+        reader_(source, begin, std::min(limit, begin + kMaxPickleBytes)),
+        cut_by_limit_(limit - begin > kMaxPickleBytes) {}
 
   ParsedPickle run() && {
     while (step()) {
     }
     ParsedPickle parsed;
     parsed.end = reader_.position();
-    tree_.root_ = pop();
-    if (!stack_.empty() || !marks_.empty()) throw invalid("values are left on the stack");
-    tree_.check_nesting();
-    parsed.tree = std::move(tree_);
+    parsed.tree = take_tree();
     return parsed;
   }
 
  private:
-  using Value = PickleTree::Value;
-  static constexpr PickleId kUnset = UINT32_MAX;
-
-  Error fail(ErrorCode code, std::string_view message) const {
-    return Error(code, fmt::format("the pickle's opcode {}: {}", opcode_name_, message)).with_offset(at_);
-  }
-  Error invalid(std::string_view message) const {
-    return fail(ErrorCode::invalid_pickle, message)
-        .with_hint("The file is damaged, or was not written by torch.save.");
-  }
-  Error unsafe(std::string_view message) const {
-    return fail(ErrorCode::unsafe_pickle, message)
-        .with_hint("Do not open this file with Python's pickle. `hfload scan` lists what it names.");
-  }
-
   void need(uint64_t bytes) const {
     if (bytes > reader_.remaining()) {
       throw invalid(cut_by_limit_ ? "the pickle is longer than 512 MiB"
@@ -120,9 +101,7 @@ class PickleMachine {
       case PickleOpcode::bytearray8:
         return text(number(8), PickleKind::bytes);
       case PickleOpcode::mark:
-        if (marks_.size() >= kMaxPickleDepth) throw invalid("more than 1000 marks are open");
-        marks_.push_back(stack_.size());
-        return;
+        return mark();
       case PickleOpcode::empty_list:
         return push_container(PickleKind::list, {});
       case PickleOpcode::empty_dict:
@@ -152,11 +131,11 @@ class PickleMachine {
       case PickleOpcode::setitems:
         return extend(pairs(pop_to_mark()), PickleKind::dict);
       case PickleOpcode::binput:
-        return put(number(1));
+        return put(number(1), opcodes_);
       case PickleOpcode::long_binput:
-        return put(number(4));
+        return put(number(4), opcodes_);
       case PickleOpcode::memoize:
-        return put(memo_count_);
+        return put(memo_count_, opcodes_);
       case PickleOpcode::binget:
         return get(number(1));
       case PickleOpcode::long_binget:
@@ -193,18 +172,6 @@ class PickleMachine {
     frame_end_ = reader_.position() + bytes;
   }
 
-  PickleId make(PickleKind kind, uint64_t payload) {
-    if (tree_.values_.size() >= kMaxPickleValues) throw invalid("the pickle has more than 8,388,608 values");
-    tree_.values_.push_back({kind, static_cast<uint32_t>(at_ - tree_.begin_), payload});
-    return static_cast<PickleId>(tree_.values_.size() - 1);
-  }
-  void push_id(PickleId id) {
-    if (stack_.size() >= kMaxPickleStack) throw invalid("the stack has more than 4,194,304 values");
-    stack_.push_back(id);
-  }
-  void push(PickleKind kind, uint64_t payload = 0) { push_id(make(kind, payload)); }
-  void push_integer(int64_t value) { push(PickleKind::integer, static_cast<uint64_t>(value)); }
-
   void long_integer(uint64_t bytes) {
     need(bytes);
     if (bytes > 8) return keep_text(bytes, PickleKind::big_integer);
@@ -225,97 +192,10 @@ class PickleMachine {
     const std::string_view kept = tree_.text(stack_.back());
     const bool utf8 = simdjson::validate_utf8(kept.data(), kept.size());
     if (kind == PickleKind::string && !utf8) throw invalid("the string is not valid UTF-8");
-    if (utf8_is_string && utf8) tree_.values_[stack_.back()].kind = PickleKind::string;
+    if (utf8_is_string && utf8) become(stack_.back(), PickleKind::string);
   }
 
-  void keep_text(uint64_t bytes, PickleKind kind) {
-    std::string& all = tree_.text_;
-    if (all.size() + bytes > kMaxPickleTextBytes) throw invalid("the pickle has more than 64 MiB of strings");
-    const uint64_t start = all.size();
-    reader_.append_to(all, bytes);
-    push(kind, start << 24 | bytes);
-  }
-
-  size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
-  PickleId top() const {
-    if (stack_.size() <= floor()) throw invalid("the stack is empty");
-    return stack_.back();
-  }
-  PickleId pop() {
-    const PickleId id = top();
-    stack_.pop_back();
-    return id;
-  }
-  std::vector<PickleId> pop_from(size_t first) {
-    std::vector<PickleId> items(stack_.begin() + static_cast<ptrdiff_t>(first), stack_.end());
-    stack_.resize(first);
-    return items;
-  }
-  std::vector<PickleId> pop(size_t count) {
-    if (stack_.size() - floor() < count) throw invalid("the stack is empty");
-    return pop_from(stack_.size() - count);
-  }
-  std::vector<PickleId> pop_to_mark() {
-    if (marks_.empty()) throw invalid("no mark is open");
-    const size_t first = marks_.back();
-    marks_.pop_back();
-    return pop_from(first);
-  }
-
-  PickleKind kind(PickleId id) const { return tree_.values_[id].kind; }
-
-  void add(PickleId container, PickleId member) {
-    if (tree_.members_.size() >= kMaxPickleMembers)
-      throw invalid("the pickle has more than 16,777,216 members");
-    const auto index = static_cast<uint32_t>(tree_.members_.size());
-    tree_.members_.push_back({member, PickleTree::kEnd});
-    Value& value = tree_.values_[container];
-    const bool empty = PickleTree::first(value) == PickleTree::kEnd;
-    if (!empty) tree_.members_[PickleTree::last(value)].next = index;
-    value.payload = (empty ? index : PickleTree::first(value)) | uint64_t{index} << 32;
-  }
-
-  void push_container(PickleKind kind, const std::vector<PickleId>& members) {
-    const PickleId container = make(kind, PickleTree::kEnd | uint64_t{PickleTree::kEnd} << 32);
-    for (const PickleId member : members) add(container, member);
-    push_id(container);
-  }
-
-  void extend(const std::vector<PickleId>& members, PickleKind wanted) {
-    const PickleId container = top();
-    if (kind(container) != wanted)
-      throw invalid(fmt::format("it changes {}, not {}", describe(kind(container)), describe(wanted)));
-    for (const PickleId member : members) add(container, member);
-  }
-
-  void require_hashable(PickleId id) const {
-    const PickleKind k = kind(id);
-    if (k == PickleKind::list || k == PickleKind::dict || k == PickleKind::set)
-      throw invalid(fmt::format("{} cannot be a key", describe(k)));
-  }
-  std::vector<PickleId> hashable(std::vector<PickleId> items) const {
-    for (const PickleId item : items) require_hashable(item);
-    return items;
-  }
-  std::vector<PickleId> pairs(std::vector<PickleId> items) const {
-    if (items.size() % 2 != 0) throw invalid("a key has no value");
-    for (size_t i = 0; i < items.size(); i += 2) require_hashable(items[i]);
-    return items;
-  }
-
-  void put(uint64_t index) {
-    // Picklers number what they remember; a pickle cannot have remembered more than it has opcodes.
-    if (index > opcodes_ || index >= kMaxPickleValues)
-      throw invalid(fmt::format("the memo has no place {} yet", index));
-    if (index >= memo_.size()) memo_.resize(index + 1, kUnset);
-    if (memo_[index] == kUnset) ++memo_count_;
-    memo_[index] = top();
-  }
-  void get(uint64_t index) {
-    if (index >= memo_.size() || memo_[index] == kUnset)
-      throw invalid(fmt::format("the memo has nothing at {}", index));
-    push_id(memo_[index]);
-  }
+  void keep_text(uint64_t bytes, PickleKind kind) { push(kind, text_payload(reader_, bytes)); }
 
   std::string line() {
     std::string text;
@@ -346,12 +226,7 @@ class PickleMachine {
       throw unsafe(readable ? fmt::format("it names {}.{}, which no weights need", module, name)
                             : "it gives a name that is not UTF-8");
     }
-    std::vector<PickleGlobal>& globals = tree_.globals_;
-    const auto known = std::ranges::find_if(
-        globals, [&](const PickleGlobal& g) { return g.module == module && g.name == name; });
-    const auto index = static_cast<uint64_t>(known - globals.begin());
-    if (known == globals.end()) globals.push_back({module, name, symbol});
-    push(PickleKind::global, index);
+    push(PickleKind::global, index_of(module, name, symbol));
   }
 
   /// The callable of a REDUCE or NEWOBJ; its arguments have been taken off the stack.
@@ -435,12 +310,8 @@ class PickleMachine {
 
   ByteReader reader_;
   bool cut_by_limit_;
-  PickleTree tree_;
-  std::vector<PickleId> stack_, memo_;
-  std::vector<size_t> marks_;  ///< sizes of the stack
   std::optional<uint64_t> frame_end_;
-  uint64_t opcodes_ = 0, memo_count_ = 0, at_ = 0;
-  std::string_view opcode_name_;
+  uint64_t opcodes_ = 0;
 };
 
 ParsedPickle parse_pickle(const ByteSource& source, uint64_t begin, uint64_t limit) {

@@ -35,8 +35,7 @@ Error invalid(std::string message, uint64_t offset) {
 Error unsupported(std::string message, uint64_t offset) {
   return Error(ErrorCode::unsupported_format, std::move(message))
       .with_offset(offset)
-      .with_hint(
-          "PyTorch writes its archives unencrypted and uncompressed; save the checkpoint again with it.");
+      .with_hint("torch.save neither compresses nor encrypts; TorchScript programs and other writers may.");
 }
 
 uint64_t number(std::string_view bytes, uint64_t at, unsigned count) {
