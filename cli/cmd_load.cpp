@@ -63,9 +63,9 @@ void require_shards(const Checkpoint& checkpoint, const KeyMatches* needed) {
   }
   for (size_t i = 0; i < checkpoint.shards.size(); ++i) {
     const Shard& shard = checkpoint.shards[i];
-    if (!is_needed[i] || shard.format == ShardFormat::safetensors) continue;
+    if (!is_needed[i] || shard.is_read()) continue;
     throw Error(ErrorCode::unsupported_format,
-                "this is not a safetensors file, and load reads no other format")
+                "this is neither a safetensors file nor a PyTorch checkpoint, and load reads no other format")
         .with_path(path_in(checkpoint, shard.file))
         .with_hint("Save the model as safetensors first, for example with save_pretrained of transformers.");
   }

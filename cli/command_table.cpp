@@ -256,6 +256,12 @@ constexpr Example kLoadExamples[] = {
     {"hfload load ./mistral-7b --json --quiet", "for scripts"},
 };
 
+constexpr Example kScanExamples[] = {
+    {"hfload scan pytorch_model.bin", "what a file would import"},
+    {"hfload scan ./downloads/* && echo clean", "several models; exit status 1 when a name is denied"},
+    {"hfload scan ./gpt2 --json", "for scripts"},
+};
+
 constexpr Example kCompletionExamples[] = {
     {"hfload completion bash > ~/.local/share/bash-completion/completions/hfload", "bash"},
     {"hfload completion zsh > ~/.zfunc/_hfload", "zsh, with ~/.zfunc in fpath"},
@@ -292,6 +298,17 @@ constexpr Command kCommands[] = {
          "that the model does not use are a warning.",
      .examples = kLoadExamples,
      .flags = kLoadFlags},
+    {.id = CommandId::scan,
+     .name = "scan",
+     .argument = "MODEL...",
+     .summary = "List the names that pickles would import, and whether weights need them",
+     .description = "Lists every global name in the pickles of PyTorch checkpoints and other pickle files, "
+                    "one a line, with "
+                    "a verdict: allowed, unsupported (harmless, and not read) or denied. Executes nothing. "
+                    "The exit status "
+                    "is 1 when a name is denied, else 3 when a pickle or archive is malformed.",
+     .examples = kScanExamples,
+     .flags = {}},
     {.id = CommandId::completion,
      .name = "completion",
      .argument = "SHELL",
@@ -305,7 +322,7 @@ constexpr Command kCommands[] = {
 
 constexpr std::string_view kModelForms[] = {
     "a directory with config.json, weights, or both",
-    "a .safetensors file",
+    "a .safetensors file, or a PyTorch checkpoint (.bin, .pt, .pth)",
     "a shard index (*.index.json)",
     "a config.json alone: shapes and dtypes without weights",
     "org/name[@revision] in the local Hugging Face cache; an existing path wins",

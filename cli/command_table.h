@@ -11,7 +11,7 @@ namespace hfload::cli {
 /// The one table of commands, flags and exit statuses. The parser, --help, the man page and the completions
 /// are all made from it.
 
-enum class CommandId : uint8_t { inspect, plan, load, completion };
+enum class CommandId : uint8_t { inspect, plan, load, scan, completion };
 
 enum class FlagId : uint8_t {
   json,
@@ -74,7 +74,7 @@ struct Example {
 struct Command {
   CommandId id;
   std::string_view name;
-  std::string_view argument;  ///< "MODEL"
+  std::string_view argument;  ///< "MODEL"; "MODEL..." where there may be several
   ValueKind argument_kind = ValueKind::file;
   std::string_view argument_choices = {};
   std::string_view summary;      ///< one line, without a full stop

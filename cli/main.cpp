@@ -23,6 +23,7 @@ void dispatch(const CommandLine& line, const Context& context) {
     void operator()(const InspectCommand& command) const { run_inspect(command, context); }
     void operator()(const PlanCommand& command) const { run_plan(command, context); }
     void operator()(const LoadCommand& command) const { run_load(command, context); }
+    void operator()(const ScanCommand& command) const { run_scan(command, context); }
     void operator()(const CompletionCommand& command) const { run_completion(command, context); }
     void operator()(const HelpRequest& help) const { write_standard_output(render_help(help.command)); }
     void operator()(VersionRequest) const {
@@ -64,6 +65,8 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const ClosedPipe&) {
     return 0;
+  } catch (const CheckFailed& found) {
+    return found.exit_status;
   } catch (const Interrupted&) {
     return 128 + received_signal();
   } catch (const Error& error) {

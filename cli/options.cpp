@@ -178,7 +178,9 @@ KeyMode key_mode(const FlagValues& values) {
   return strict ? KeyMode::strict : ignore ? KeyMode::ignore_mismatched : KeyMode::complete;
 }
 
-ParsedCommand typed_command(CommandId id, const std::string& argument, const FlagValues& values) {
+ParsedCommand typed_command(CommandId id, const std::vector<std::string>& arguments,
+                            const FlagValues& values) {
+  const std::string& argument = arguments.front();
   switch (id) {
     case CommandId::inspect: {
       InspectCommand inspect{model_options(argument, values),    is_given(values, FlagId::tensors),
@@ -200,6 +202,8 @@ ParsedCommand typed_command(CommandId id, const std::string& argument, const Fla
           is_given(values, FlagId::map),
           key_mode(values),
           values_of(values, FlagId::subset)};
+    case CommandId::scan:
+      return ScanCommand{arguments};
     case CommandId::completion:
       return CompletionCommand{argument};
   }
@@ -220,7 +224,11 @@ class Parser {
       CLI::App* sub = app_.add_subcommand(std::string(command.name));
       sub->set_help_flag();
       sub->allow_extras();
-      sub->add_option(std::string("argument"), argument_);
+      if (command.argument.ends_with("...")) {
+        sub->add_option(std::string("argument"), arguments_)->expected(-1);
+      } else {
+        sub->add_option(std::string("argument"), argument_);
+      }
       for (const FlagId id : command.flags) add_flag(*sub, id);
     }
   }
@@ -239,7 +247,9 @@ class Parser {
   }
 
   const FlagValues& values() const { return values_; }
-  const std::string& argument() const { return argument_; }
+  std::vector<std::string> arguments() const {
+    return arguments_.empty() ? std::vector<std::string>{argument_} : arguments_;
+  }
   /// What was not understood. CLI11 counts the "--" that ends the flags among it.
   std::vector<std::string> extras() const {
     std::vector<std::string> extras = app_.remaining(true);
@@ -262,6 +272,7 @@ class Parser {
 
   FlagValues values_;
   std::string argument_;
+  std::vector<std::string> arguments_;  ///< of a command that takes several
   CLI::App app_;
 };
 
@@ -346,12 +357,13 @@ CommonOptions scan_common_options(const std::vector<std::string>& arguments) {
   return common;
 }
 
-void require_argument(const Command& command, const std::string& argument) {
-  if (argument.empty()) {
+void require_arguments(const Command& command, const std::vector<std::string>& arguments) {
+  if (std::find(arguments.begin(), arguments.end(), "") != arguments.end()) {
     throw usage_error(fmt::format("{} needs {}", command.name, command.argument), see_help(command.name));
   }
   if (command.argument_kind != ValueKind::choice) return;
-  std::vector<std::string_view> choices = split_choices(command.argument_choices);
+  const std::string& argument = arguments.front();
+  const std::vector<std::string_view> choices = split_choices(command.argument_choices);
   const bool hidden = argument == "man" || argument == "errors";
   if (hidden || std::find(choices.begin(), choices.end(), argument) != choices.end()) return;
   throw usage_error(fmt::format("{} does not take '{}'", command.name, argument),
@@ -385,8 +397,8 @@ void parse_command_line(const std::vector<std::string>& arguments, CommandLine& 
   } else if (command == nullptr) {
     throw usage_error("no command is given", see_help(""));
   } else {
-    require_argument(*command, parser.argument());
-    line.command = typed_command(command->id, parser.argument(), values);
+    require_arguments(*command, parser.arguments());
+    line.command = typed_command(command->id, parser.arguments(), values);
   }
 }
 

@@ -69,6 +69,10 @@ struct LoadCommand {
   std::vector<std::string> subset = {};  ///< globs over tensor names; empty: all
 };
 
+struct ScanCommand {
+  std::vector<std::string> models;  ///< files, model directories, names of the hub cache
+};
+
 /// What to print: a shell's name, or one of the hidden documents "man" and "errors".
 struct CompletionCommand {
   std::string shell;
@@ -81,8 +85,8 @@ struct HelpRequest {
 
 struct VersionRequest {};
 
-using ParsedCommand =
-    std::variant<InspectCommand, PlanCommand, LoadCommand, CompletionCommand, HelpRequest, VersionRequest>;
+using ParsedCommand = std::variant<InspectCommand, PlanCommand, LoadCommand, ScanCommand, CompletionCommand,
+                                   HelpRequest, VersionRequest>;
 
 struct CommandLine {
   CommonOptions common;

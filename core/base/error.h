@@ -50,6 +50,12 @@
   X(tensor_not_in_shard, 3, "the index names a tensor that its shard does not hold")                         \
   X(corrupted_state_dict, 3, "names of base model and task model are mixed in one checkpoint")               \
   X(invalid_offload_index, 3, "the index.json of an offload folder is not of accelerate's form")             \
+  X(invalid_zip, 3, "a zip archive is damaged, or its directories disagree about a member")                  \
+  X(invalid_pickle, 3, "a pickle is malformed or passes a limit")                                            \
+  X(unsafe_pickle, 3, "a pickle does what no weights need: it names or calls other code")                    \
+  X(invalid_storage, 3, "a storage of a PyTorch checkpoint is absent or has the wrong size")                 \
+  X(storage_overrun, 3, "a tensor reaches beyond its storage")                                               \
+  X(tensor_too_large, 3, "tensors that repeat their storages would take too many bytes")                     \
   X(unsupported_dtype, 4, "a tensor has a dtype that hfload does not know or cannot convert")                \
   X(unsupported_format, 4, "the weights are in a format that this command does not read")                    \
   X(unsupported_architecture, 4, "the model's architecture cannot be derived")                               \

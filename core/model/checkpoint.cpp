@@ -7,8 +7,8 @@
 #include <unordered_map>
 
 #include "core/base/error.h"
-#include "core/format/safetensors.h"
 #include "core/format/shard_index.h"
+#include "core/model/shard_tensors.h"
 
 namespace hfload {
 namespace {
@@ -62,30 +62,19 @@ void note(std::vector<std::string>& warnings, std::string_view file, const std::
 void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file,
                 std::unordered_map<std::string_view, bool>* wanted) {
   Shard& shard = checkpoint.shards[shard_index];
-  SafetensorsHeader header = read_safetensors_header(file);
-  note(checkpoint.warnings, shard.file, header.notes);
-  shard.data_start = header.data_start;
-  shard.metadata = std::move(header.metadata);
+  std::vector<CheckpointTensor> described = read_shard_tensors(shard, file, checkpoint.warnings);
   uint64_t not_in_index = 0;
   std::string first_not_in_index;
-  for (TensorInfo& info : header.tensors) {
+  for (CheckpointTensor& tensor : described) {
     if (wanted != nullptr) {
-      const auto it = wanted->find(info.name);
+      const auto it = wanted->find(tensor.name);
       if (it == wanted->end()) {
-        if (not_in_index++ == 0) first_not_in_index = info.name;
+        if (not_in_index++ == 0) first_not_in_index = tensor.name;
         continue;
       }
       it->second = true;
     }
-    CheckpointTensor tensor;
-    tensor.name = std::move(info.name);
     tensor.shard = shard_index;
-    tensor.described = true;
-    tensor.dtype = info.dtype;
-    tensor.dtype_name = std::move(info.dtype_name);
-    tensor.shape = std::move(info.shape);
-    tensor.begin = info.begin;
-    tensor.end = info.end;
     checkpoint.tensors.push_back(std::move(tensor));
     ++shard.tensor_count;
   }
@@ -117,7 +106,7 @@ void open_indexed(Checkpoint& checkpoint) {
       const RegularFile file = open_shard(checkpoint, s);
       shard.present = true;
       shard.file_bytes = file.identity.bytes;
-      if (shard.format == ShardFormat::safetensors) {
+      if (shard.is_read()) {
         std::unordered_map<std::string_view, bool> wanted;
         wanted.reserve(entries_of[s].size());
         for (const uint32_t e : entries_of[s]) wanted.emplace(index.weight_map[e].tensor, false);
@@ -154,11 +143,11 @@ void open_single(Checkpoint& checkpoint) {
   shard.format = format_of(shard.file);
   shard.present = true;
   shard.file_bytes = file.identity.bytes;
-  if (shard.format == ShardFormat::safetensors) {
+  if (shard.is_read()) {
     read_shard(checkpoint, 0, file, nullptr);
   } else {
     checkpoint.warnings.push_back(
-        fmt::format("{}: this version reads safetensors only, so its tensors are not listed", shard.file));
+        fmt::format("{}: this version reads no such format, so its tensors are not listed", shard.file));
   }
 }
 
@@ -166,13 +155,14 @@ void open_single(Checkpoint& checkpoint) {
 
 uint64_t Checkpoint::described_bytes() const {
   uint64_t total = 0;
-  for (const CheckpointTensor& t : tensors) total += t.bytes();
+  for (const CheckpointTensor& t : tensors) {
+    if (!t.repeats_another()) total += t.bytes();
+  }
   return total;
 }
 
 bool Checkpoint::complete() const {
-  return std::ranges::all_of(
-      shards, [](const Shard& s) { return s.present && s.format == ShardFormat::safetensors; });
+  return std::ranges::all_of(shards, [](const Shard& s) { return s.present && s.is_read(); });
 }
 
 const Shard* Checkpoint::first_missing_shard() const {
@@ -194,7 +184,28 @@ Checkpoint open_checkpoint(const ModelLocation& location) {
   } else {
     open_single(checkpoint);
   }
+  find_tied_storages(checkpoint.tensors);
   return checkpoint;
+}
+
+StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
+  StridedTensor stored;
+  stored.data_offset = checkpoint.shards[tensor.shard].data_start + tensor.begin;
+  stored.shape = tensor.shape;
+  if (tensor.view) {
+    stored.strides = tensor.view->strides;
+    stored.element_bytes = tensor.view->element_bytes;
+    stored.swap_bytes = tensor.view->swap_bytes;
+    return stored;
+  }
+  stored.element_bytes = dtype_info(tensor.dtype).bits / 8;
+  stored.strides.resize(tensor.shape.size());
+  uint64_t stride = 1;
+  for (size_t i = tensor.shape.size(); i-- > 0;) {
+    stored.strides[i] = stride;
+    stride *= tensor.shape[i];
+  }
+  return stored;
 }
 
 RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard) {
