@@ -9,7 +9,7 @@
 #include "cli/json_writer.h"
 #include "cli/render_command_table.h"
 #include "cli/signals.h"
-#include "core/load/loader.h"
+#include "core/base/interrupted.h"
 
 namespace {
 

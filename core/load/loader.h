@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/base/file.h"
+#include "core/base/interrupted.h"
 #include "core/load/backend.h"
 #include "core/model/checkpoint.h"
 #include "core/model/module_tree.h"
@@ -28,10 +29,6 @@ struct LoadOptions {
   /// throws Interrupted. May be empty.
   std::function<bool()> interrupted = nullptr;
 };
-
-/// Thrown by execute and verify when LoadOptions::interrupted said so. Not an hfload::Error: nothing is
-/// wrong.
-struct Interrupted {};
 
 struct LoadStatistics {
   uint64_t loaded_bytes = 0;     ///< now in the arenas, padding not counted
