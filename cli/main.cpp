@@ -22,6 +22,7 @@ void dispatch(const CommandLine& line, const Context& context) {
     void operator()(const InspectCommand& command) const { run_inspect(command, context); }
     void operator()(const PlanCommand& command) const { run_plan(command, context); }
     void operator()(const LoadCommand& command) const { run_load(command, context); }
+    void operator()(const ConvertCommand& command) const { run_convert(command, context); }
     void operator()(const CompletionCommand& command) const { run_completion(command, context); }
     void operator()(const HelpRequest& help) const { write_standard_output(render_help(help.command)); }
     void operator()(VersionRequest) const {
@@ -53,6 +54,7 @@ int report(const Error& error, const CommandLine& line, const Environment& envir
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // writing beyond `ulimit -f` fails with EFBIG instead
   const Environment environment = read_environment();
   CommandLine line;
   try {
@@ -62,6 +64,8 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const ClosedPipe&) {
     return 0;
+  } catch (const FoundProblem&) {
+    return 1;
   } catch (const Interrupted&) {
     return 128 + received_signal();
   } catch (const Error& error) {

@@ -28,6 +28,9 @@ struct CommonOptions {
 /// Thrown when the reader of standard output has gone: the end of the output, and no failure.
 struct ClosedPipe {};
 
+/// Thrown after the product was printed, which says that something is not as it should be: exit status 1.
+struct FoundProblem {};
+
 /// Writes a product to standard output, all of it. Throws ClosedPipe, Error(io_error).
 void write_standard_output(std::string_view text);
 
