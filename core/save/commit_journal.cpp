@@ -1,6 +1,5 @@
 #include "core/save/commit_journal.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -9,9 +8,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <memory>
 #include <set>
 
+#include "core/base/directory.h"
 #include "core/base/error.h"
 #include "core/base/system_error.h"
 
@@ -22,28 +21,6 @@ constexpr std::string_view kMark = ".hfload-";
 constexpr size_t kRandomDigits = 6;
 constexpr std::string_view kJournalHead = "hfload commit 1";
 constexpr uint64_t kMaxJournalBytes = 64 << 20;
-
-struct CloseDirectory {
-  void operator()(DIR* stream) const { closedir(stream); }
-};
-
-/// Names of a directory's entries, "." and ".." left out.
-std::vector<std::string> entries_of(int directory, const std::string& path) {
-  const int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, CloseDirectory> stream(fd < 0 ? nullptr : fdopendir(fd));
-  if (stream == nullptr) {
-    const int error = errno;
-    if (fd >= 0) close(fd);
-    throw system_error("listing the directory", error, path);
-  }
-  std::vector<std::string> names;
-  for (const dirent* entry = readdir(stream.get()); entry != nullptr; entry = readdir(stream.get())) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 void remove_file(int directory, const std::string& path, const std::string& name) {
   if (retry_interrupted([&] { return unlinkat(directory, name.c_str(), 0); }) == 0 || errno == ENOENT) return;
@@ -209,13 +186,13 @@ void recover_directory(int directory, const std::string& path) {
   } else if (errno != ENOENT) {
     throw system_error("opening a journal", errno, journal_path);
   }
-  for (const std::string& name : entries_of(directory, path)) {
+  for (const std::string& name : list_directory(directory, path)) {
     if (is_temporary_name(name)) remove_tree(directory, name);
   }
 }
 
 void remove_abandoned(int directory, const std::string& path, std::string_view name) {
-  for (const std::string& entry : entries_of(directory, path)) {
+  for (const std::string& entry : list_directory(directory, path)) {
     if (!is_temporary_name_of(entry, name)) continue;
     const FileDescriptor fd(openat(directory, entry.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     if (fd && flock(fd.get(), LOCK_EX | LOCK_NB) == 0) remove_tree(directory, entry);
@@ -240,7 +217,7 @@ void remove_tree(int directory, const std::string& name) noexcept {
     const FileDescriptor below(
         openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     if (!below) return;
-    for (const std::string& entry : entries_of(below.get(), name)) remove_tree(below.get(), entry);
+    for (const std::string& entry : list_directory(below.get(), name)) remove_tree(below.get(), entry);
   } catch (const std::exception&) {
     return;  // what cannot be listed stays
   }

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "core/base/directory.h"
 #include "core/base/error.h"
 
 namespace hfload {
@@ -114,10 +115,11 @@ ExistingSet find_existing_set(const ConvertPlan& plan) {
   for (const PlannedFile& file : plan.files) written.insert(file.name);
   for (const TextFile& file : plan.texts) written.insert(file.name);
   for (const CopiedFile& file : plan.copies) written.insert(file.name);
-  std::error_code fault;
   std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(plan.destination, fault))
-    names.insert(entry.path().filename().string());
+  if (status_of(plan.destination)) {
+    const std::vector<std::string> listed = list_directory(plan.destination);
+    names.insert(listed.begin(), listed.end());
+  }
   std::vector<std::string> old_files;
   for (const std::string_view weights : kWeightsFiles) {
     for (const std::string& name : {std::string(weights), fmt::format("{}.index.json", weights)}) {

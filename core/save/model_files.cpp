@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "core/base/directory.h"
 #include "core/base/error.h"
 
 namespace hfload {
@@ -45,23 +46,26 @@ class FileFinder {
 
  private:
   void search(const fs::path& folder, int depth) {
-    std::error_code fault;
-    for (const fs::directory_entry& entry : fs::directory_iterator(folder, fault)) {
+    for (const std::string& name : list_directory(folder.string())) {
       if (++entries_ > kMostEntries) {
         throw Error(ErrorCode::io_error, fmt::format("the directory has more than {} entries", kMostEntries))
             .with_path(root_.string())
             .with_hint("Give a directory that holds the model and nothing else.");
       }
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with('.')) continue;
-      if (entry.is_directory(fault)) {
-        if (depth < kDeepest && !entry.is_symlink(fault)) search(entry.path(), depth + 1);
-      } else if (entry.is_regular_file(fault) && !is_weights(name) && is_trusted(entry.path())) {
-        const std::string relative = entry.path().lexically_relative(root_).string();
-        if (relative != "config.json")
-          found_.push_back({relative, entry.path().string(), uint64_t{entry.file_size(fault)}});
-      }
+      if (!name.starts_with('.')) consider(folder / name, name, depth);
     }
+  }
+
+  void consider(const fs::path& path, const std::string& name, int depth) {
+    std::error_code fault;
+    if (fs::is_directory(path, fault)) {
+      if (depth < kDeepest && !fs::is_symlink(path, fault)) search(path, depth + 1);
+      return;
+    }
+    if (!fs::is_regular_file(path, fault) || is_weights(name) || !is_trusted(path)) return;
+    const std::string relative = path.lexically_relative(root_).string();
+    if (relative != "config.json")
+      found_.push_back({relative, path.string(), uint64_t{fs::file_size(path, fault)}});
   }
 
   bool is_trusted(const fs::path& path) const {
