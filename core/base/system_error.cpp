@@ -11,7 +11,13 @@ Error system_error(std::string_view action, int error, const std::string& path) 
   Error result(full ? ErrorCode::no_space : ErrorCode::io_error,
                fmt::format("{} failed: {}", action, std::generic_category().message(error)));
   result.with_path(path);
-  if (full) result.with_hint("Make room on that disk, or write to another one.");
+  if (full) {
+    result.with_hint("Make room on that disk, or write to another one.");
+  } else if (error == EACCES || error == EPERM || error == EROFS) {
+    result.with_hint("See who owns the path and who may write there, or choose another one.");
+  } else {
+    result.with_hint("Look whether the disk is at fault (dmesg), and run the command again.");
+  }
   return result;
 }
 
