@@ -14,11 +14,11 @@
 #include <climits>
 #include <optional>
 #include <string_view>
-#include <system_error>
 #include <variant>
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/base/system_error.h"
 
 namespace hfload {
 namespace {
@@ -28,12 +28,6 @@ FileIdentity identity_of(const struct stat& status) {
           .inode = status.st_ino,
           .bytes = static_cast<uint64_t>(status.st_size),
           .modified_ns = int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
-}
-
-Error system_error(std::string_view action, int error, const std::string& path) {
-  return Error(ErrorCode::io_error,
-               fmt::format("{} failed: {}", action, std::generic_category().message(error)))
-      .with_path(path);
 }
 
 struct stat status_of(const RegularFile& file) {
