@@ -44,6 +44,8 @@ std::vector<std::string> list_directory(const std::string& path) {
       retry_interrupted([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (fd) return list_directory(fd.get(), path);
   if (errno == ENOENT) throw Error(ErrorCode::not_found, "the directory does not exist").with_path(path);
+  if (errno == ENOTDIR)
+    throw Error(ErrorCode::not_a_file, "a file stands where a directory is needed").with_path(path);
   throw system_error("opening the directory", errno, path);
 }
 

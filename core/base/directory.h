@@ -9,7 +9,7 @@ namespace hfload {
 /// Throws Error(io_error).
 std::vector<std::string> list_directory(int directory, const std::string& path);
 
-/// The same of the directory `path`. Throws Error(not_found) besides.
+/// The same of the directory `path`. Throws Error(not_found, not_a_file) besides.
 std::vector<std::string> list_directory(const std::string& path);
 
 }  // namespace hfload

@@ -144,7 +144,7 @@ void StagedFiles::discard() noexcept {
     if (!work_name_.empty()) remove_tree(parent_.get(), work_name_);
     return;
   }
-  for (const File& file : files_) unlinkat(work_.get(), file.temporary.c_str(), 0);
+  for (const File& file : files_) remove_tree(work_.get(), file.temporary);
 }
 
 void StagedFiles::create_directory() {
@@ -176,7 +176,9 @@ std::string StagedFiles::path(size_t file) const { return work_path_ + "/" + fil
 void StagedFiles::make_parents(const std::string& name) {
   for (size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1)) {
     const std::string directory = name.substr(0, slash);
-    if (mkdirat(work_.get(), directory.c_str(), 0777) == 0 || errno == EEXIST) continue;
+    if (retry_interrupted([&] { return mkdirat(work_.get(), directory.c_str(), 0777); }) == 0 ||
+        errno == EEXIST)
+      continue;
     throw system_error("creating a directory", errno, work_path_ + "/" + directory);
   }
 }

@@ -96,7 +96,8 @@ void flush_parents(int directory, const std::string& path,
       parents.insert(name.substr(0, slash));
   }
   for (const std::string& parent : parents) {
-    const FileDescriptor fd(openat(directory, parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const FileDescriptor fd(retry_interrupted(
+        [&] { return openat(directory, parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
     if (!fd) throw system_error("opening the directory", errno, path + "/" + parent);
     flush_directory(fd.get(), path + "/" + parent);
   }
@@ -129,8 +130,8 @@ bool is_temporary_name_of(std::string_view entry, std::string_view name) {
 void write_journal(int directory, const std::string& path, const Journal& journal) {
   const std::string temporary = temporary_name("journal"), text = to_text(journal),
                     temporary_path = path + "/" + temporary;
-  const FileDescriptor fd(
-      openat(directory, temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
+  const FileDescriptor fd(retry_interrupted(
+      [&] { return openat(directory, temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600); }));
   if (!fd) throw system_error("creating a journal", errno, temporary_path);
   try {
     write_exactly(fd.get(), 0, std::as_bytes(std::span(text.data(), text.size())), temporary_path);
@@ -194,7 +195,8 @@ void recover_directory(int directory, const std::string& path) {
 void remove_abandoned(int directory, const std::string& path, std::string_view name) {
   for (const std::string& entry : list_directory(directory, path)) {
     if (!is_temporary_name_of(entry, name)) continue;
-    const FileDescriptor fd(openat(directory, entry.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    const FileDescriptor fd(retry_interrupted(
+        [&] { return openat(directory, entry.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); }));
     if (fd && flock(fd.get(), LOCK_EX | LOCK_NB) == 0) remove_tree(directory, entry);
   }
 }
@@ -211,17 +213,17 @@ void flush_directory(int directory, const std::string& path) {
 }
 
 void remove_tree(int directory, const std::string& name) noexcept {
-  if (unlinkat(directory, name.c_str(), 0) == 0) return;
+  if (retry_interrupted([&] { return unlinkat(directory, name.c_str(), 0); }) == 0) return;
   if (errno != EISDIR && errno != EPERM) return;
   try {
-    const FileDescriptor below(
-        openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    const FileDescriptor below(retry_interrupted(
+        [&] { return openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW); }));
     if (!below) return;
     for (const std::string& entry : list_directory(below.get(), name)) remove_tree(below.get(), entry);
   } catch (const std::exception&) {
     return;  // what cannot be listed stays
   }
-  unlinkat(directory, name.c_str(), AT_REMOVEDIR);
+  retry_interrupted([&] { return unlinkat(directory, name.c_str(), AT_REMOVEDIR); });
 }
 
 }  // namespace hfload

@@ -139,13 +139,35 @@ int mkdirat(int directory, const char* name, mode_t mode) {
   PLAIN("mkdir", -1, (int)syscall(SYS_mkdirat, directory, name, mode));
 }
 
-int openat(int directory, const char* name, int flags, ...) {
-  mode_t mode = 0;
-  if ((flags & (O_CREAT | O_TMPFILE)) != 0) {
-    va_list arguments;
-    va_start(arguments, flags);
-    mode = va_arg(arguments, mode_t);
-    va_end(arguments);
-  }
+static int open_counted(int directory, const char* name, int flags, mode_t mode) {
   PLAIN("open", -1, (int)syscall(SYS_openat, directory, name, flags, mode));
+}
+
+#define MODE_OF(flags, mode)                   \
+  mode_t mode = 0;                             \
+  if ((flags & (O_CREAT | O_TMPFILE)) != 0) {  \
+    va_list arguments;                         \
+    va_start(arguments, flags);                \
+    mode = va_arg(arguments, mode_t);          \
+    va_end(arguments);                         \
+  }
+
+int openat(int directory, const char* name, int flags, ...) {
+  MODE_OF(flags, mode)
+  return open_counted(directory, name, flags, mode);
+}
+
+int open(const char* name, int flags, ...) {
+  MODE_OF(flags, mode)
+  return open_counted(AT_FDCWD, name, flags, mode);
+}
+
+int openat64(int directory, const char* name, int flags, ...) {
+  MODE_OF(flags, mode)
+  return open_counted(directory, name, flags, mode);
+}
+
+int open64(const char* name, int flags, ...) {
+  MODE_OF(flags, mode)
+  return open_counted(AT_FDCWD, name, flags, mode);
 }

@@ -156,7 +156,7 @@ TEST_CASE("faults of a destination are told apart", "[save]") {
 }
 
 TEST_CASE("a journal that is none of ours is refused", "[save]") {
-  for (const std::string text :
+  for (const std::string& text :
        {std::string("x"), std::string("hfload commit 1\0>.a.hfload-000000\0../b\0", 38),
         std::string("hfload commit 1\0>a\0b\0", 20), std::string("hfload commit 1\0-/b\0", 19)}) {
     const test::TempDirectory root;
