@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <mutex>
 #include <thread>
 
+#include "core/base/crc32.h"
 #include "core/base/error.h"
 #include "core/base/interrupted.h"
 #include "core/base/system_error.h"
@@ -32,6 +34,7 @@ struct Piece {
   uint32_t slot = 0;        ///< into the file's layout
   uint64_t first_byte = 0;  ///< of the tensor's elements as read
   uint64_t source_bytes = 0;
+  uint32_t crc = 0;  ///< of the bytes written, where the file holds checksums
 };
 
 /// A weight file while it is written.
@@ -40,6 +43,7 @@ struct OpenFile {
   std::mutex mutex;
   FileDescriptor fd;
   std::atomic<uint64_t> pieces_left{0};
+  size_t first_piece = 0;
 };
 
 /// Two buffers, of which the second holds the result of a cast that doubles the size.
@@ -117,6 +121,7 @@ class Conversion {
   void make_pieces() {
     for (uint32_t f = 0; f < plan_.files.size(); ++f) {
       const FileLayout& layout = plan_.files[f].layout;
+      files_[f].first_piece = pieces_.size();
       for (uint32_t s = 0; s < layout.slots.size(); ++s) {
         const uint64_t bytes = source_.tensors()[plan_.sources[layout.slots[s].tensor]].bytes;
         for (uint64_t at = 0; at < bytes; at += kPieceBytes) {
@@ -134,14 +139,15 @@ class Conversion {
     return file.fd.get();
   }
 
-  void write(const Piece& piece, Buffers& buffers) {
+  void write(Piece& piece, Buffers& buffers) {
     OpenFile& file = files_[piece.file];
     const TensorSlot& slot = plan_.files[piece.file].layout.slots[piece.slot];
     const int fd = descriptor_of(file);
     const CastKind kind = plan_.casts[slot.tensor];
     const uint64_t target = slot.offset + target_bytes(kind, piece.first_byte);
     try {
-      if (kind != CastKind::none || !copy_in_kernel(piece, slot, fd, target))
+      const bool must_see = kind != CastKind::none || !plan_.files[piece.file].layout.checksums.empty();
+      if (must_see || !copy_in_kernel(piece, slot, fd, target))
         convert(piece, kind, slot, fd, target, buffers);
     } catch (Error& error) {
       if (error.tensor().empty()) error.with_tensor(plan_.tensors[slot.tensor].name);
@@ -155,10 +161,11 @@ class Conversion {
     return source_bytes / cast_source_bytes(kind) * cast_target_bytes(kind);
   }
 
-  void convert(const Piece& piece, CastKind kind, const TensorSlot& slot, int fd, uint64_t target,
+  void convert(Piece& piece, CastKind kind, const TensorSlot& slot, int fd, uint64_t target,
                Buffers& buffers) {
     buffers.source.resize(kBufferBytes);
     const std::string path = staged_.path(files_[piece.file].staged);
+    const bool has_checksums = !plan_.files[piece.file].layout.checksums.empty();
     for (uint64_t done = 0; done < piece.source_bytes; done += kBufferBytes) {
       const uint64_t bytes = std::min(kBufferBytes, piece.source_bytes - done);
       const auto read = std::span(buffers.source).first(bytes);
@@ -169,6 +176,7 @@ class Conversion {
         cast(kind, read.data(), buffers.target.data(), bytes / cast_source_bytes(kind));
         written = std::span(buffers.target).first(target_bytes(kind, bytes));
       }
+      if (has_checksums) piece.crc = crc32(piece.crc, written);
       write_exactly(fd, target + target_bytes(kind, done), written, path);
     }
   }
@@ -204,7 +212,25 @@ class Conversion {
     for (const FilePiece& piece : plan_.files[index].layout.pieces) {
       write_exactly(fd, piece.offset, std::as_bytes(std::span(piece.bytes.data(), piece.bytes.size())), path);
     }
+    if (!plan_.files[index].layout.checksums.empty()) write_checksums(index, fd, path);
     staged_.finish(file.staged, std::move(file.fd));
+  }
+
+  /// Puts the CRCs of pieces together to those of tensors.
+  void write_checksums(size_t index, int fd, const std::string& path) const {
+    const FileLayout& layout = plan_.files[index].layout;
+    std::vector<uint32_t> crcs(layout.slots.size());
+    for (size_t p = files_[index].first_piece; p < pieces_.size() && pieces_[p].file == index; ++p) {
+      const Piece& piece = pieces_[p];
+      const CastKind kind = plan_.casts[layout.slots[piece.slot].tensor];
+      crcs[piece.slot] = crc32_combine(crcs[piece.slot], piece.crc, target_bytes(kind, piece.source_bytes));
+    }
+    for (size_t slot = 0; slot < crcs.size(); ++slot) {
+      std::array<std::byte, 4> bytes{};
+      for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(crcs[slot] >> (8 * i));
+      write_exactly(fd, layout.checksums[slot].first_offset, bytes, path);
+      write_exactly(fd, layout.checksums[slot].second_offset, bytes, path);
+    }
   }
 
   void add_progress(uint64_t bytes) {

@@ -14,6 +14,7 @@
 #include "core/save/convert.h"
 #include "core/save/destination.h"
 #include "core/save/model_files.h"
+#include "core/save/pytorch_writer.h"
 #include "core/save/tied.h"
 
 namespace hfload {
@@ -179,13 +180,18 @@ class Planner {
     for (size_t i = 0; i < plan_.tensors.size(); ++i) {
       const OutputTensor& tensor = plan_.tensors[i];
       SplitTensor size{tensor.name, tensor.bytes};
+      if (plan_.format == WeightFormat::pytorch) size.storage = same_elements_[i];
       if (tensor.bytes == 0) size.storage = kNoAddress;
       sizes.push_back(size);
     }
     return sizes;
   }
 
-  FileLayout layout(const SplitFile& file) const { return safetensors_layout(plan_.tensors, file.tensors); }
+  FileLayout layout(const SplitFile& file) const {
+    return plan_.format == WeightFormat::pytorch
+               ? pytorch_layout(plan_.tensors, file.tensors, same_elements_, file.name)
+               : safetensors_layout(plan_.tensors, file.tensors);
+  }
 
   /// What save_pretrained writes to the index; nothing where the output is no longer that model.
   std::optional<uint64_t> total_parameters() const {

@@ -64,10 +64,24 @@ bool has_bytes(const std::string& path, uint64_t bytes) {
   return status && S_ISREG(status->st_mode) && static_cast<uint64_t>(status->st_size) == bytes;
 }
 
-bool holds_at(const RegularFile& file, uint64_t offset, const std::string& expected) {
+/// Whether a file holds a text at `offset`, but for the CRCs, of which `checksums` are the offsets, sorted.
+bool holds_at(const RegularFile& file, uint64_t offset, const std::string& expected,
+              const std::vector<uint64_t>& checksums = {}) {
   std::string found(expected.size(), '\0');
   read_exactly(file, offset, std::as_writable_bytes(std::span(found)));
+  auto at = std::lower_bound(checksums.begin(), checksums.end(), offset);
+  for (; at != checksums.end() && *at < offset + found.size(); ++at) found.replace(*at - offset, 4, 4, '\0');
   return found == expected;
+}
+
+std::vector<uint64_t> checksum_offsets(const FileLayout& layout) {
+  std::vector<uint64_t> offsets;
+  for (const ChecksumPlace& place : layout.checksums) {
+    offsets.push_back(place.first_offset);
+    offsets.push_back(place.second_offset);
+  }
+  std::sort(offsets.begin(), offsets.end());
+  return offsets;
 }
 
 }  // namespace
@@ -153,8 +167,9 @@ bool is_complete(const ConvertPlan& plan) {
   for (const PlannedFile& file : plan.files) {
     if (!has_bytes(path_of(file.name), file.layout.file_bytes)) return false;
     const RegularFile opened = open_regular_file(path_of(file.name));
+    const std::vector<uint64_t> checksums = checksum_offsets(file.layout);
     for (const FilePiece& piece : file.layout.pieces) {
-      if (!holds_at(opened, piece.offset, piece.bytes)) return false;
+      if (!holds_at(opened, piece.offset, piece.bytes, checksums)) return false;
     }
   }
   if (plan.single_file) return true;

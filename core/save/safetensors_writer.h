@@ -29,11 +29,18 @@ struct TensorSlot {
   uint64_t offset = 0;  ///< bytes from the start of the file
 };
 
+/// Where the CRC-32 of a tensor's bytes is written, little-endian: bytes from the start of the file.
+struct ChecksumPlace {
+  uint64_t first_offset = 0;
+  uint64_t second_offset = 0;
+};
+
 /// A weight file before its tensors are written.
 struct FileLayout {
   uint64_t file_bytes = 0;
   std::vector<FilePiece> pieces;
-  std::vector<TensorSlot> slots;  ///< by ascending offset
+  std::vector<TensorSlot> slots;         ///< by ascending offset
+  std::vector<ChecksumPlace> checksums;  ///< parallel to slots, or none; the pieces hold zeros there
 };
 
 /// The layout that the safetensors package 0.8 gives a file with the metadata {"format": "pt"}: tensors by

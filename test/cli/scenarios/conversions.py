@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import stat
 import struct
 import subprocess
 import time
+import zipfile
 
 import running
 import safetensors_writer
@@ -262,6 +264,90 @@ def test_model_in_the_hub_cache(binary, work):
     assert result.status == 0 and sorted(tree_of(work / "out")) == ["config.json", "model.safetensors"], result
     inside = running.run(binary, ["convert", "org/m", str(repository / "out"), "-q"], work, {"HF_HUB_CACHE": str(work / "hub")})
     assert "[destination_is_input]" in inside.stderr, inside
+
+
+class StateDictUnpickler(pickle.Unpickler):
+    """Reads data.pkl with CPython's own pickle machine; what it names is answered here, and nothing else may be named."""
+
+    STORAGES = {"FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16", "LongStorage": "I64", "BoolStorage": "BOOL",
+                "ByteStorage": "U8", "CharStorage": "I8", "IntStorage": "I32"}
+    BYTES = {**safetensors_writer.BYTES, "F8_E4M3": 1}
+
+    def __init__(self, archive):
+        self.archive, self.folder = archive, archive.namelist()[0].removesuffix("/data.pkl")
+        super().__init__(archive.open(f"{self.folder}/data.pkl"))
+
+    def find_class(self, module, name):
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        if module == "torch" and name in self.STORAGES:
+            return self.STORAGES[name]
+        if (module, name) in [("torch.storage", "UntypedStorage"), ("torch", "float8_e4m3fn")]:
+            return "F8_E4M3" if module == "torch" else "U8"
+        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_tensor_v3"):
+            return self.rebuild
+        raise AssertionError((module, name))
+
+    def persistent_load(self, pid):
+        kind, dtype, key, location, count = pid
+        data = self.archive.read(f"{self.folder}/data/{key}")
+        assert (kind, location, len(data)) == ("storage", "cpu", count * self.BYTES[dtype]), pid
+        return dtype, data
+
+    def rebuild(self, storage, offset, shape, strides, requires_grad, hooks, dtype=None):
+        row_major = [safetensors_writer.element_count(shape[i + 1 :]) if 0 not in shape else None for i in range(len(shape))]
+        assert offset == 0 and requires_grad is False and hooks == {}
+        assert 0 in shape or list(strides) == row_major, (shape, strides)
+        return dtype or storage[0], list(shape), storage[1]
+
+
+def read_pytorch(path):
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        content = path.read_bytes()
+        for member in archive.infolist():
+            name_bytes, extra_bytes = struct.unpack("<HH", content[member.header_offset + 26 : member.header_offset + 30])
+            assert (member.header_offset + 30 + name_bytes + extra_bytes) % 64 == 0 and member.compress_type == zipfile.ZIP_STORED
+        return StateDictUnpickler(archive).load()
+
+
+def test_pytorch_files(binary, work):
+    for model in ("t5-v1_0-tiny", "gpt2-tiny", "bert-mlm-tiny"):
+        source = read_tensors(CHECKPOINTS / model / "model.safetensors")
+        convert(binary, work, CHECKPOINTS / model, model, "--format", "pytorch", "-q")
+        assert read_pytorch(work / model / "pytorch_model.bin") == source
+        convert(binary, work, CHECKPOINTS / model, f"{model}-sharded", "--format", "pytorch", "--max-shard-size", "9KB", "-q")
+        index = json.loads((work / f"{model}-sharded" / "pytorch_model.bin.index.json").read_text())
+        tensors = {}
+        for path in (work / f"{model}-sharded").glob("*.bin"):
+            read = read_pytorch(path)
+            assert all(index["weight_map"][name] == path.name for name in read)
+            tensors |= read
+        assert tensors == source and set(index["weight_map"]) == set(source)
+        assert "complete" in convert(binary, work, CHECKPOINTS / model, model, "--format", "pytorch", "-q").stdout
+    safetensors_writer.BYTES["F8_E4M3"] = 1
+    odd = [("s", "F32", []), ("e", "F32", [0, 3]), ("é.\n", "BF16", [2, 1, 3, 2]), ("f", "F8_E4M3", [70000]), ("l", "I64", [300]), ("b", "BOOL", [3])]
+    safetensors_writer.write(work / "odd.safetensors", odd, {"format": "pt"})
+    convert(binary, work, "odd.safetensors", "odd.pt", "--format", "pytorch", "-q", "--threads", "4")
+    assert read_pytorch(work / "odd.pt") == read_tensors(work / "odd.safetensors")
+    cast = ["--format", "pytorch", "--dtype", "float16", "--dtype-for", "*b*=auto"]
+    big = [(f"t{i}", "F32", [700_000 + i]) for i in range(4)] + [("b", "U8", [9_000_001])]
+    safetensors_writer.write(work / "big.safetensors", big)
+    for threads in (1, 5):
+        (work / f"{threads}").mkdir()
+        convert(binary, work, "big.safetensors", f"{threads}/m.pt", *cast, "-q", "--threads", threads)
+    assert sha256(work / "1" / "m.pt") == sha256(work / "5" / "m.pt") and len(read_pytorch(work / "1" / "m.pt")) == 5
+
+
+def test_tied_parameters_share_a_storage_in_pytorch_files(binary, work):
+    once = [t for t in setups.LLAMA_TENSORS if t[0] != "lm_head.weight"]
+    setups.write_llama(work / "once", once, **TIED)
+    report = document(binary, work, "once", "out", "--tied", "duplicate", "--format", "pytorch")["models"][0]
+    assert report["duplicated_tensors"] == ["lm_head.weight"] and report["tensor_bytes"] == 2512 - 256
+    tensors = read_pytorch(work / "out" / "pytorch_model.bin")
+    assert tensors["lm_head.weight"] == tensors["model.embed_tokens.weight"] and list(tensors)[-1] == "lm_head.weight"
+    with zipfile.ZipFile(work / "out" / "pytorch_model.bin") as archive:
+        assert sum("/data/" in name for name in archive.namelist()) == len(once)
 
 
 def anonymous_bytes(process):
