@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "core/base/crc32.h"
@@ -17,25 +18,16 @@
 #include "core/save/commit.h"
 #include "core/save/convert.h"
 #include "core/save/destination.h"
+#include "core/save/write_schedule.h"
 
 namespace hfload {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr uint64_t kPieceBytes = 4 << 20;     ///< of one piece of work, as read
 constexpr uint64_t kBufferBytes = 512 << 10;  ///< read into a processor's L2 cache at once
 constexpr unsigned kMaxDefaultThreads = 16;
 constexpr std::chrono::milliseconds kProgressInterval{100};
-
-/// A range of one tensor, small enough that many threads have work on one large tensor.
-struct Piece {
-  uint32_t file = 0;
-  uint32_t slot = 0;        ///< into the file's layout
-  uint64_t first_byte = 0;  ///< of the tensor's elements as read
-  uint64_t source_bytes = 0;
-  uint32_t crc = 0;  ///< of the bytes written, where the file holds checksums
-};
 
 /// A weight file while it is written.
 struct OpenFile {
@@ -91,7 +83,8 @@ class Conversion {
   }
 
   void write_weights() {
-    make_pieces();
+    schedule_ = make_write_schedule(plan_, source_);
+    count_pieces();
     for (size_t f = 0; f < files_.size(); ++f) {
       if (files_[f].pieces_left == 0) finish(f);
     }
@@ -102,8 +95,8 @@ class Conversion {
         while (!stop.load(std::memory_order_relaxed)) {
           stop_if_interrupted();
           const size_t piece = next.fetch_add(1, std::memory_order_relaxed);
-          if (piece >= pieces_.size()) return;
-          write(pieces_[piece], buffers_[worker]);
+          if (piece >= schedule_.pieces.size()) return;
+          write(piece, buffers_[worker]);
         }
       } catch (...) {
         stop.store(true, std::memory_order_relaxed);
@@ -118,18 +111,13 @@ class Conversion {
     if (run_.interrupted && run_.interrupted()) throw Interrupted();
   }
 
-  void make_pieces() {
-    for (uint32_t f = 0; f < plan_.files.size(); ++f) {
-      const FileLayout& layout = plan_.files[f].layout;
-      files_[f].first_piece = pieces_.size();
-      for (uint32_t s = 0; s < layout.slots.size(); ++s) {
-        const uint64_t bytes = source_.tensors()[plan_.sources[layout.slots[s].tensor]].bytes;
-        for (uint64_t at = 0; at < bytes; at += kPieceBytes) {
-          pieces_.push_back({f, s, at, std::min(kPieceBytes, bytes - at)});
-          ++files_[f].pieces_left;
-        }
-        total_bytes_ += plan_.tensors[layout.slots[s].tensor].bytes;
-      }
+  void count_pieces() {
+    crcs_.resize(schedule_.pieces.size());
+    for (size_t p = schedule_.pieces.size(); p-- > 0;) {
+      const WriteRun& run = schedule_.runs[schedule_.pieces[p].run];
+      ++files_[run.file].pieces_left;
+      files_[run.file].first_piece = p;
+      total_bytes_ += cast_bytes(run.cast, schedule_.pieces[p].source_bytes);
     }
   }
 
@@ -139,56 +127,71 @@ class Conversion {
     return file.fd.get();
   }
 
-  void write(Piece& piece, Buffers& buffers) {
-    OpenFile& file = files_[piece.file];
-    const TensorSlot& slot = plan_.files[piece.file].layout.slots[piece.slot];
+  void write(size_t index, Buffers& buffers) {
+    const WritePiece& piece = schedule_.pieces[index];
+    const WriteRun& run = schedule_.runs[piece.run];
+    OpenFile& file = files_[run.file];
     const int fd = descriptor_of(file);
-    const CastKind kind = plan_.casts[slot.tensor];
-    const uint64_t target = slot.offset + target_bytes(kind, piece.first_byte);
+    const uint64_t target = run.target_offset + cast_bytes(run.cast, piece.first_byte);
     try {
-      const bool must_see = kind != CastKind::none || !plan_.files[piece.file].layout.checksums.empty();
-      if (must_see || !copy_in_kernel(piece, slot, fd, target))
-        convert(piece, kind, slot, fd, target, buffers);
+      const bool must_see = run.cast != CastKind::none || has_checksums(run.file);
+      if (must_see || !copy_in_kernel(piece, run, fd, target)) convert(index, fd, target, buffers);
     } catch (Error& error) {
-      if (error.tensor().empty()) error.with_tensor(plan_.tensors[slot.tensor].name);
+      if (error.tensor().empty()) error.with_tensor(tensor_at(run.file, target));
       throw;
     }
+    const uint64_t written = cast_bytes(run.cast, piece.source_bytes);
     // Only a hint: the disk begins to write while others read, so that flushing the file has less to do.
-    sync_file_range(fd, static_cast<off_t>(target), static_cast<off_t>(target_bytes(kind, piece.source_bytes)),
-                    SYNC_FILE_RANGE_WRITE);
-    add_progress(target_bytes(kind, piece.source_bytes));
-    if (file.pieces_left.fetch_sub(1) == 1) finish(piece.file);
+    constexpr uint64_t kWorthAHint = 1 << 20;
+    if (written >= kWorthAHint)
+      sync_file_range(fd, static_cast<off_t>(target), static_cast<off_t>(written), SYNC_FILE_RANGE_WRITE);
+    add_progress(written);
+    if (file.pieces_left.fetch_sub(1) == 1) finish(run.file);
   }
 
-  static uint64_t target_bytes(CastKind kind, uint64_t source_bytes) {
-    return source_bytes / cast_source_bytes(kind) * cast_target_bytes(kind);
+  bool has_checksums(size_t file) const { return !plan_.files[file].layout.checksums.empty(); }
+
+  uint32_t source_of(const WriteRun& run) const {
+    return plan_.sources[plan_.files[run.file].layout.slots[run.first_slot].tensor];
   }
 
-  void convert(Piece& piece, CastKind kind, const TensorSlot& slot, int fd, uint64_t target,
-               Buffers& buffers) {
+  /// The tensor that stands at an offset of an output file, or the one after it; for messages.
+  const std::string& tensor_at(size_t file, uint64_t offset) const {
+    const std::vector<TensorSlot>& slots = plan_.files[file].layout.slots;
+    const auto after = std::ranges::upper_bound(slots, offset, {}, &TensorSlot::offset);
+    return plan_.tensors[(after == slots.begin() ? after : after - 1)->tensor].name;
+  }
+
+  void convert(size_t index, int fd, uint64_t target, Buffers& buffers) {
+    const WritePiece& piece = schedule_.pieces[index];
+    const WriteRun& run = schedule_.runs[piece.run];
+    const uint32_t tensor = source_of(run);
+    const std::optional<FileRange> range = run.from_file ? source_.file_range(tensor) : std::nullopt;
+    const std::string path = staged_.path(files_[run.file].staged);
     buffers.source.resize(kBufferBytes);
-    const std::string path = staged_.path(files_[piece.file].staged);
-    const bool has_checksums = !plan_.files[piece.file].layout.checksums.empty();
     for (uint64_t done = 0; done < piece.source_bytes; done += kBufferBytes) {
-      const uint64_t bytes = std::min(kBufferBytes, piece.source_bytes - done);
-      const auto read = std::span(buffers.source).first(bytes);
-      source_.read(plan_.sources[slot.tensor], piece.first_byte + done, read);
-      std::span<const std::byte> written = read;
-      if (kind != CastKind::none) {
-        buffers.target.resize(kBufferBytes * 2);
-        cast(kind, read.data(), buffers.target.data(), bytes / cast_source_bytes(kind));
-        written = std::span(buffers.target).first(target_bytes(kind, bytes));
+      const auto read = std::span(buffers.source).first(std::min(kBufferBytes, piece.source_bytes - done));
+      if (range) {
+        read_exactly(*range->file, range->offset + piece.first_byte + done, read);
+      } else {
+        source_.read(tensor, piece.first_byte + done, read);
       }
-      if (has_checksums) piece.crc = crc32(piece.crc, written);
-      write_exactly(fd, target + target_bytes(kind, done), written, path);
+      std::span<const std::byte> written = read;
+      if (run.cast != CastKind::none) {
+        buffers.target.resize(kBufferBytes * 2);
+        cast(run.cast, read.data(), buffers.target.data(), read.size() / cast_source_bytes(run.cast));
+        written = std::span(buffers.target).first(cast_bytes(run.cast, read.size()));
+      }
+      if (has_checksums(run.file)) crcs_[index] = crc32(crcs_[index], written);
+      write_exactly(fd, target + cast_bytes(run.cast, done), written, path);
     }
   }
 
   /// Copies without bringing the bytes to this process; false where the file systems cannot, or where reading
   /// them will say better what is wrong.
-  bool copy_in_kernel(const Piece& piece, const TensorSlot& slot, int fd, uint64_t target) {
-    if (!kernel_copies_.load(std::memory_order_relaxed)) return false;
-    const auto range = source_.file_range(plan_.sources[slot.tensor]);
+  bool copy_in_kernel(const WritePiece& piece, const WriteRun& run, int fd, uint64_t target) {
+    if (!run.from_file || !kernel_copies_.load(std::memory_order_relaxed)) return false;
+    const auto range = source_.file_range(source_of(run));
     if (!range) return false;
     auto from = static_cast<off_t>(range->offset + piece.first_byte);
     auto to = static_cast<off_t>(target);
@@ -200,7 +203,7 @@ class Conversion {
         continue;
       }
       if (copied < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-        throw system_error("writing", errno, staged_.path(files_[piece.file].staged));
+        throw system_error("writing", errno, staged_.path(files_[run.file].staged));
       if (copied < 0 && errno != EIO) kernel_copies_ = false;
       return false;
     }
@@ -215,7 +218,7 @@ class Conversion {
     for (const FilePiece& piece : plan_.files[index].layout.pieces) {
       write_exactly(fd, piece.offset, std::as_bytes(std::span(piece.bytes.data(), piece.bytes.size())), path);
     }
-    if (!plan_.files[index].layout.checksums.empty()) write_checksums(index, fd, path);
+    if (has_checksums(index)) write_checksums(index, fd, path);
     staged_.finish(file.staged, std::move(file.fd));
   }
 
@@ -223,10 +226,12 @@ class Conversion {
   void write_checksums(size_t index, int fd, const std::string& path) const {
     const FileLayout& layout = plan_.files[index].layout;
     std::vector<uint32_t> crcs(layout.slots.size());
-    for (size_t p = files_[index].first_piece; p < pieces_.size() && pieces_[p].file == index; ++p) {
-      const Piece& piece = pieces_[p];
-      const CastKind kind = plan_.casts[layout.slots[piece.slot].tensor];
-      crcs[piece.slot] = crc32_combine(crcs[piece.slot], piece.crc, target_bytes(kind, piece.source_bytes));
+    for (size_t p = files_[index].first_piece; p < schedule_.pieces.size(); ++p) {
+      const WritePiece& piece = schedule_.pieces[p];
+      const WriteRun& run = schedule_.runs[piece.run];
+      if (run.file != index) break;
+      uint32_t& crc = crcs[run.first_slot];
+      crc = crc32_combine(crc, crcs_[p], cast_bytes(run.cast, piece.source_bytes));
     }
     for (size_t slot = 0; slot < crcs.size(); ++slot) {
       std::array<std::byte, 4> bytes{};
@@ -257,7 +262,8 @@ class Conversion {
   std::vector<OpenFile> files_;
   std::vector<Buffers> buffers_;  ///< by worker; each touches its own alone
   std::vector<size_t> copies_;    ///< numbers of plan_.copies in the StagedFiles
-  std::vector<Piece> pieces_;
+  WriteSchedule schedule_;
+  std::vector<uint32_t> crcs_;  ///< by piece, of the bytes written, where the file holds checksums
   std::atomic<bool> kernel_copies_{true};
   std::atomic<uint64_t> done_bytes_{0};
   uint64_t total_bytes_ = 0;

@@ -5,7 +5,6 @@
 #include <numeric>
 #include <regex>
 #include <set>
-#include <unordered_map>
 
 #include "core/base/checked.h"
 #include "core/base/error.h"
@@ -77,24 +76,18 @@ class Planner {
   void plan_tensors() {
     const Renamer renamer(options_.renames);
     const std::set<std::string_view> quantized = quantized_modules(checkpoint_);
-    std::unordered_map<std::string, std::string> original_names;
     for (Selected& selected : select_tensors(checkpoint_, source_, tree_, options_.tied, plan_)) {
-      const std::string& name = selected.name;
+      const std::string name = selected.name(source_);
       if (!options_.include.empty() && !matches_any(options_.include, name)) continue;
       if (matches_any(options_.exclude, name)) continue;
       const SourceTensor& described = source_.tensors()[selected.source];
-      OutputTensor tensor{renamer.rename(name), described.dtype, described.shape, described.bytes};
-      const auto [other, is_new] = original_names.emplace(tensor.name, name);
-      if (!is_new) {
-        throw Error(ErrorCode::name_collision,
-                    fmt::format("'{}' and '{}' would both be called '{}'", other->second, name, tensor.name))
-            .with_tensor(name)
-            .with_hint("Change --rename, or leave one of them out with --exclude.");
-      }
+      const std::vector<uint64_t> shape(described.shape.begin(), described.shape.end());
+      OutputTensor tensor{renamer.rename(name), described.dtype, shape, described.bytes};
       const std::string_view module =
           std::string_view(name).substr(0, std::min(name.rfind('.'), name.size()));
       add(std::move(tensor), selected, target_dtype(name, described, quantized.contains(module)));
     }
+    require_distinct_names();
     if (plan_.tensors.empty() && !source_.tensors().empty()) {
       throw Error(ErrorCode::usage, "--include and --exclude leave no tensor")
           .with_hint("hfload inspect --tensors shows the names.");
@@ -153,6 +146,21 @@ class Planner {
       unconverted_dtype_ = described.dtype;
     }
     return described.dtype;
+  }
+
+  void require_distinct_names() const {
+    std::vector<uint32_t> order(plan_.tensors.size());
+    std::iota(order.begin(), order.end(), 0U);
+    const auto name_of = [&](uint32_t i) -> const std::string& { return plan_.tensors[i].name; };
+    std::ranges::sort(order, {}, name_of);
+    const auto equal = std::ranges::adjacent_find(order, {}, name_of);
+    if (equal == order.end()) return;
+    throw Error(ErrorCode::name_collision,
+                fmt::format("'{}' and '{}' would both be called '{}'",
+                            source_.tensors()[plan_.sources[equal[0]]].name,
+                            source_.tensors()[plan_.sources[equal[1]]].name, name_of(equal[0])))
+        .with_tensor(name_of(equal[0]))
+        .with_hint("Change --rename, or leave one of them out with --exclude.");
   }
 
   void add(OutputTensor tensor, const Selected& selected, Dtype target) {

@@ -3,7 +3,9 @@
 #include <list>
 #include <map>
 #include <mutex>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/save/tensor_source.h"
@@ -33,7 +35,7 @@ class SafetensorsSource final : public TensorSource {
             .with_tensor(tensor.name)
             .with_hint("Leave the tensor out with --exclude.");
       }
-      tensors_.push_back({tensor.name, tensor.dtype, tensor.dtype_name, tensor.shape, tensor.bytes()});
+      tensors_.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes()});
     }
   }
 
@@ -44,7 +46,7 @@ class SafetensorsSource final : public TensorSource {
     try {
       read_exactly(*range.file, range.offset + offset, into);
     } catch (Error& error) {
-      error.with_tensor(tensors_[tensor].name);
+      error.with_tensor(std::string(tensors_[tensor].name));
       throw;
     }
   }

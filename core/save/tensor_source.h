@@ -5,8 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
-#include <vector>
+#include <string_view>
 
 #include "core/base/file.h"
 #include "core/format/dtype.h"
@@ -14,12 +13,11 @@
 
 namespace hfload {
 
-/// A tensor that can be read.
+/// A tensor that can be read. Its texts and shape belong to the source, or to what it was opened from.
 struct SourceTensor {
-  std::string name;
+  std::string_view name;
   Dtype dtype = Dtype::unknown;
-  std::string dtype_name;  ///< as the file has it, for messages
-  std::vector<uint64_t> shape;
+  std::span<const uint64_t> shape;
   uint64_t bytes = 0;  ///< of its elements, one after the other
   /// Tensors of one number are the same elements under several names, as PyTorch's format can say; nothing
   /// for a tensor of its own.

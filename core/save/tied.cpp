@@ -18,7 +18,7 @@ namespace {
 bool equal_elements(const TensorSource& source, uint32_t a, uint32_t b) {
   const SourceTensor& first = source.tensors()[a];
   const SourceTensor& second = source.tensors()[b];
-  if (first.dtype != second.dtype || first.shape != second.shape) return false;
+  if (first.dtype != second.dtype || !std::ranges::equal(first.shape, second.shape)) return false;
   if (first.same_elements && first.same_elements == second.same_elements) return true;
   constexpr uint64_t kPieceBytes = 1 << 20;
   std::vector<std::byte> left(std::min(kPieceBytes, first.bytes)), right(left.size());
@@ -79,8 +79,7 @@ class TiedSelection {
 
   std::vector<Selected> select(TiedPolicy policy) {
     for (const uint32_t tensor : places_.order) {
-      const SourceTensor& described = source_.tensors()[tensor];
-      selected_.push_back({tensor, described.name, described.same_elements});
+      selected_.push_back({tensor, {}, source_.tensors()[tensor].same_elements});
     }
     policy == TiedPolicy::drop ? drop() : duplicate();
     return std::move(selected_);
@@ -105,10 +104,10 @@ class TiedSelection {
       const auto [first, is_first] = kept.emplace(*group, selected.source);
       if (is_first) return false;
       if (!equal_elements(source_, first->second, selected.source)) {
-        unequal.push_back(selected.name);
+        unequal.push_back(selected.name(source_));
         return false;
       }
-      plan_.dropped.push_back(selected.name);
+      plan_.dropped.push_back(selected.name(source_));
       return true;
     });
     for (const std::string& name : unequal) {
@@ -122,9 +121,9 @@ class TiedSelection {
   void duplicate() {
     if (tree_ == nullptr || tree_->from_tensor_names) return;
     std::map<TensorId, Selected*> saved;
-    std::set<std::string> names;
+    std::set<std::string, std::less<>> names;
     for (Selected& selected : selected_) {
-      names.insert(selected.name);
+      names.emplace(source_.tensors()[selected.source].name);
       const TensorId id = places_.tensor[selected.source];
       if (id != kNoId) saved.emplace(tree_->tensors[id].object, &selected);
     }
@@ -135,8 +134,8 @@ class TiedSelection {
       if (tensor.is_buffer || found == saved.end()) continue;
       const uint32_t original = found->second->source;
       if (places_.names[original] == tensor.name) continue;
-      const std::string name =
-          checkpoint_name(tensor.name, places_.names[original], source_.tensors()[original].name);
+      const std::string name = checkpoint_name(tensor.name, places_.names[original],
+                                               std::string(source_.tensors()[original].name));
       if (!names.insert(name).second) continue;
       plan_.duplicated.push_back(name);
       // Numbers of the format's own shared elements are indices of tensors at most; these lie above.

@@ -15,9 +15,13 @@ namespace hfload {
 /// A tensor of the output: which of the source, and its name before renames.
 struct Selected {
   uint32_t source = 0;
-  std::string name;
+  std::string other_name;  ///< where it is not the source's
   /// Tensors of one number share their elements, where the format can say so.
   std::optional<uint64_t> same_elements = std::nullopt;
+
+  std::string name(const TensorSource& from) const {
+    return other_name.empty() ? std::string(from.tensors()[source].name) : other_name;
+  }
 };
 
 /// The tensors of a checkpoint in the order of the model's state dict, those that the model does not know
