@@ -28,6 +28,8 @@ import setups
 THOROUGH = os.environ.get("HFLOAD_FAULTS") == "all"
 WRITES = "write,pwrite,copy_file_range,fsync,ftruncate,fallocate,rename,unlink,mkdir"
 ALL_CALLS = WRITES + ",pread,open,close"
+# What fails without being said, would be taken for done.
+NEVER_IGNORED = {"write", "pwrite", "fsync", "ftruncate", "fallocate", "rename", "mkdir", "pread"}
 ENTRY_POINTS = {"model.safetensors", "model.safetensors.index.json", "out.safetensors"}
 TENSORS = [("model.embed_tokens.weight", "F32", [16, 8]), ("a", "F32", [64]), ("b", "F32", [200]), ("c", "I64", [30]), ("d", "F16", [40])]
 FLAGS = ["--max-shard-size", "600", "--dtype", "bfloat16", "--threads", "1"]
@@ -90,7 +92,7 @@ def faulty(binary, scenario, work, calls, at, action, count=None):
 
 def undisturbed(binary, scenario, work, calls):
     """The number of calls; remembers what the new state is."""
-    scenario.make(work)
+    scenario.prepared = scenario.make(work)
     result = faulty(binary, scenario, work, calls, 0, "kill", work.parent / "calls")
     assert result.status == 0, result
     scenario.new = tree(work)
@@ -196,7 +198,10 @@ def test_failing_calls(binary, work):
             total = undisturbed(binary, scenario, work / "count", call)
             step = 1 if THOROUGH or total <= 4 else total // 4
             for action in ["EIO", "ENOSPC", "EIO+"] if THOROUGH else ["EIO"]:
-                rows += [(scenario, call, at, action, None) for at in range(1, total + 1, step)]
+                rows += [(scenario, call, at, action, 5 if call in NEVER_IGNORED else None) for at in range(1, total + 1, step)]
+            if call == "fsync":
+                # Every file, and every directory that has a new name in it.
+                assert total >= len(scenario.new) - len(scenario.prepared) + 1, (scenario.name, total)
         total = undisturbed(binary, scenario, work / "count", WRITES)
         full = "write,pwrite,copy_file_range,fallocate,mkdir"
         rows += [(scenario, full, at, "ENOSPC+", None) for at in range(1, total + 1, 1 if THOROUGH else 4)]
