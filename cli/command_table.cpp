@@ -176,6 +176,77 @@ constexpr Flag kFlags[] = {
      .repeatable = true,
      .help = "Load only the tensors whose name matches, as in 'model.layers.0.*'. Repeatable. The device map "
              "stays that of the whole model."},
+    {.id = FlagId::output_dtype,
+     .name = "--dtype",
+     .kind = ValueKind::choice,
+     .value = "auto|float32|float16|bfloat16",
+     .choices = "auto|float32|float16|bfloat16",
+     .help = "What float32, float16 and bfloat16 tensors are written as; all others, and those of quantised "
+             "weights, stay. auto, the default: every tensor keeps its dtype."},
+    {.id = FlagId::dtype_for,
+     .name = "--dtype-for",
+     .kind = ValueKind::word,
+     .value = "GLOB=DTYPE",
+     .repeatable = true,
+     .help = "Another dtype for the tensors whose name in SRC matches, as in '*norm*=float32'; =auto keeps "
+             "theirs. Repeatable; the last that matches wins, over --dtype too."},
+    {.id = FlagId::max_shard_size,
+     .name = "--max-shard-size",
+     .kind = ValueKind::word,
+     .value = "SIZE",
+     .help = "Most bytes of a weight file, as 5GB (powers of 1000, the default) or 5GiB (powers of 1024). A "
+             "larger tensor has a file of its own."},
+    {.id = FlagId::merge, .name = "--merge", .help = "Write one weight file, however large."},
+    {.id = FlagId::include,
+     .name = "--include",
+     .kind = ValueKind::word,
+     .value = "GLOB",
+     .repeatable = true,
+     .help = "Take only tensors whose name in SRC matches. Repeatable."},
+    {.id = FlagId::exclude,
+     .name = "--exclude",
+     .kind = ValueKind::word,
+     .value = "GLOB",
+     .repeatable = true,
+     .help = "Leave out tensors whose name in SRC matches. Repeatable."},
+    {.id = FlagId::rename,
+     .name = "--rename",
+     .kind = ValueKind::word,
+     .value = "PATTERN=REPLACEMENT",
+     .repeatable = true,
+     .help = "Replace every match of an ECMAScript regular expression in tensors' names, as in "
+             "'^model\\.=encoder.'; $1 is the first group, $& the match, \\x3d an equals sign. Repeatable, "
+             "applied in order."},
+    {.id = FlagId::tied,
+     .name = "--tied",
+     .kind = ValueKind::choice,
+     .value = "drop|duplicate",
+     .choices = "drop|duplicate",
+     .help = "Parameters that the config ties to one another: drop, the default, writes each once, as "
+             "save_pretrained does; duplicate writes it under each of its names."},
+    {.id = FlagId::format,
+     .name = "--format",
+     .kind = ValueKind::choice,
+     .value = "safetensors|pytorch",
+     .choices = "safetensors|pytorch",
+     .help = "Format of the weight files: safetensors, the default, or pytorch (pytorch_model.bin, as "
+             "torch.save writes)."},
+    {.id = FlagId::output,
+     .name = "--output",
+     .short_name = "-o",
+     .kind = ValueKind::directory,
+     .value = "DIR",
+     .help = "Convert every SRC into a directory of its name below DIR; those that are there, and complete, "
+             "are passed over."},
+    {.id = FlagId::jobs,
+     .name = "--jobs",
+     .kind = ValueKind::word,
+     .value = "N",
+     .help = "With -o, models that are converted at the same time, 1 to 64. Default: 1."},
+    {.id = FlagId::dry_run,
+     .name = "--dry-run",
+     .help = "Print what would be written, how many bytes that takes, and how many are free. Write nothing."},
+    {.id = FlagId::force, .name = "--force", .help = "Replace what is at the destination."},
 };
 static_assert(std::size(kFlags) == kFlagCount);
 static_assert([] {
@@ -221,10 +292,17 @@ constexpr FlagId kLoadFlags[] = {FlagId::device_map,
                                  FlagId::variant,
                                  FlagId::subfolder};
 
+constexpr FlagId kConvertFlags[] = {
+    FlagId::output_dtype, FlagId::dtype_for, FlagId::max_shard_size, FlagId::merge,
+    FlagId::format,       FlagId::include,   FlagId::exclude,        FlagId::rename,
+    FlagId::tied,         FlagId::output,    FlagId::jobs,           FlagId::dry_run,
+    FlagId::force,        FlagId::threads,   FlagId::variant,        FlagId::subfolder};
+
 constexpr Example kProgramExamples[] = {
     {"hfload inspect ./mistral-7b", "what is in a model directory"},
     {"hfload plan ./mistral-7b --max-memory 0=10GiB,cpu=30GiB", "which module goes to which device"},
     {"hfload load ./mistral-7b --verify", "load it, and check every byte"},
+    {"hfload convert ./mistral-7b ./mistral-7b-bf16 --dtype bfloat16", "write it in another dtype"},
 };
 
 constexpr Example kInspectExamples[] = {
@@ -260,6 +338,18 @@ constexpr Example kScanExamples[] = {
     {"hfload scan pytorch_model.bin", "what a file would import"},
     {"hfload scan ./downloads/* && echo clean", "several models; exit status 1 when a name is denied"},
     {"hfload scan ./gpt2 --json", "for scripts"},
+};
+
+constexpr Example kConvertExamples[] = {
+    {"hfload convert ./t0pp ./t0pp-bf16 --dtype bfloat16", "half the bytes"},
+    {"hfload convert ./t0pp ./t0pp-mixed --dtype float16 --dtype-for '*layer_norm*=float32'",
+     "with norms in float32"},
+    {"hfload convert ./mistral-7b ./mistral-7b-small --max-shard-size 1GB --dry-run",
+     "what would be written"},
+    {"hfload convert ./mistral-7b mistral.safetensors", "all weights in one file"},
+    {"hfload convert ./mistral-7b ./encoder --include 'model.*' --rename '^model\\.='",
+     "a part, under other names"},
+    {"hfload convert ./a ./b ./c -o ./bf16 --dtype bfloat16 --jobs 2", "many models, resumable"},
 };
 
 constexpr Example kCompletionExamples[] = {
@@ -301,6 +391,7 @@ constexpr Command kCommands[] = {
     {.id = CommandId::scan,
      .name = "scan",
      .argument = "MODEL...",
+     .several_arguments = true,
      .summary = "List the names that pickles would import, and whether weights need them",
      .description = "Lists every global name in the pickles of PyTorch checkpoints and other pickle files, "
                     "one a line, with "
@@ -309,6 +400,17 @@ constexpr Command kCommands[] = {
                     "is 1 when a name is denied, else 3 when a pickle or archive is malformed.",
      .examples = kScanExamples,
      .flags = {}},
+    {.id = CommandId::convert,
+     .name = "convert",
+     .argument = "SRC DST",
+     .several_arguments = true,
+     .summary = "Write a model's weights anew: dtype, shards, names, format",
+     .description = "Writes the weights of SRC to DST, a directory or, where it ends in .safetensors, one "
+                    "file, with little memory whatever their size. Tokenizer and other files are copied. DST "
+                    "then holds the whole output or, whatever happens, what it held before. With -o all "
+                    "arguments are sources.",
+     .examples = kConvertExamples,
+     .flags = kConvertFlags},
     {.id = CommandId::completion,
      .name = "completion",
      .argument = "SHELL",

@@ -11,7 +11,7 @@ namespace hfload::cli {
 /// The one table of commands, flags and exit statuses. The parser, --help, the man page and the completions
 /// are all made from it.
 
-enum class CommandId : uint8_t { inspect, plan, load, scan, completion };
+enum class CommandId : uint8_t { inspect, plan, load, scan, convert, completion };
 
 enum class FlagId : uint8_t {
   json,
@@ -49,8 +49,21 @@ enum class FlagId : uint8_t {
   strict,
   ignore_mismatched_sizes,
   subset,
+  output_dtype,
+  dtype_for,
+  max_shard_size,
+  merge,
+  include,
+  exclude,
+  rename,
+  tied,
+  format,
+  output,
+  jobs,
+  dry_run,
+  force,
 };
-inline constexpr size_t kFlagCount = 35;
+inline constexpr size_t kFlagCount = 48;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };
@@ -77,6 +90,7 @@ struct Command {
   std::string_view argument;  ///< "MODEL"; "MODEL..." where there may be several
   ValueKind argument_kind = ValueKind::file;
   std::string_view argument_choices = {};
+  bool several_arguments = false;
   std::string_view summary;      ///< one line, without a full stop
   std::string_view description;  ///< sentences
   std::span<const Example> examples;

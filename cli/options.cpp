@@ -9,6 +9,7 @@
 #include <charconv>
 #include <deque>
 
+#include "cli/options_convert.h"
 #include "cli/text.h"
 #include "core/base/file.h"
 #include "core/plan/device.h"
@@ -17,19 +18,6 @@ namespace hfload::cli {
 namespace {
 
 constexpr uint64_t kMaxDeviceMapBytes = 16'000'000;
-
-/// Values of each flag in the order given; a flag without a value counts by an entry.
-using FlagValues = std::array<std::vector<std::string>, kFlagCount>;
-
-const std::vector<std::string>& values_of(const FlagValues& values, FlagId id) {
-  return values[static_cast<size_t>(id)];
-}
-bool is_given(const FlagValues& values, FlagId id) { return !values_of(values, id).empty(); }
-
-/// The last value given, as is the custom where a flag is repeated.
-std::string last_value(const FlagValues& values, FlagId id) {
-  return is_given(values, id) ? values_of(values, id).back() : std::string();
-}
 
 Error usage_error(std::string message, std::string hint) {
   return Error(ErrorCode::usage, std::move(message)).with_hint(std::move(hint));
@@ -45,7 +33,8 @@ std::string suggest(std::string_view word, const std::vector<std::string_view>& 
   return near.empty() ? see_help(command_name) : fmt::format("Did you mean {}?", near);
 }
 
-/// The value of a flag that has a closed list of choices; the first where it is absent.
+}  // namespace
+
 std::string choice(const FlagValues& values, FlagId id) {
   const std::vector<std::string_view> choices = split_choices(flag(id).choices);
   if (!is_given(values, id)) return std::string(choices.front());
@@ -53,11 +42,14 @@ std::string choice(const FlagValues& values, FlagId id) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
   const std::string_view near = did_you_mean(value, choices);
   const std::string list = fmt::format("{} is one of {}.", flag(id).name, fmt::join(choices, ", "));
-  const auto code =
-      id == FlagId::dtype || id == FlagId::kv_dtype ? ErrorCode::invalid_dtype : ErrorCode::usage;
+  const auto code = id == FlagId::dtype || id == FlagId::kv_dtype || id == FlagId::output_dtype
+                        ? ErrorCode::invalid_dtype
+                        : ErrorCode::usage;
   throw Error(code, fmt::format("{} does not take '{}'", flag(id).name, value))
       .with_hint(near.empty() ? list : fmt::format("Did you mean {}? {}", near, list));
 }
+
+namespace {
 
 When when(const FlagValues& values, FlagId id) {
   const std::string value = choice(values, id);
@@ -107,16 +99,6 @@ ReadPath read_path(const FlagValues& values) {
   if (name == "pread") return ReadPath::pread;
   if (name == "direct") return ReadPath::direct;
   return name == "mmap" ? ReadPath::mapping : ReadPath::automatic;
-}
-
-unsigned parse_threads(const std::string& text) {
-  constexpr unsigned kMostThreads = 256;
-  unsigned threads = 0;
-  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), threads);
-  if (fault == std::errc() && end == text.data() + text.size() && threads >= 1 && threads <= kMostThreads)
-    return threads;
-  throw usage_error(fmt::format("--threads does not take '{}'", text),
-                    "--threads is a number from 1 to 256.");
 }
 
 /// A flag that counts something: a whole number from 1.
@@ -197,13 +179,15 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
           planning_options(values),
           is_given(values, FlagId::verify),
           is_given(values, FlagId::emulate_gpus),
-          is_given(values, FlagId::threads) ? parse_threads(last_value(values, FlagId::threads)) : 0,
+          threads_of(values),
           read_path(values),
           is_given(values, FlagId::map),
           key_mode(values),
           values_of(values, FlagId::subset)};
     case CommandId::scan:
       return ScanCommand{arguments};
+    case CommandId::convert:
+      return convert_command(arguments, values);
     case CommandId::completion:
       return CompletionCommand{argument};
   }
@@ -224,8 +208,8 @@ class Parser {
       CLI::App* sub = app_.add_subcommand(std::string(command.name));
       sub->set_help_flag();
       sub->allow_extras();
-      if (command.argument.ends_with("...")) {
-        sub->add_option(std::string("argument"), arguments_)->expected(-1);
+      if (command.several_arguments) {
+        sub->add_option(std::string("arguments"), arguments_)->expected(-1);
       } else {
         sub->add_option(std::string("argument"), argument_);
       }
@@ -247,8 +231,9 @@ class Parser {
   }
 
   const FlagValues& values() const { return values_; }
+  /// Of the command, one at least, which may be empty.
   std::vector<std::string> arguments() const {
-    return arguments_.empty() ? std::vector<std::string>{argument_} : arguments_;
+    return arguments_.empty() ? std::vector{argument_} : arguments_;
   }
   /// What was not understood. CLI11 counts the "--" that ends the flags among it.
   std::vector<std::string> extras() const {

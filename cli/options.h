@@ -13,6 +13,7 @@
 #include "core/model/module_builder.h"
 #include "core/plan/device_map.h"
 #include "core/plan/infer_device_map.h"
+#include "core/save/convert.h"
 
 namespace hfload::cli {
 
@@ -73,6 +74,17 @@ struct ScanCommand {
   std::vector<std::string> models;  ///< files, model directories, names of the hub cache
 };
 
+struct ConvertCommand {
+  std::vector<ModelOptions> sources;
+  std::string destination;       ///< DST of a single source; empty with -o
+  std::string output_directory;  ///< of -o; empty without
+  ConvertOptions options;
+  bool dry_run = false;
+  bool force = false;
+  unsigned threads = 0;  ///< 0: one per processor, at most 16
+  unsigned jobs = 1;
+};
+
 /// What to print: a shell's name, or one of the hidden documents "man" and "errors".
 struct CompletionCommand {
   std::string shell;
@@ -85,8 +97,8 @@ struct HelpRequest {
 
 struct VersionRequest {};
 
-using ParsedCommand = std::variant<InspectCommand, PlanCommand, LoadCommand, ScanCommand, CompletionCommand,
-                                   HelpRequest, VersionRequest>;
+using ParsedCommand = std::variant<InspectCommand, PlanCommand, LoadCommand, ScanCommand, ConvertCommand,
+                                   CompletionCommand, HelpRequest, VersionRequest>;
 
 struct CommandLine {
   CommonOptions common;

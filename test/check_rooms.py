@@ -10,8 +10,9 @@ MAY_INCLUDE = {
     "core/model": ["core/base", "core/format"],
     "core/plan": ["core/base", "core/format", "core/model"],
     "core/load": ["core/base", "core/format", "core/model", "core/plan", "kernels"],
+    "core/save": ["core/base", "core/format", "core/model", "kernels"],
     "kernels": [],
-    "cli": ["core/base", "core/format", "core/model", "core/plan", "core/load"],
+    "cli": ["core/base", "core/format", "core/model", "core/plan", "core/load", "core/save"],
 }
 PACKAGES = {"simdjson": ["core/format"], "CLI": ["cli"], "spdlog": ["cli"]}
 

@@ -24,6 +24,8 @@
   X(invalid_device, 2, "a device is not an integer, cpu or disk")                                            \
   X(invalid_device_map, 2, "a device map is not a known strategy, a device, or a map of modules to devices") \
   X(invalid_dtype, 2, "a dtype is not one that weights can be loaded as")                                    \
+  X(destination_is_input, 2, "a conversion would write to what it reads from")                               \
+  X(name_collision, 2, "two tensors or files of a conversion's output would have one name")                  \
   X(header_too_small, 3, "a safetensors file is shorter than its 8-byte length prefix")                      \
   X(header_too_large, 3, "a safetensors header declares more than 100,000,000 bytes")                        \
   X(header_truncated, 3, "a safetensors file ends before its declared header does")                          \
@@ -64,6 +66,9 @@
   X(not_a_file, 5, "a path is a directory, a pipe or a device where a file is needed")                       \
   X(changed_during_read, 5, "a file was truncated or replaced while it was read")                            \
   X(file_exists, 5, "a file stands where one is to be written, and may not be replaced")                     \
+  X(destination_exists, 5, "a conversion's output exists, and --force is not given")                         \
+  X(destination_busy, 5, "another hfload is writing to the same directory")                                  \
+  X(no_space, 5, "a disk has not enough room for what is to be written")                                     \
   X(cuda_error, 5, "a CUDA call failed")                                                                     \
   X(not_found, 8, "a path or a cached repository does not exist")                                            \
   X(weights_not_found, 8, "a model directory holds no weights")                                              \

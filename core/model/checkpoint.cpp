@@ -222,4 +222,15 @@ RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard) {
   }
 }
 
+RegularFile reopen_shard(const Checkpoint& checkpoint, uint32_t shard) {
+  RegularFile file = open_shard(checkpoint, shard);
+  if (file.identity.bytes != checkpoint.shards.at(shard).file_bytes) {
+    throw Error(ErrorCode::changed_during_read,
+                "the file's size is no longer the one that its header was checked against")
+        .with_path(file.path)
+        .with_hint("Wait until nothing writes to the file and run the command again.");
+  }
+  return file;
+}
+
 }  // namespace hfload

@@ -126,4 +126,8 @@ StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTens
 /// Opens one shard for reading, again below the location's trust root. Throws Error(shard_missing) besides.
 RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard);
 
+/// Opens a shard and checks that it has the size it had when its header was read.
+/// Throws Error(shard_missing, changed_during_read, …).
+RegularFile reopen_shard(const Checkpoint& checkpoint, uint32_t shard);
+
 }  // namespace hfload
