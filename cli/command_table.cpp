@@ -118,8 +118,8 @@ constexpr Flag kFlags[] = {
      .name = "--offload-folder",
      .kind = ValueKind::directory,
      .value = "DIR",
-     .help = "Where weights offloaded to the disk may be written. Safetensors files are used in place and "
-             "need none."},
+     .help = "Where load keeps weights offloaded to the disk, as accelerate does: converted copies where the "
+             "dtype changes, and an index.json of all. Without it, safetensors files are used in place."},
     {.id = FlagId::offload_buffers,
      .name = "--offload-buffers",
      .help = "Offload buffers together with their weights."},
@@ -141,12 +141,41 @@ constexpr Flag kFlags[] = {
      .help = "Back the GPUs named in --max-memory by host memory, held to their budgets. Needs no GPU."},
     {.id = FlagId::verify,
      .name = "--verify",
-     .help = "Read every byte back from its device and compare it with the file."},
+     .help = "Compute a checksum of every tensor on its device and compare it with the file's; --json then "
+             "lists the checksums."},
     {.id = FlagId::threads,
      .name = "--threads",
      .kind = ValueKind::word,
      .value = "N",
-     .help = "Reader threads, 1 to 256. Default: one per processor, at most 16."},
+     .help = "Reader threads, 1 to 256. Default: one per processor, at most 16; on a network file system at "
+             "least 8."},
+    {.id = FlagId::io,
+     .name = "--io",
+     .kind = ValueKind::choice,
+     .value = "auto|pread|direct|mmap",
+     .choices = "auto|pread|direct|mmap",
+     .help =
+         "How to read. auto, the default: what the page cache holds from there, the rest by what is faster "
+         "here; pread goes through the page cache, direct around it, mmap copies from a mapping."},
+    {.id = FlagId::map,
+     .name = "--map",
+     .help = "Leave tensors on the CPU in their files, mapped, where their dtype does not change: nothing is "
+             "read before it is used."},
+    {.id = FlagId::strict,
+     .name = "--strict",
+     .help =
+         "Fail also for tensors of the checkpoint that the model does not use; all that does not match is "
+         "listed together."},
+    {.id = FlagId::ignore_mismatched_sizes,
+     .name = "--ignore-mismatched-sizes",
+     .help = "Leave out tensors of another shape than the model's, with a warning, instead of failing."},
+    {.id = FlagId::subset,
+     .name = "--subset",
+     .kind = ValueKind::word,
+     .value = "GLOB",
+     .repeatable = true,
+     .help = "Load only the tensors whose name matches, as in 'model.layers.0.*'. Repeatable. The device map "
+             "stays that of the whole model."},
 };
 static_assert(std::size(kFlags) == kFlagCount);
 static_assert([] {
@@ -168,12 +197,29 @@ constexpr FlagId kPlanFlags[] = {FlagId::device_map,     FlagId::max_memory,    
                                  FlagId::offload_folder, FlagId::offload_buffers, FlagId::fallback_allocation,
                                  FlagId::compat,         FlagId::variant,         FlagId::subfolder};
 
-constexpr FlagId kLoadFlags[] = {FlagId::device_map,     FlagId::max_memory,      FlagId::context,
-                                 FlagId::batch,          FlagId::kv_dtype,        FlagId::dtype,
-                                 FlagId::no_split,       FlagId::explain,         FlagId::svg,
-                                 FlagId::verify,         FlagId::emulate_gpus,    FlagId::threads,
-                                 FlagId::offload_folder, FlagId::offload_buffers, FlagId::fallback_allocation,
-                                 FlagId::compat,         FlagId::variant,         FlagId::subfolder};
+constexpr FlagId kLoadFlags[] = {FlagId::device_map,
+                                 FlagId::max_memory,
+                                 FlagId::context,
+                                 FlagId::batch,
+                                 FlagId::kv_dtype,
+                                 FlagId::dtype,
+                                 FlagId::no_split,
+                                 FlagId::explain,
+                                 FlagId::svg,
+                                 FlagId::verify,
+                                 FlagId::emulate_gpus,
+                                 FlagId::threads,
+                                 FlagId::io,
+                                 FlagId::map,
+                                 FlagId::strict,
+                                 FlagId::ignore_mismatched_sizes,
+                                 FlagId::subset,
+                                 FlagId::offload_folder,
+                                 FlagId::offload_buffers,
+                                 FlagId::fallback_allocation,
+                                 FlagId::compat,
+                                 FlagId::variant,
+                                 FlagId::subfolder};
 
 constexpr Example kProgramExamples[] = {
     {"hfload inspect ./mistral-7b", "what is in a model directory"},
@@ -206,6 +252,7 @@ constexpr Example kLoadExamples[] = {
     {"hfload load ./mistral-7b", "on the memory that is free here"},
     {"hfload load ./mistral-7b --device-map cpu --verify", "into the CPU's memory, then compare every byte"},
     {"hfload load ./mistral-7b --max-memory 0=6GiB,cpu=20GiB --emulate-gpus", "the whole path without a GPU"},
+    {"hfload load ./mistral-7b --subset 'model.layers.0.*' --subset '*norm*'", "only some of the tensors"},
     {"hfload load ./mistral-7b --json --quiet", "for scripts"},
 };
 
@@ -244,9 +291,11 @@ constexpr Command kCommands[] = {
      .name = "load",
      .argument = "MODEL",
      .summary = "Load every tensor onto its device and print the hf_device_map",
-     .description = "Plans, reads every tensor to the device that the plan gives it, and prints the "
-                    "hf_device_map. Tensors that are "
-                    "missing or have another shape than the model's are listed, and the exit status is 1.",
+     .description =
+         "Plans, reads every tensor to the device that the plan gives it, and prints the "
+         "hf_device_map. Tensors that are "
+         "missing or have another shape than the model's are listed, and the exit status is 1; those "
+         "that the model does not use are a warning.",
      .examples = kLoadExamples,
      .flags = kLoadFlags},
     {.id = CommandId::scan,

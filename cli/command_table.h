@@ -44,8 +44,13 @@ enum class FlagId : uint8_t {
   emulate_gpus,
   verify,
   threads,
+  io,
+  map,
+  strict,
+  ignore_mismatched_sizes,
+  subset,
 };
-inline constexpr size_t kFlagCount = 30;
+inline constexpr size_t kFlagCount = 35;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };

@@ -1,13 +1,12 @@
 #include "cli/inspection.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <cctype>
 #include <unordered_map>
 #include <utility>
 
 #include "core/base/checked.h"
+#include "core/base/glob.h"
 #include "core/model/match_keys.h"
 #include "core/model/quantization.h"
 
@@ -127,10 +126,6 @@ std::string fold_numbers(const std::string& name) {
 }
 
 }  // namespace
-
-bool matches_glob(const std::string& glob, const std::string& name) {
-  return fnmatch(glob.c_str(), name.c_str(), 0) == 0;
-}
 
 Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) {
   Inspection found;

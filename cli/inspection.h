@@ -60,7 +60,4 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter);
 
 std::vector<TensorPattern> fold_patterns(const std::vector<InspectedTensor>& tensors);
 
-/// Whether a shell-style glob (*, ?, [a-z]) matches a whole name.
-bool matches_glob(const std::string& glob, const std::string& name);
-
 }  // namespace hfload::cli

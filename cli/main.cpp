@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/heap.h"
 #include "cli/json_writer.h"
 #include "cli/render_command_table.h"
 #include "cli/signals.h"
@@ -54,6 +55,7 @@ int report(const Error& error, const CommandLine& line, const Environment& envir
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  advise_huge_pages_for_heap();
   const Environment environment = read_environment();
   CommandLine line;
   try {

@@ -101,6 +101,14 @@ DeviceMapChoice parse_device_map_choice(const std::string& text) {
                      : fmt::format("Did you mean {}?", near));
 }
 
+ReadPath read_path(const FlagValues& values) {
+  if (!is_given(values, FlagId::io)) return ReadPath::automatic;
+  const std::string name = last_value(values, FlagId::io);
+  if (name == "pread") return ReadPath::pread;
+  if (name == "direct") return ReadPath::direct;
+  return name == "mmap" ? ReadPath::mapping : ReadPath::automatic;
+}
+
 unsigned parse_threads(const std::string& text) {
   constexpr unsigned kMostThreads = 256;
   unsigned threads = 0;
@@ -160,6 +168,16 @@ PlanningOptions planning_options(const FlagValues& values) {
   return planning;
 }
 
+KeyMode key_mode(const FlagValues& values) {
+  const bool strict = is_given(values, FlagId::strict);
+  const bool ignore = is_given(values, FlagId::ignore_mismatched_sizes);
+  if (strict && ignore) {
+    throw usage_error("--strict and --ignore-mismatched-sizes contradict each other",
+                      "--strict fails for every tensor of another shape; leave one of them out.");
+  }
+  return strict ? KeyMode::strict : ignore ? KeyMode::ignore_mismatched : KeyMode::complete;
+}
+
 ParsedCommand typed_command(CommandId id, const std::vector<std::string>& arguments,
                             const FlagValues& values) {
   const std::string& argument = arguments.front();
@@ -175,9 +193,15 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
       return PlanCommand{model_options(argument, values), planning_options(values)};
     case CommandId::load:
       return LoadCommand{
-          model_options(argument, values), planning_options(values), is_given(values, FlagId::verify),
+          model_options(argument, values),
+          planning_options(values),
+          is_given(values, FlagId::verify),
           is_given(values, FlagId::emulate_gpus),
-          is_given(values, FlagId::threads) ? parse_threads(last_value(values, FlagId::threads)) : 0};
+          is_given(values, FlagId::threads) ? parse_threads(last_value(values, FlagId::threads)) : 0,
+          read_path(values),
+          is_given(values, FlagId::map),
+          key_mode(values),
+          values_of(values, FlagId::subset)};
     case CommandId::scan:
       return ScanCommand{arguments};
     case CommandId::completion:

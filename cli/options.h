@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "cli/command_table.h"
+#include "cli/key_report.h"
 #include "cli/terminal.h"
 #include "core/format/dtype.h"
+#include "core/load/shard_reader.h"
 #include "core/model/module_builder.h"
 #include "core/plan/device_map.h"
 #include "core/plan/infer_device_map.h"
@@ -61,6 +63,10 @@ struct LoadCommand {
   bool verify = false;
   bool emulate_gpus = false;
   unsigned threads = 0;  ///< 0: as many as the loader likes
+  ReadPath read_path = ReadPath::automatic;
+  bool map = false;
+  KeyMode key_mode = KeyMode::complete;
+  std::vector<std::string> subset = {};  ///< globs over tensor names; empty: all
 };
 
 struct ScanCommand {

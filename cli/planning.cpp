@@ -184,10 +184,6 @@ void report_model(const Checkpoint& checkpoint, Messages& messages) {
 
 void report_planning(const PlannedModel& model, const PlanningOptions& options, Messages& messages) {
   for (const std::string& warning : model.warnings) messages.warning(warning);
-  if (!options.offload_folder.empty()) {
-    messages.detail(
-        fmt::format("nothing is written to {}: safetensors files are used in place", options.offload_folder));
-  }
   const double offloaded = disk_bytes(model.plan);
   if (offloaded == 0 || !std::holds_alternative<Strategy>(options.device_map)) return;
   const auto is_cpu = [](const DeviceMemory& memory) { return memory.device == Device::cpu(); };

@@ -7,6 +7,7 @@
 #include "cli/render_inspect.h"
 #include "cli/text.h"
 #include "core/base/checked.h"
+#include "core/base/glob.h"
 #include "core/base/units.h"
 
 namespace hfload::cli {

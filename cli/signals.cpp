@@ -1,5 +1,7 @@
 #include "cli/signals.h"
 
+#include <unistd.h>
+
 #include <csignal>
 
 #include <atomic>
@@ -21,7 +23,30 @@ void set_handler(int signal, void (*handler)(int), int flags) {
   sigaction(signal, &action, nullptr);
 }
 
+constexpr char kLostSentence[] =
+    "error: a mapped file was truncated, or its disk failed, while it was used (changed_during_read)\n"
+    "hint: Wait until nothing writes to the file and run the command again.\n";
+constexpr char kLostDocument[] =
+    "{\"schema\":\"hfload.error/1\",\"error\":{\"code\":\"changed_during_read\",\"message\":\"a mapped file "
+    "was "
+    "truncated, or its disk failed, while it was "
+    "used\",\"path\":null,\"tensor\":null,\"offset\":null,\"hint\":"
+    "\"Wait until nothing writes to the file and run the command again.\"}}\n";
+
+/// Only what may be called from a signal handler.
+void end_with_sentence(int) {
+  if (write(STDERR_FILENO, kLostSentence, sizeof kLostSentence - 1) < 0) _exit(5);
+  _exit(5);
+}
+
+void end_with_document(int signal) {
+  if (write(STDOUT_FILENO, kLostDocument, sizeof kLostDocument - 1) < 0) _exit(5);
+  end_with_sentence(signal);
+}
+
 }  // namespace
+
+void report_lost_mappings(bool json) { set_handler(SIGBUS, json ? end_with_document : end_with_sentence, 0); }
 
 SignalWatch::SignalWatch() {
   for (const int signal : {SIGINT, SIGTERM}) {

@@ -12,6 +12,10 @@ class SignalWatch {
   SignalWatch& operator=(const SignalWatch&) = delete;
 };
 
+/// Until the program ends, a mapped file that is truncated or cannot be read any more ends it with a sentence
+/// on standard error, the document of a failure on standard output if `json`, and exit status 5.
+void report_lost_mappings(bool json);
+
 /// The signal that arrived last under a SignalWatch; 0 when none did.
 int received_signal();
 

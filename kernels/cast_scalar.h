@@ -3,12 +3,7 @@
 #include <cstdint>
 
 #include "kernels/cast.h"
-
-#if defined(__CUDACC__)
-#define HFLOAD_HOST_DEVICE __host__ __device__
-#else
-#define HFLOAD_HOST_DEVICE
-#endif
+#include "kernels/host_device.h"
 
 namespace hfload {
 

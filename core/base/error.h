@@ -15,6 +15,8 @@
   X(does_not_fit, 1, "the model does not fit in the given devices")                                          \
   X(missing_keys, 1, "the model has tensors that the checkpoint lacks")                                      \
   X(mismatched_keys, 1, "tensors of the checkpoint have other shapes than the model's")                      \
+  X(unexpected_keys, 1, "the checkpoint has tensors that the model does not use")                            \
+  X(empty_subset, 1, "a pattern of --subset matches no tensor of the model")                                 \
   X(device_map_incomplete, 1, "a device map gives no device for some tensors")                               \
   X(verify_failed, 1, "bytes read back from a device differ from the file's")                                \
   X(usage, 2, "the command line cannot be understood")                                                       \
@@ -41,7 +43,7 @@
   X(size_mismatch, 3, "a tensor's data_offsets disagree with its dtype and shape")                           \
   X(data_truncated, 3, "a file ends before its last tensor does")                                            \
   X(trailing_bytes, 3, "a file goes on after its last tensor")                                               \
-  X(unsafe_path, 3, "a path in a weight map or in a cache leaves the model directory")                       \
+  X(unsafe_path, 3, "a path in a weight map or a cache, or a tensor's name as a file name, is unsafe")       \
   X(lfs_pointer, 3, "a file is a Git LFS pointer, not the weights")                                          \
   X(invalid_index, 3, "a shard index lacks its weight map or has one of the wrong type")                     \
   X(invalid_config, 3, "a config.json has a value of the wrong type or out of range")                        \
@@ -53,6 +55,7 @@
   X(invalid_storage, 3, "a storage of a PyTorch checkpoint is absent or has the wrong size")                 \
   X(storage_overrun, 3, "a tensor reaches beyond its storage")                                               \
   X(tensor_too_large, 3, "tensors that repeat their storages would take too many bytes")                     \
+  X(invalid_offload_index, 3, "the index.json of an offload folder is not of accelerate's form")             \
   X(unsupported_dtype, 4, "a tensor has a dtype that hfload does not know or cannot convert")                \
   X(unsupported_format, 4, "the weights are in a format that this command does not read")                    \
   X(unsupported_architecture, 4, "the model's architecture cannot be derived")                               \
@@ -60,6 +63,7 @@
   X(io_error, 5, "the operating system refused a read, a write or a mapping")                                \
   X(not_a_file, 5, "a path is a directory, a pipe or a device where a file is needed")                       \
   X(changed_during_read, 5, "a file was truncated or replaced while it was read")                            \
+  X(file_exists, 5, "a file stands where one is to be written, and may not be replaced")                     \
   X(cuda_error, 5, "a CUDA call failed")                                                                     \
   X(not_found, 8, "a path or a cached repository does not exist")                                            \
   X(weights_not_found, 8, "a model directory holds no weights")                                              \

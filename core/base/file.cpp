@@ -42,12 +42,6 @@ struct stat status_of(const RegularFile& file) {
   return status;
 }
 
-Error changed_during_read(const RegularFile& file) {
-  return Error(ErrorCode::changed_during_read, "the file was truncated or replaced while it was read")
-      .with_path(file.path)
-      .with_hint("Wait until nothing writes to the file and run the command again.");
-}
-
 RegularFile adopt_regular_file(FileDescriptor fd, std::string path) {
   RegularFile file{.fd = std::move(fd), .identity = {}, .path = std::move(path)};
   const struct stat status = status_of(file);
@@ -210,6 +204,16 @@ RegularFile open_regular_file_beneath(const std::string& root, const std::string
   return adopt_regular_file(BeneathWalk(std::move(directory), root_path, path).open(name), path);
 }
 
+Error changed_during_read(const RegularFile& file) {
+  return Error(ErrorCode::changed_during_read, "the file was truncated or replaced while it was read")
+      .with_path(file.path)
+      .with_hint("Wait until nothing writes to the file and run the command again.");
+}
+
+Error read_failed(const RegularFile& file, uint64_t offset, int error) {
+  return system_error("reading", error, file.path).with_offset(offset);
+}
+
 void read_exactly(const RegularFile& file, uint64_t offset, std::span<std::byte> into) {
   // Linux moves at most 2^31 - 4096 bytes in one call.
   constexpr size_t kMaxBytesPerCall = size_t{1} << 30;
@@ -218,7 +222,7 @@ void read_exactly(const RegularFile& file, uint64_t offset, std::span<std::byte>
     const ssize_t got = pread(file.fd.get(), into.data(), std::min(into.size(), kMaxBytesPerCall),
                               static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw system_error("reading", errno, file.path).with_offset(offset);
+    if (got < 0) throw read_failed(file, offset, errno);
     if (got == 0) throw changed_during_read(file).with_offset(offset);
     into = into.subspan(static_cast<size_t>(got));
     offset += static_cast<uint64_t>(got);

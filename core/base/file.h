@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+#include "core/base/error.h"
+
 namespace hfload {
 
 /// An owned file descriptor.
@@ -59,6 +61,11 @@ enum class BeneathLookup : uint8_t { kernel, by_hand };
 /// Throws Error(unsafe_path) besides.
 RegularFile open_regular_file_beneath(const std::string& root, const std::string& name,
                                       BeneathLookup lookup = BeneathLookup::kernel);
+
+/// What to throw when a file ends before the bytes it was checked to have, or is another one by now.
+Error changed_during_read(const RegularFile& file);
+/// What to throw when a read fails with an errno value.
+Error read_failed(const RegularFile& file, uint64_t offset, int error);
 
 /// Fills `into` from `offset`, retrying interrupted and short reads.
 /// Throws Error(changed_during_read) at an early end of file, Error(io_error).

@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
+#include "core/load/numa.h"
 #include "core/plan/device.h"
 #include "kernels/cast.h"
 
@@ -59,13 +61,26 @@ class Backend {
   /// Allocates the arena, once. Throws Error(out_of_memory) naming the bytes asked for and those available.
   virtual void allocate(uint64_t bytes) = 0;
 
+  /// To be called before a range of host_arena is written for the first time.
+  virtual void prepare(uint64_t /*arena_offset*/, uint64_t /*bytes*/) {}
+  /// Bytes of the arena that took small pages where huge ones cost more here.
+  virtual uint64_t small_page_bytes() const { return 0; }
+
   /// The arena where readers may write into it, several at once; else empty.
   virtual std::span<std::byte> host_arena() = 0;
   /// Where host_arena is empty: how the arena is filled. Else null. Exists once the arena is allocated.
   virtual UploadQueue* upload_queue() = 0;
 
+  /// The node of the host's memory that the device is next to, once the arena is allocated; nothing where it
+  /// does not matter or is not known.
+  virtual std::optional<NumaNode> numa_node() const { return std::nullopt; }
+
   /// Copies arena bytes back to the host; call after synchronize. May be called from several threads at once.
   virtual void read_back(uint64_t arena_offset, std::span<std::byte> into) = 0;
+  /// The part of a tensor's hash (see kernels/hash.h) that a range of the arena stands for, computed where
+  /// the memory is. `first_word`: the range's place in its tensor. Call after synchronize; from several
+  /// threads at once.
+  virtual uint64_t hash_range(uint64_t arena_offset, uint64_t bytes, uint64_t first_word) = 0;
 };
 
 /// The CPU's memory: anonymous, huge-page advised.

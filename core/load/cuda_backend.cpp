@@ -3,6 +3,7 @@
 #include <array>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <type_traits>
 
 #include "core/base/error.h"
@@ -14,6 +15,7 @@
 #include "core/load/query_devices.h"
 #include "core/load/staging_ring.h"
 #include "kernels/cast_device.h"
+#include "kernels/hash.h"
 
 namespace hfload {
 namespace {
@@ -77,14 +79,29 @@ Event make_event(uint32_t ordinal) {
   return Event(event);
 }
 
+/// The node next to a GPU, by its place on the PCI bus.
+std::optional<NumaNode> numa_node_of(uint32_t ordinal) {
+  std::array<char, 32> bus_id{};  // "0000:1B:00.0", and room for wider domains
+  check_cuda(cudaDeviceGetPCIBusId(bus_id.data(), static_cast<int>(bus_id.size()), static_cast<int>(ordinal)),
+             "cudaDeviceGetPCIBusId", ordinal);
+  return numa_node_of_pci_device("/sys", bus_id.data());
+}
+
+/// Memory for the ring that lies, once touched, next to the GPU.
+HostMemory staging_near(const std::optional<NumaNode>& node) {
+  HostMemory memory(kSlots * kSlotBytes);
+  if (node) prefer_numa_node(memory.bytes(), node->node);
+  return memory;
+}
+
 /// Copies from a pinned ring by the copy engine; casts from a scratch block on the device.
 class CudaUploadQueue final : public UploadQueue {
  public:
   /// The device is current.
-  CudaUploadQueue(uint32_t ordinal, std::byte* arena)
+  CudaUploadQueue(uint32_t ordinal, std::byte* arena, const std::optional<NumaNode>& node)
       : ordinal_(ordinal),
         arena_(arena),
-        staging_(kSlots * kSlotBytes),
+        staging_(staging_near(node)),
         pinned_(pin(staging_.bytes(), ordinal)),
         ring_(staging_.bytes(), kSlots, [this](uint32_t index) { wait_until_copied(index); }) {
     for (Event& event : copied_) event = make_event(ordinal);
@@ -174,11 +191,13 @@ class CudaBackend final : public Backend {
   void allocate(uint64_t bytes) override {
     make_current();
     if (bytes != 0) arena_ = allocate_on_device(bytes, ordinal_);
-    queue_ = std::make_unique<CudaUploadQueue>(ordinal_, arena_.get());
+    node_ = numa_node_of(ordinal_);
+    queue_ = std::make_unique<CudaUploadQueue>(ordinal_, arena_.get(), node_);
   }
 
   std::span<std::byte> host_arena() override { return {}; }
   UploadQueue* upload_queue() override { return queue_.get(); }
+  std::optional<NumaNode> numa_node() const override { return node_; }
 
   void read_back(uint64_t arena_offset, std::span<std::byte> into) override {
     if (into.empty()) return;
@@ -187,12 +206,30 @@ class CudaBackend final : public Backend {
                "cudaMemcpy", ordinal_);
   }
 
+  uint64_t hash_range(uint64_t arena_offset, uint64_t bytes, uint64_t first_word) override {
+    make_current();
+    // A stream and a sum of their own: several threads ask at once.
+    const Stream stream = make_stream(ordinal_);
+    const DeviceMemory sum = allocate_on_device(sizeof(uint64_t), ordinal_);
+    auto* const device_sum = reinterpret_cast<uint64_t*>(sum.get());
+    check_cuda(cudaMemsetAsync(device_sum, 0, sizeof(uint64_t), stream.get()), "cudaMemsetAsync", ordinal_);
+    check_cuda(static_cast<cudaError_t>(
+                   launch_hash(arena_.get() + arena_offset, bytes, first_word, device_sum, stream.get())),
+               "launching the hash kernel", ordinal_);
+    uint64_t result = 0;
+    check_cuda(cudaMemcpyAsync(&result, device_sum, sizeof result, cudaMemcpyDeviceToHost, stream.get()),
+               "cudaMemcpyAsync", ordinal_);
+    check_cuda(cudaStreamSynchronize(stream.get()), "cudaStreamSynchronize", ordinal_);
+    return result;
+  }
+
  private:
   void make_current() const {
     check_cuda(cudaSetDevice(static_cast<int>(ordinal_)), "cudaSetDevice", ordinal_);
   }
 
   uint32_t ordinal_;
+  std::optional<NumaNode> node_;
   DeviceMemory arena_;
   std::unique_ptr<CudaUploadQueue> queue_;
 };

@@ -13,6 +13,7 @@
 #include "core/load/backend.h"
 #include "core/load/host_memory.h"
 #include "core/load/staging_ring.h"
+#include "kernels/hash.h"
 
 namespace hfload {
 namespace {
@@ -26,6 +27,7 @@ class EmulatedCopyEngine final : public UploadQueue {
  public:
   explicit EmulatedCopyEngine(std::span<std::byte> arena)
       : arena_(arena),
+        pages_(arena),
         staging_(kSlots * kSlotBytes),
         done_(kSlots, true),
         ring_(staging_.bytes(), kSlots, [this](uint32_t index) { wait_until_copied(index); }),
@@ -86,13 +88,15 @@ class EmulatedCopyEngine final : public UploadQueue {
     return submission;
   }
 
-  void copy(const StagingSlot& slot, const Upload& upload) const {
+  void copy(const StagingSlot& slot, const Upload& upload) {
+    pages_.prepare(upload.arena_offset, upload_target_bytes(upload));
     const std::span<const std::byte> source = slot.bytes.subspan(upload.slot_offset, upload.file_bytes);
     const std::span<std::byte> target = arena_.subspan(upload.arena_offset, upload_target_bytes(upload));
     cast(upload.cast, source.data(), target.data(), source.size() / cast_source_bytes(upload.cast));
   }
 
   std::span<std::byte> arena_;
+  FreshPages pages_;
   HostMemory staging_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -130,6 +134,10 @@ class EmulatedGpuBackend final : public Backend {
   void read_back(uint64_t arena_offset, std::span<std::byte> into) override {
     const std::span<const std::byte> from = arena_.bytes().subspan(arena_offset, into.size());
     std::ranges::copy(from, into.begin());  // either may be empty, which memcpy does not allow
+  }
+
+  uint64_t hash_range(uint64_t arena_offset, uint64_t bytes, uint64_t first_word) override {
+    return hash_part(arena_.bytes().subspan(arena_offset, bytes).data(), bytes, first_word);
   }
 
  private:

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <optional>
 
 #include "core/load/backend.h"
 #include "core/load/host_memory.h"
+#include "kernels/hash.h"
 
 namespace hfload {
 namespace {
@@ -11,7 +13,12 @@ class HostBackend final : public Backend {
   Device device() const override { return Device::cpu(); }
 
   bool in_host_memory() const override { return true; }
-  void allocate(uint64_t bytes) override { arena_ = HostMemory(bytes); }
+  void allocate(uint64_t bytes) override {
+    arena_ = HostMemory(bytes);
+    pages_.emplace(arena_.bytes());
+  }
+  void prepare(uint64_t arena_offset, uint64_t bytes) override { pages_->prepare(arena_offset, bytes); }
+  uint64_t small_page_bytes() const override { return pages_ ? pages_->small_page_bytes() : 0; }
   std::span<std::byte> host_arena() override { return arena_.bytes(); }
   UploadQueue* upload_queue() override { return nullptr; }
 
@@ -20,8 +27,13 @@ class HostBackend final : public Backend {
     std::ranges::copy(from, into.begin());  // either may be empty, which memcpy does not allow
   }
 
+  uint64_t hash_range(uint64_t arena_offset, uint64_t bytes, uint64_t first_word) override {
+    return hash_part(arena_.bytes().subspan(arena_offset, bytes).data(), bytes, first_word);
+  }
+
  private:
   HostMemory arena_;
+  std::optional<FreshPages> pages_;
 };
 
 }  // namespace

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
+
+#include "core/load/way_chooser.h"
 
 namespace hfload {
 
@@ -16,17 +20,47 @@ class HostMemory {
   HostMemory() = default;
   /// Throws Error(out_of_memory) when the operating system refuses.
   explicit HostMemory(uint64_t bytes);
-  HostMemory(HostMemory&& other) noexcept : data_(std::exchange(other.data_, {})) {}
-  HostMemory& operator=(HostMemory&& other) noexcept {
-    std::swap(data_, other.data_);
-    return *this;
-  }
-  ~HostMemory();
+  HostMemory(HostMemory&& other) noexcept = default;
+  HostMemory& operator=(HostMemory&& other) noexcept = default;
 
-  std::span<std::byte> bytes() const { return data_; }
+  std::span<std::byte> bytes() const { return mapping_.data; }
 
  private:
-  std::span<std::byte> data_;
+  struct Mapping {
+    Mapping() = default;
+    Mapping(Mapping&& other) noexcept : data(std::exchange(other.data, {})) {}
+    Mapping& operator=(Mapping&& other) noexcept {
+      std::swap(data, other.data);
+      return *this;
+    }
+    ~Mapping();
+    std::span<std::byte> data;
+  };
+  Mapping mapping_;
+};
+
+/// Takes the physical memory of a fresh block piece by piece, in pages of the size that is cheaper here. Huge
+/// ones mostly are, by far; in a virtual machine that gives free memory back to its host, fresh ones can cost
+/// several times as much as small ones that the machine still has.
+class FreshPages {
+ public:
+  /// `memory`: as HostMemory gives it, aligned to huge pages and untouched.
+  explicit FreshPages(std::span<std::byte> memory);
+
+  /// To be called before a range is written; may be called from several threads at once, and again for the
+  /// same range.
+  void prepare(uint64_t offset, uint64_t bytes);
+
+  /// Bytes of the pieces that took small pages so far.
+  uint64_t small_page_bytes() const { return small_page_bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  void take(std::span<std::byte> piece);
+
+  std::span<std::byte> memory_;
+  std::vector<std::atomic<bool>> taken_;  ///< by piece of a huge page's size
+  WayChooser chooser_;                    ///< first: huge pages
+  std::atomic<uint64_t> small_page_bytes_{0};
 };
 
 /// Bytes that the host can give without swapping (MemAvailable of /proc/meminfo, what psutil calls

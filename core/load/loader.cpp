@@ -2,20 +2,24 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
+#include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <optional>
 #include <utility>
 
 #include "core/base/error.h"
 #include "core/base/units.h"
+#include "core/load/chunk_reader.h"
 #include "core/load/host_memory.h"
 #include "core/load/parallel_reads.h"
 #include "core/load/read_schedule.h"
+#include "core/load/shard_reader.h"
 
 namespace hfload {
 namespace {
+
+// For the direct reads of all threads together.
+constexpr uint64_t kDirectBufferBytes = 16 << 20;
 
 void make_backends(LoadedModel& model, const BackendFactory& make_backend) {
   uint64_t host_bytes = 0;
@@ -38,10 +42,10 @@ void make_backends(LoadedModel& model, const BackendFactory& make_backend) {
   for (size_t i = 0; i < model.backends.size(); ++i) model.backends[i]->allocate(model.plan.arenas[i].bytes);
 }
 
-void map_offloaded(LoadedModel& model, const Checkpoint& checkpoint) {
+void map_in_place(LoadedModel& model, const Checkpoint& checkpoint) {
   model.mappings.resize(checkpoint.shards.size());
   for (const TensorPlacement& placement : model.plan.placements) {
-    if (placement.device.kind != Device::Kind::disk) continue;
+    if (!placement.in_file) continue;
     const uint32_t shard = checkpoint.tensors.at(placement.checkpoint).shard;
     if (model.mappings.at(shard).bytes().empty())
       model.mappings[shard] = MappedFile(reopen_shard(checkpoint, shard));
@@ -60,93 +64,23 @@ std::vector<ArenaAccess> arena_access(const LoadedModel& model) {
   return access;
 }
 
-/// A slot that finds its way back when reading into it fails.
-class SlotLease {
- public:
-  explicit SlotLease(UploadQueue& queue) : queue_(queue), slot_(queue.acquire()) {}
-  SlotLease(const SlotLease&) = delete;
-  SlotLease& operator=(const SlotLease&) = delete;
-  ~SlotLease() {
-    if (held_) queue_.release(slot_);
+/// The node that all devices are next to. Readers that also fill the host's own memory are better off on all
+/// CPUs.
+std::optional<NumaNode> shared_numa_node(const LoadedModel& model) {
+  std::optional<NumaNode> shared;
+  for (const auto& backend : model.backends) {
+    std::optional<NumaNode> node = backend->numa_node();
+    if (!node || (shared && shared->node != node->node)) return std::nullopt;
+    shared = std::move(node);
   }
+  return shared;
+}
 
-  std::span<std::byte> bytes() const { return slot_.bytes; }
-  void submit(std::span<const Upload> uploads) {
-    held_ = false;
-    queue_.submit(slot_, uploads);
-  }
-
- private:
-  UploadQueue& queue_;
-  StagingSlot slot_;
-  bool held_ = true;
-};
-
-class ChunkReader {
- public:
-  ChunkReader(const LoadedModel& model, const Checkpoint& checkpoint, const ReadSchedule& schedule,
-              unsigned workers)
-      : model_(model), checkpoint_(checkpoint), schedule_(schedule), buffers_(workers) {}
-
-  /// Brings one chunk to its arena; returns its wanted bytes.
-  uint64_t read(uint64_t index, const RegularFile& file, unsigned worker) {
-    const ReadChunk& chunk = schedule_.chunks[index];
-    const std::span<const Upload> uploads(&schedule_.uploads[chunk.first_upload], chunk.upload_count);
-    bring(chunk, uploads, file, worker);
-    read_bytes_.fetch_add(chunk.file_bytes, std::memory_order_relaxed);
-    uint64_t wanted = 0;
-    for (const Upload& upload : uploads) wanted += upload.file_bytes;
-    return wanted;
-  }
-
-  uint64_t read_bytes() const { return read_bytes_; }
-
- private:
-  void bring(const ReadChunk& chunk, std::span<const Upload> uploads, const RegularFile& file,
-             unsigned worker) {
-    Backend& backend = *model_.backends[chunk.arena];
-    const std::span<std::byte> arena = backend.host_arena();
-    if (chunk.direct) {
-      read_chunk(chunk, file, arena.subspan(uploads.front().arena_offset, chunk.file_bytes));
-    } else if (UploadQueue* const queue = backend.upload_queue()) {
-      SlotLease slot(*queue);
-      read_chunk(chunk, file, slot.bytes().first(chunk.file_bytes));
-      slot.submit(uploads);
-    } else {
-      std::vector<std::byte>& buffer = buffers_[worker];
-      buffer.resize(kHostBufferBytes);
-      read_chunk(chunk, file, std::span(buffer).first(chunk.file_bytes));
-      for (const Upload& upload : uploads) {
-        cast(upload.cast, buffer.data() + upload.slot_offset, arena.data() + upload.arena_offset,
-             upload.file_bytes / cast_source_bytes(upload.cast));
-      }
-    }
-  }
-
-  void read_chunk(const ReadChunk& chunk, const RegularFile& file, std::span<std::byte> into) const {
-    try {
-      read_exactly(file, chunk.file_offset, into);
-    } catch (Error& error) {
-      error.with_tensor(tensor_at(chunk, error.offset().value_or(chunk.file_offset)));
-      throw;
-    }
-  }
-
-  /// The tensor of a chunk's shard that holds a byte of the file, for error messages.
-  std::string tensor_at(const ReadChunk& chunk, uint64_t file_offset) const {
-    const uint64_t data_start = checkpoint_.shards[chunk.shard].data_start;
-    for (const CheckpointTensor& tensor : checkpoint_.tensors) {
-      if (tensor.shard == chunk.shard && file_offset < data_start + tensor.end) return tensor.name;
-    }
-    return {};
-  }
-
-  const LoadedModel& model_;
-  const Checkpoint& checkpoint_;
-  const ReadSchedule& schedule_;
-  std::vector<std::vector<std::byte>> buffers_;  ///< by worker; each touches its own alone
-  std::atomic<uint64_t> read_bytes_{0};
-};
+/// Whether the first shard that the plan reads is far away; the others are taken to be where it is.
+bool reads_over_network(const LoadPlan& plan, const Checkpoint& checkpoint) {
+  return !plan.copies.empty() &&
+         is_on_network_file_system(reopen_shard(checkpoint, plan.copies.front().shard));
+}
 
 }  // namespace
 
@@ -157,18 +91,30 @@ LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFa
   LoadedModel model;
   model.plan = std::move(plan);
   make_backends(model, make_backend);
-  map_offloaded(model, checkpoint);
+  map_in_place(model, checkpoint);
 
-  const ReadSchedule schedule = make_read_schedule(model.plan, checkpoint, arena_access(model));
-  const unsigned threads = reader_threads(options);
-  ChunkReader reader(model, checkpoint, schedule, threads);
+  // A server answers many large questions at once better than a few small ones.
+  constexpr unsigned kNetworkThreads = 8;
+  constexpr uint64_t kNetworkChunkBytes = 16 << 20;
+  const bool is_remote = reads_over_network(model.plan, checkpoint);
+  LoadOptions reading = options;
+  reading.threads = reader_threads(options);
+  if (is_remote && options.threads == 0) reading.threads = std::max(reading.threads, kNetworkThreads);
+  const ReadSchedule schedule = make_read_schedule(model.plan, checkpoint, arena_access(model),
+                                                   is_remote ? kNetworkChunkBytes : kChunkBytes);
+  ShardReader shard_reader(options.read_path, reading.threads, kDirectBufferBytes);
+  ChunkReader reader(model, checkpoint, schedule, shard_reader, reading.threads);
+  const std::optional<NumaNode> node = shared_numa_node(model);
+  std::optional<ThreadAffinity> affinity;  // the readers inherit it
+  if (node) affinity.emplace(node->cpus);
   run_parallel_reads(checkpoint,
                      {.count = schedule.chunks.size(),
                       .shard = [&](uint64_t chunk) { return schedule.chunks[chunk].shard; },
-                      .work = [&](uint64_t chunk, const RegularFile& file,
-                                  unsigned worker) { return reader.read(chunk, file, worker); },
+                      .work = [&](uint64_t chunk, OpenShard& shard,
+                                  unsigned worker) { return reader.read(chunk, shard, worker); },
+                      .opened = [&](OpenShard& shard) { shard_reader.prepare(shard); },
                       .total_bytes = model.plan.copied_file_bytes},
-                     options);
+                     reading);
   for (const auto& backend : model.backends) {
     if (UploadQueue* const queue = backend->upload_queue()) queue->synchronize();
   }
@@ -176,8 +122,12 @@ LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFa
   LoadStatistics& statistics = model.statistics;
   for (const Upload& upload : schedule.uploads) statistics.loaded_bytes += upload_target_bytes(upload);
   statistics.read_bytes = reader.read_bytes();
+  statistics.reads = shard_reader.statistics();
   statistics.offloaded_bytes = model.plan.disk_bytes;
-  statistics.threads = threads;
+  statistics.mapped_bytes = model.plan.mapped_bytes;
+  statistics.threads = reading.threads;
+  for (const auto& backend : model.backends) statistics.small_page_bytes += backend->small_page_bytes();
+  if (node) statistics.numa_node = node->node;
   statistics.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   return model;
 }

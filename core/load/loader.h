@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/file.h"
 #include "core/load/backend.h"
+#include "core/load/shard_reader.h"
 #include "core/model/checkpoint.h"
 #include "core/model/module_tree.h"
 #include "core/plan/load_plan.h"
@@ -21,7 +23,8 @@ struct LoadProgress {
 };
 
 struct LoadOptions {
-  unsigned threads = 0;  ///< readers; 0: one per processor, at most 16
+  unsigned threads = 0;  ///< readers; 0: one per processor, at most 16; at least 8 for a network file system
+  ReadPath read_path = ReadPath::automatic;
   /// Called from one thread at a time, a few times a second, and at the end. May be empty.
   std::function<void(const LoadProgress&)> progress = nullptr;
   /// Looked at between chunks, from several threads at once; when it returns true, the load stops and execute
@@ -34,11 +37,15 @@ struct LoadOptions {
 struct Interrupted {};
 
 struct LoadStatistics {
-  uint64_t loaded_bytes = 0;     ///< now in the arenas, padding not counted
-  uint64_t read_bytes = 0;       ///< read from files, gaps between tensors that were read along included
-  uint64_t offloaded_bytes = 0;  ///< on the disk, mapped in place
-  double seconds = 0;            ///< from the first allocation to the last copy
+  uint64_t loaded_bytes = 0;  ///< now in the arenas, padding not counted
+  uint64_t read_bytes = 0;    ///< read from files, gaps between tensors that were read along included
+  ReadStatistics reads;
+  uint64_t offloaded_bytes = 0;   ///< on the disk, mapped in place
+  uint64_t mapped_bytes = 0;      ///< on the CPU, mapped in place
+  uint64_t small_page_bytes = 0;  ///< of the arenas, where huge pages cost more than small ones
+  double seconds = 0;             ///< from the first allocation to the last copy
   unsigned threads = 0;
+  std::optional<unsigned> numa_node;  ///< on whose CPUs the readers ran; nothing: on any
 };
 
 /// A model whose every tensor is on its device. Owns the arenas and, for what is offloaded to disk, the
@@ -46,7 +53,7 @@ struct LoadStatistics {
 struct LoadedModel {
   LoadPlan plan;
   std::vector<std::unique_ptr<Backend>> backends;  ///< parallel to plan.arenas
-  std::vector<MappedFile> mappings;  ///< by shard; empty where nothing of the shard stays on disk
+  std::vector<MappedFile> mappings;  ///< by shard; empty where nothing of the shard stays in its file
   LoadStatistics statistics;
 };
 
@@ -54,16 +61,28 @@ struct LoadedModel {
 using BackendFactory = std::function<std::unique_ptr<Backend>(Device device)>;
 
 /// Carries out a plan: allocates each arena once, reads the shards in file order in chunks of at most 4 MiB
-/// on several threads, casts on the way. Peak memory is the arenas plus a fixed staging: 256 KiB for each
-/// reader, 4 MiB for each emulated GPU, 64 MiB (pinned) for each CUDA device. Throws Error(out_of_memory,
+/// (16 MiB on a network file system) on several threads, casts on the way. Peak memory is the arenas plus a
+/// fixed staging: 256 KiB for each reader, 16 MiB for direct reads, 4 MiB for each emulated GPU, 64 MiB
+/// (pinned) for each CUDA device. Throws Error(out_of_memory,
 /// changed_during_read, io_error, cuda_error, shard_missing), Interrupted; then everything is released.
 LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFactory& make_backend,
                     const LoadOptions& options);
 
-/// Reads every loaded byte back from its device and compares it with the file, cast again by the scalar
-/// reference where the dtype changed; what is on disk is compared through its mapping. Returns the bytes
-/// compared. Throws Error(verify_failed) naming the first tensor and byte that differ, and as execute.
-uint64_t verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
-                const LoadOptions& options);
+/// The checksum of a tensor as it is in memory; see kernels/hash.h.
+struct TensorHash {
+  TensorId tensor = kNoId;
+  uint64_t hash = 0;
+};
+
+struct Verification {
+  uint64_t compared_bytes = 0;     ///< as they are in memory
+  std::vector<TensorHash> hashes;  ///< of the placements, in their order
+};
+
+/// Computes the checksum of every tensor where it is, and that of the file's bytes, cast again by the scalar
+/// reference where the dtype changed; what stays in its file is read through its mapping. Throws
+/// Error(verify_failed) naming the first tensor and byte that differ, and as execute.
+Verification verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
+                    const LoadOptions& options);
 
 }  // namespace hfload

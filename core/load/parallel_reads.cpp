@@ -16,7 +16,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Most systems let a process have 1024 files open.
-constexpr size_t kMaxOpenShards = 256;
+constexpr size_t kMaxOpenShards = 128;  // of two descriptors each
 constexpr std::chrono::milliseconds kProgressInterval{100};
 constexpr unsigned kMaxDefaultThreads = 16;
 
@@ -56,10 +56,10 @@ class ProgressReporter {
   Clock::time_point last_report_ = begin_;
 };
 
-using OpenShards = std::unordered_map<uint32_t, RegularFile>;
+using OpenShards = std::unordered_map<uint32_t, OpenShard>;
 
 /// Pieces [begin, end) on all workers; every shard they need is open.
-void run_range(uint64_t begin, uint64_t end, const OpenShards& files, const ParallelReads& reads,
+void run_range(uint64_t begin, uint64_t end, OpenShards& files, const ParallelReads& reads,
                const LoadOptions& options, ProgressReporter& progress) {
   std::atomic<uint64_t> next{begin};
   std::atomic<bool> stop{false};
@@ -107,10 +107,12 @@ void run_parallel_reads(const Checkpoint& checkpoint, const ParallelReads& reads
       const uint32_t shard = reads.shard(end);
       if (files.contains(shard)) continue;
       if (files.size() == kMaxOpenShards) break;
-      files.emplace(shard, reopen_shard(checkpoint, shard));
+      OpenShard& open = files[shard];
+      open.file = reopen_shard(checkpoint, shard);
+      if (reads.opened) reads.opened(open);
     }
     run_range(begin, end, files, reads, options, progress);
-    for (const auto& [shard, file] : files) require_unchanged(file);
+    for (const auto& [shard, open] : files) require_unchanged(open.file);
     begin = end;
   }
   progress.finish();

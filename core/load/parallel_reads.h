@@ -5,6 +5,7 @@
 
 #include "core/base/file.h"
 #include "core/load/loader.h"
+#include "core/load/shard_reader.h"
 #include "core/model/checkpoint.h"
 
 namespace hfload {
@@ -16,7 +17,9 @@ struct ParallelReads {
   std::function<uint32_t(uint64_t piece)> shard;
   /// Does one piece and returns the bytes that progress counts for it. Called from `worker`s at the same
   /// time.
-  std::function<uint64_t(uint64_t piece, const RegularFile& file, unsigned worker)> work;
+  std::function<uint64_t(uint64_t piece, OpenShard& shard, unsigned worker)> work;
+  /// Called with each shard once it is open. May be empty.
+  std::function<void(OpenShard& shard)> opened = nullptr;
   uint64_t total_bytes = 0;  ///< what progress counts up to
 };
 

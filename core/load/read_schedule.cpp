@@ -39,8 +39,9 @@ bool continues(const Extent& extent, const Extent& next) {
 
 class ScheduleBuilder {
  public:
-  ScheduleBuilder(const LoadPlan& plan, const Checkpoint& checkpoint, std::span<const ArenaAccess> access)
-      : plan_(plan), checkpoint_(checkpoint), access_(access) {
+  ScheduleBuilder(const LoadPlan& plan, const Checkpoint& checkpoint, std::span<const ArenaAccess> access,
+                  uint64_t chunk_bytes)
+      : plan_(plan), checkpoint_(checkpoint), access_(access), chunk_bytes_(chunk_bytes) {
     for (uint32_t arena = 0; arena < plan.arenas.size(); ++arena)
       arena_of_[plan.arenas[arena].device] = arena;
   }
@@ -93,7 +94,7 @@ class ScheduleBuilder {
     const ArenaAccess& access = access_[extent.arena];
     if (access.host && extent.cast == CastKind::none && extent.file_bytes >= access.buffer_bytes) {
       while (extent.file_bytes > 0) {
-        const uint64_t bytes = std::min(extent.file_bytes, kChunkBytes);
+        const uint64_t bytes = std::min(extent.file_bytes, chunk_bytes_);
         start_chunk(extent, true);
         append(extent, bytes);
       }
@@ -119,7 +120,7 @@ class ScheduleBuilder {
       return 0;
     }
     const uint64_t used = extent.file_offset - chunk.file_offset;
-    const uint64_t limit = std::min(buffer_bytes, kChunkBytes);
+    const uint64_t limit = std::min(buffer_bytes, chunk_bytes_);
     if (used >= limit) return 0;
     const uint64_t room = std::min(limit - used, extent.file_bytes);
     return room - room % cast_source_bytes(extent.cast);
@@ -145,6 +146,7 @@ class ScheduleBuilder {
   const LoadPlan& plan_;
   const Checkpoint& checkpoint_;
   std::span<const ArenaAccess> access_;
+  uint64_t chunk_bytes_;
   std::map<Device, uint32_t> arena_of_;
   ReadSchedule schedule_;
 };
@@ -166,8 +168,8 @@ CastKind cast_between(Dtype file, Dtype memory) {
 }
 
 ReadSchedule make_read_schedule(const LoadPlan& plan, const Checkpoint& checkpoint,
-                                std::span<const ArenaAccess> access) {
-  return ScheduleBuilder(plan, checkpoint, access).build();
+                                std::span<const ArenaAccess> access, uint64_t chunk_bytes) {
+  return ScheduleBuilder(plan, checkpoint, access, chunk_bytes).build();
 }
 
 }  // namespace hfload

@@ -28,7 +28,7 @@ struct ReadChunk {
   uint32_t shard = 0;
   uint32_t arena = 0;         ///< into LoadPlan::arenas
   uint64_t file_offset = 0;   ///< bytes from the start of the shard
-  uint64_t file_bytes = 0;    ///< at most kChunkBytes
+  uint64_t file_bytes = 0;    ///< at most the chunk's bytes that the schedule was made with
   uint64_t first_upload = 0;  ///< into ReadSchedule::uploads
   uint32_t upload_count = 0;
   bool direct = false;  ///< the bytes go to the arena as they are, in one piece, without a buffer
@@ -48,9 +48,10 @@ struct ArenaAccess {
 
 /// Merges the plan's copies where they are neighbours in file and arena, and cuts them into chunks: large
 /// unconverted runs for a host arena straight into it, everything else through buffers, many small tensors in
-/// one read. Elements never straddle chunks. `access` is parallel to the plan's arenas. Throws
-/// Error(unsupported_dtype), and Error(internal) for a plan whose placements leave their arenas.
+/// one read. Elements never straddle chunks. `access` is parallel to the plan's arenas; `chunk_bytes` is the
+/// most that is read at once. Throws Error(unsupported_dtype), and Error(internal) for a plan whose
+/// placements leave their arenas.
 ReadSchedule make_read_schedule(const LoadPlan& plan, const Checkpoint& checkpoint,
-                                std::span<const ArenaAccess> access);
+                                std::span<const ArenaAccess> access, uint64_t chunk_bytes = kChunkBytes);
 
 }  // namespace hfload

@@ -9,11 +9,13 @@
 #include "core/load/loader.h"
 #include "core/load/parallel_reads.h"
 #include "core/load/read_schedule.h"
+#include "kernels/hash.h"
 
 namespace hfload {
 namespace {
 
-constexpr uint64_t kPieceBytes = 1 << 20;  // a multiple of every element's size
+// A multiple of every element's size, and converted still one of the words that a hash is made of.
+constexpr uint64_t kPieceBytes = 1 << 20;
 
 /// A part of a tensor that is compared at once.
 struct Piece {
@@ -49,7 +51,12 @@ class Comparison {
  public:
   Comparison(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
              std::span<const Piece> pieces, unsigned workers)
-      : model_(model), tree_(tree), checkpoint_(checkpoint), pieces_(pieces), buffers_(workers) {}
+      : model_(model),
+        tree_(tree),
+        checkpoint_(checkpoint),
+        pieces_(pieces),
+        buffers_(workers),
+        sums_(model.plan.placements.size()) {}
 
   /// Compares one piece; returns its bytes in the file. Once a difference is known, later pieces are left
   /// out, so that the first of all differences is the one that is found.
@@ -64,8 +71,8 @@ class Comparison {
     buffers.file.resize(piece.file_bytes);
     read_exactly(file, file_offset, buffers.file);
 
-    const bool on_disk = placement.device.kind == Device::Kind::disk;
-    const CastKind kind = on_disk ? CastKind::none : cast_between(tensor.dtype, placement.dtype);
+    const bool in_file = placement.in_file;
+    const CastKind kind = in_file ? CastKind::none : cast_between(tensor.dtype, placement.dtype);
     std::span<const std::byte> expected = buffers.file;
     if (kind != CastKind::none) {
       const uint64_t count = piece.file_bytes / cast_source_bytes(kind);
@@ -75,26 +82,39 @@ class Comparison {
     }
     const uint64_t loaded_offset =
         placement.arena_offset + piece.tensor_offset / cast_source_bytes(kind) * cast_target_bytes(kind);
-    const std::span<const std::byte> loaded =
-        on_disk ? mapped(tensor.shard, loaded_offset, expected.size())
-                : read_back(placement.device, loaded_offset, expected.size(), buffers);
-    const auto [differs, at_loaded] = std::mismatch(expected.begin(), expected.end(), loaded.begin());
-    if (differs != expected.end()) {
+    const uint64_t tensor_offset = loaded_offset - placement.arena_offset;
+    const uint64_t expected_sum = hash_part(expected.data(), expected.size(), tensor_offset / 8);
+    const uint64_t sum = hash_loaded(placement, tensor.shard, loaded_offset, expected.size());
+    if (sum != expected_sum) {
+      const std::span<const std::byte> loaded =
+          in_file ? mapped(tensor.shard, loaded_offset, expected.size())
+                  : read_back(placement.device, loaded_offset, expected.size(), buffers);
+      const auto [differs, at_loaded] = std::mismatch(expected.begin(), expected.end(), loaded.begin());
       const auto byte = static_cast<uint64_t>(differs - expected.begin());
       note_difference(
           index, file, file_offset + byte / cast_target_bytes(kind) * cast_source_bytes(kind),
-          fmt::format("byte {} of the tensor on {} is {:#04x}; by the file it should be {:#04x}",
-                      loaded_offset - placement.arena_offset + byte, describe(placement.device),
-                      std::to_integer<unsigned>(*at_loaded), std::to_integer<unsigned>(*differs)));
+          differs == expected.end()
+              ? fmt::format(
+                    "the checksum of bytes {} to {} of the tensor on {} is wrong; read back, they are right",
+                    tensor_offset, tensor_offset + expected.size(), describe(placement.device))
+              : fmt::format("byte {} of the tensor on {} is {:#04x}; by the file it should be {:#04x}",
+                            tensor_offset + byte, describe(placement.device),
+                            std::to_integer<unsigned>(*at_loaded), std::to_integer<unsigned>(*differs)));
     }
+    sums_[piece.placement].fetch_add(sum, std::memory_order_relaxed);
     compared_bytes_.fetch_add(expected.size(), std::memory_order_relaxed);
     return piece.file_bytes;
   }
 
-  /// Returns the bytes compared. Throws the first difference.
-  uint64_t finish() const {
+  /// Throws the first difference.
+  Verification finish() const {
     if (first_difference_) throw Error(*first_difference_);
-    return compared_bytes_;
+    Verification result{.compared_bytes = compared_bytes_, .hashes = {}};
+    for (size_t i = 0; i < sums_.size(); ++i) {
+      const TensorPlacement& placement = model_.plan.placements[i];
+      result.hashes.push_back({placement.tensor, hash_of_sum(sums_[i], placement.bytes)});
+    }
+    return result;
   }
 
  private:
@@ -106,13 +126,23 @@ class Comparison {
     return model_.mappings.at(shard).bytes().subspan(offset, bytes);
   }
 
+  uint64_t hash_loaded(const TensorPlacement& placement, uint32_t shard, uint64_t offset,
+                       uint64_t bytes) const {
+    const uint64_t first_word = (offset - placement.arena_offset) / 8;
+    if (!placement.in_file) return backend_of(placement.device).hash_range(offset, bytes, first_word);
+    return hash_part(mapped(shard, offset, bytes).data(), bytes, first_word);
+  }
+
   std::span<const std::byte> read_back(Device device, uint64_t offset, uint64_t bytes,
                                        Buffers& buffers) const {
-    for (size_t arena = 0; arena < model_.plan.arenas.size(); ++arena) {
-      if (model_.plan.arenas[arena].device != device) continue;
-      buffers.loaded.resize(bytes);
-      model_.backends[arena]->read_back(offset, buffers.loaded);
-      return buffers.loaded;
+    buffers.loaded.resize(bytes);
+    backend_of(device).read_back(offset, buffers.loaded);
+    return buffers.loaded;
+  }
+
+  Backend& backend_of(Device device) const {
+    for (const auto& backend : model_.backends) {
+      if (backend->device() == device) return *backend;
     }
     throw Error(ErrorCode::internal, "the load plan is inconsistent: a device has no arena");
   }
@@ -134,7 +164,8 @@ class Comparison {
   const ModuleTree& tree_;
   const Checkpoint& checkpoint_;
   std::span<const Piece> pieces_;
-  std::vector<Buffers> buffers_;  ///< by worker; each touches its own alone
+  std::vector<Buffers> buffers_;             ///< by worker; each touches its own alone
+  std::vector<std::atomic<uint64_t>> sums_;  ///< by placement: of the hash's parts
   std::atomic<uint64_t> compared_bytes_{0};
   std::atomic<uint64_t> first_bad_piece_{UINT64_MAX};
   std::mutex mutex_;
@@ -143,8 +174,8 @@ class Comparison {
 
 }  // namespace
 
-uint64_t verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
-                const LoadOptions& options) {
+Verification verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
+                    const LoadOptions& options) {
   const std::vector<Piece> pieces = cut_into_pieces(model.plan, checkpoint);
   Comparison comparison(model, tree, checkpoint, pieces, reader_threads(options));
   run_parallel_reads(
@@ -154,9 +185,9 @@ uint64_t verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoi
            [&](uint64_t i) {
              return checkpoint.tensors[model.plan.placements[pieces[i].placement].checkpoint].shard;
            },
-       .work = [&](uint64_t i, const RegularFile& file,
-                   unsigned worker) { return comparison.compare(i, file, worker); },
-       .total_bytes = model.plan.copied_file_bytes + model.plan.disk_bytes},
+       .work = [&](uint64_t i, OpenShard& shard,
+                   unsigned worker) { return comparison.compare(i, shard.file, worker); },
+       .total_bytes = model.plan.copied_file_bytes + model.plan.disk_bytes + model.plan.mapped_bytes},
       options);
   return comparison.finish();
 }

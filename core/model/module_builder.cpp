@@ -69,7 +69,11 @@ ModuleBuilder::ModuleBuilder(ModuleTree& tree, Dtype default_dtype)
 
 std::string ModuleBuilder::full_name(std::string_view name) const {
   const std::string& parent = tree_.modules[current_].name;
-  return parent.empty() ? std::string(name) : fmt::format("{}.{}", parent, name);
+  if (parent.empty()) return std::string(name);
+  std::string full;
+  full.reserve(parent.size() + 1 + name.size());
+  full.append(parent).append(1, '.').append(name);
+  return full;
 }
 
 ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name) {
@@ -79,6 +83,7 @@ ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name)
         .with_hint("Check the numbers of layers in config.json.");
   }
   const auto id = static_cast<ModuleId>(tree_.modules.size());
+  // The views may be into the tree, which grows.
   Module child;
   child.name = full_name(name);
   child.class_name = class_name;
@@ -239,8 +244,9 @@ void ModuleBuilder::latent_cache(uint64_t elements_per_token) {
   tree_.layer_caches.push_back({.module = current_, .elements_per_token = elements_per_token});
 }
 
-void ModuleBuilder::state_cache(uint64_t elements) {
-  tree_.layer_caches.push_back({.module = current_, .state_elements = elements});
+void ModuleBuilder::state_cache(uint64_t elements, uint64_t float32_elements) {
+  tree_.layer_caches.push_back(
+      {.module = current_, .state_elements = elements, .float32_state_elements = float32_elements});
 }
 
 void ModuleBuilder::no_split(std::string_view class_name) {

@@ -88,8 +88,9 @@ class ModuleBuilder {
   /// The open module is latent attention: it caches one vector a token for all heads (DeepSeek-V2,
   /// section 2.1: kv_lora_rank + qk_rope_head_dim elements).
   void latent_cache(uint64_t elements_per_token);
-  /// The open module keeps a state of that many elements (Mamba: convolution and state-space states).
-  void state_cache(uint64_t elements);
+  /// The open module keeps a state of that many elements (Mamba: convolution and state-space states), and
+  /// one that is float32 whatever the dtype is.
+  void state_cache(uint64_t elements, uint64_t float32_elements = 0);
 
   /// Modules of this class are not split either: one inside a model that the config puts together.
   void no_split(std::string_view class_name);

@@ -53,6 +53,7 @@ struct LayerCache {
   uint64_t window_tokens = 0;       ///< no more tokens than these are kept; 0: all of them
   uint64_t source_tokens = 0;   ///< a cross-attention's tokens where their number is fixed; 0: the context's
   uint64_t state_elements = 0;  ///< kept whatever the number of tokens (a state-space layer)
+  uint64_t float32_state_elements = 0;  ///< the same, in float32 whatever the caches' dtype
 };
 
 /// The model's empty shell: what `init_empty_weights` + `from_config` + `tie_weights` give in Python. Modules

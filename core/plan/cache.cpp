@@ -26,8 +26,10 @@ std::optional<uint64_t> layer_bytes(const LayerCache& layer, const CacheOptions&
                                     uint64_t element_bytes) {
   auto elements = checked_mul(layer.elements_per_token, kept_tokens(layer, options.context_tokens));
   if (elements) elements = checked_add(*elements, layer.state_elements);
-  if (elements) elements = checked_mul(*elements, options.batch);
-  return elements ? checked_mul(*elements, element_bytes) : std::nullopt;
+  auto bytes = elements ? checked_mul(*elements, element_bytes) : std::nullopt;
+  const auto float32_bytes = checked_mul(layer.float32_state_elements, sizeof(float));
+  bytes = bytes && float32_bytes ? checked_add(*bytes, *float32_bytes) : std::nullopt;
+  return bytes ? checked_mul(*bytes, options.batch) : std::nullopt;
 }
 
 /// The module's device; where a map goes below it, that of the first tensor in it.

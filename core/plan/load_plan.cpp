@@ -65,7 +65,7 @@ uint64_t lay_out(std::vector<TensorPlacement*> tensors, uint64_t alignment) {
 }  // namespace
 
 LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, const KeyMatches& keys,
-                        const DeviceMap& map, const MaxMemory& max_memory) {
+                        const DeviceMap& map, const MaxMemory& max_memory, bool map_cpu) {
   LoadPlan plan;
   const DeviceMapLookup lookup(map);
   plan.placements.reserve(keys.matches.size());
@@ -82,11 +82,13 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
     placement.tensor = match.shell;
     placement.checkpoint = match.checkpoint;
     placement.device = *device;
-    if (*device == Device::disk()) {
+    const bool is_on_disk = *device == Device::disk();
+    if (is_on_disk || (map_cpu && *device == Device::cpu() && source.dtype == target.dtype)) {
+      placement.in_file = true;
       placement.dtype = source.dtype;
       placement.bytes = source.bytes();
       placement.arena_offset = checkpoint.shards[source.shard].data_start + source.begin;
-      plan.disk_bytes += placement.bytes;
+      (is_on_disk ? plan.disk_bytes : plan.mapped_bytes) += placement.bytes;
     } else {
       placement.dtype = target.dtype;
       // A dtype that is not converted keeps the file's bytes, also where its elements are smaller than a
@@ -104,7 +106,7 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
 
   std::map<Device, std::vector<TensorPlacement*>> by_device;
   for (TensorPlacement& p : plan.placements) {
-    if (p.device != Device::disk()) by_device[p.device].push_back(&p);
+    if (!p.in_file) by_device[p.device].push_back(&p);
   }
   for (auto& [device, tensors] : by_device) {
     uint64_t bytes = lay_out(tensors, kTensorAlignment);
@@ -125,7 +127,7 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
   for (uint32_t i = 0; i < plan.placements.size(); ++i) {
     const TensorPlacement& p = plan.placements[i];
     const CheckpointTensor& source = checkpoint.tensors[p.checkpoint];
-    if (p.device == Device::disk() || source.bytes() == 0) continue;
+    if (p.in_file || source.bytes() == 0) continue;
     plan.copies.push_back(
         {source.shard, checkpoint.shards[source.shard].data_start + source.begin, source.bytes(), i});
     plan.copied_file_bytes += source.bytes();

@@ -16,8 +16,9 @@ struct TensorPlacement {
   uint32_t checkpoint = 0;  ///< into Checkpoint::tensors
   Device device;
   Dtype dtype = Dtype::f32;   ///< in memory
-  uint64_t arena_offset = 0;  ///< bytes from the start of the device's arena; on disk: of the file
-  uint64_t bytes = 0;         ///< in memory; on disk: in the file
+  uint64_t arena_offset = 0;  ///< bytes from the start of the device's arena; in_file: of the file
+  uint64_t bytes = 0;         ///< in memory; in_file: in the file
+  bool in_file = false;  ///< stays in its shard, which is mapped: on the disk, or on the CPU without a copy
 };
 
 /// One block of memory per device, all tensors in it.
@@ -38,16 +39,18 @@ struct CopyOperation {
 struct LoadPlan {
   std::vector<Arena> arenas;  ///< one per device with weights, in device order; none for the disk
   std::vector<TensorPlacement> placements;  ///< disk ones included
-  std::vector<CopyOperation> copies;        ///< by shard, then file offset; none for the disk
+  std::vector<CopyOperation> copies;        ///< by shard, then file offset; none for what stays in its file
   uint64_t copied_file_bytes = 0;           ///< sum over copies
-  uint64_t disk_bytes = 0;                  ///< bytes that stay in their files
+  uint64_t disk_bytes = 0;                  ///< bytes on the disk, which stay in their files
+  uint64_t mapped_bytes = 0;                ///< bytes on the CPU that stay in their files
 };
 
 /// Plans the load of all matched tensors. Tensors start at multiples of 256 bytes; a device whose budget has
 /// no room for that padding gets its tensors packed by descending element size, which needs none. Throws
 /// Error(unsupported_dtype) for a conversion that does not exist, Error(does_not_fit) when a device's tensors
-/// are larger than its budget.
+/// are larger than its budget. With `map_cpu`, tensors on the CPU whose dtype does not change stay in their
+/// files, as the safetensors package's do.
 LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, const KeyMatches& keys,
-                        const DeviceMap& map, const MaxMemory& max_memory);
+                        const DeviceMap& map, const MaxMemory& max_memory, bool map_cpu = false);
 
 }  // namespace hfload

@@ -68,6 +68,20 @@ def llama_with_missing_and_mismatched_tensors(work):
     write_llama(work / "llama", tensors)
 
 
+def llama_with_all_faults(work):
+    tensors = [(n, d, [9] if n == "model.norm.weight" else s) for n, d, s in LLAMA_TENSORS if n != "lm_head.weight"]
+    write_llama(work / "llama", [*tensors, ("adapter.weight", "F32", [2])])
+
+
+def llama_with_two_mismatched_tensors(work):
+    shapes = {"model.norm.weight": [9], "lm_head.weight": [15, 8]}
+    write_llama(work / "llama", [(n, d, shapes.get(n, s)) for n, d, s in LLAMA_TENSORS])
+
+
+def llama_tied(work):
+    write_llama(work / "llama", [t for t in LLAMA_TENSORS if t[0] != "lm_head.weight"], tie_word_embeddings=True)
+
+
 def llama_with_unexpected_tensor(work):
     write_llama(work / "llama", [*LLAMA_TENSORS, ("adapter.weight", "F32", [2])])
 

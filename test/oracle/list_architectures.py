@@ -30,9 +30,11 @@ WITHOUT_ORACLE = {
 REMARKS = {
     "deepseek_v3": "the next-token layer of the published checkpoint is not part of the class",
     "gemma3": "names from before 4.52 are renamed on load",
+    "gemma3n": "the vision tower is timm's mobilenetv5_300m_enc, as timm 1.0.31 builds it; others are planned from names",
     "llava": "names from before 4.52 are renamed on load",
     "qwen2_5_vl": "names from before 4.52 are renamed on load",
     "qwen2_vl": "names from before 4.52 are renamed on load",
+    "qwen3_vl_moe": "published checkpoints have 4.57's shapes of the experts, of which 5 has the transposes",
 }
 
 

@@ -9,15 +9,19 @@ if __name__ == "__main__":
         import make_checkpoints
         import make_device_maps
         import make_dtypes
+        import make_family_caches
+        import make_hashes
         import make_keys
         import make_modules
+        import make_offload
         import make_sizes
         import make_small_models
         import make_torch_files
 
         # The checkpoints come first: make_keys loads them.
         scripts = (make_checkpoints, make_modules, make_device_maps, make_small_models, make_keys, make_casts, make_caches,
-                   make_sizes, make_dtypes, make_torch_files)
+                   make_sizes, make_dtypes, make_offload, make_hashes, make_family_caches,
+                   make_torch_files)
     else:
         import make_device_maps
         import make_modules

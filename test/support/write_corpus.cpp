@@ -59,6 +59,13 @@ void write_valid(const fs::path& directory) {
   write(directory / "safetensors/valid-plain", plain.bytes());
   write(directory / "safetensors/valid-header", mixed.header());
   write(directory / "safetensors/valid-empty", safetensors_bytes("{}"));
+  for (const char* dtype : {"float16", "bfloat16", "float32"}) {
+    fs::create_directories(directory / "offload_index");
+    write(directory / "offload_index" / dtype,
+          read_file(fixture_path(std::string("offload/") + dtype + "/index.json")));
+  }
+  write(directory / "offload_index/in_place",
+        R"({"a": {"safetensors_file": "/m.safetensors", "weight_name": "b", "dtype": "bfloat16"}})");
   for (const auto& model : fs::directory_iterator(fixture_path("checkpoints"))) {
     const std::string name = "valid-" + model.path().filename().string();
     for (const auto& [file, kind] :

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -114,7 +115,7 @@ void positions(ModuleBuilder& b, const BartConfig& c) {
 }
 
 /// `shared` is the embedding that the stack holds too, or kNoId for one of its own.
-void stack(ModuleBuilder& b, const BartConfig& c, bool is_decoder, ModuleId shared) {
+void stack(ModuleBuilder& b, const BartConfig& c, bool is_decoder, ModuleId shared, bool has_source = true) {
   b.module(is_decoder ? "decoder" : "encoder", c.class_name(is_decoder ? "Decoder" : "Encoder"), [&] {
     if (shared != kNoId) {
       b.share("embed_tokens", shared);
@@ -125,7 +126,8 @@ void stack(ModuleBuilder& b, const BartConfig& c, bool is_decoder, ModuleId shar
     b.list("layers", is_decoder ? c.decoder_layers : c.encoder_layers, [&](uint64_t i) {
       if (is_decoder) {
         bart::decoder_layer(b, i,
-                            {c.family->prefix, c.d_model, c.decoder_ffn_dim, c.decoder_heads, c.activation});
+                            {c.family->prefix, c.d_model, c.decoder_ffn_dim, c.decoder_heads, c.activation},
+                            has_source ? std::optional<uint64_t>(0) : std::nullopt);
       } else {
         bart::encoder_layer(b, i,
                             {c.family->prefix, c.d_model, c.encoder_ffn_dim, c.encoder_heads, c.activation});
@@ -194,11 +196,11 @@ void question_answering(ModuleBuilder& b, const ModelConfig& config) {
   b.linear("qa_outputs", c.d_model, 2, true);
 }
 
-/// The decoder alone.
+/// The decoder alone, without a source to attend to.
 template <const Family& kFamily>
 void causal_lm(ModuleBuilder& b, const ModelConfig& config) {
   const BartConfig c = read_config(config, kFamily);
-  b.module("model", c.class_name("DecoderWrapper"), [&] { stack(b, c, true, kNoId); });
+  b.module("model", c.class_name("DecoderWrapper"), [&] { stack(b, c, true, kNoId, false); });
   b.linear("lm_head", c.d_model, c.vocab_size, false);
   if (c.tie_word_embeddings) b.tie("lm_head.weight", "model.decoder.embed_tokens.weight");
 }

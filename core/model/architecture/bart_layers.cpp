@@ -44,13 +44,14 @@ void encoder_layer(ModuleBuilder& b, uint64_t i, const LayerShape& s) {
   });
 }
 
-void decoder_layer(ModuleBuilder& b, uint64_t i, const LayerShape& s, uint64_t source_tokens) {
+void decoder_layer(ModuleBuilder& b, uint64_t i, const LayerShape& s, std::optional<uint64_t> source_tokens) {
   b.module(index_name(i), fmt::format("{}DecoderLayer", s.prefix), [&] {
     attention(b, "self_attn", s, [&](uint64_t head_dim) { b.attention_cache(s.num_heads, head_dim); });
     b.activation("activation_fn", s.activation);
     b.layer_norm("self_attn_layer_norm", s.hidden_size);
-    attention(b, "encoder_attn", s,
-              [&](uint64_t head_dim) { b.cross_attention_cache(s.num_heads, head_dim, source_tokens); });
+    attention(b, "encoder_attn", s, [&](uint64_t head_dim) {
+      if (source_tokens) b.cross_attention_cache(s.num_heads, head_dim, *source_tokens);
+    });
     b.layer_norm("encoder_attn_layer_norm", s.hidden_size);
     feed_forward(b, s);
   });

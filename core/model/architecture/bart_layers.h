@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "core/model/module_builder.h"
@@ -23,8 +24,9 @@ void check_heads(const LayerShape& shape);
 /// Self-attention and feed-forward network. Throws as check_heads.
 void encoder_layer(ModuleBuilder& b, uint64_t i, const LayerShape& shape);
 /// The same with attention to the encoder's output, of `source_tokens` tokens or, with 0, as many as the
-/// context has.
-void decoder_layer(ModuleBuilder& b, uint64_t i, const LayerShape& shape, uint64_t source_tokens = 0);
+/// context has; with nothing, it is given no source and caches none.
+void decoder_layer(ModuleBuilder& b, uint64_t i, const LayerShape& shape,
+                   std::optional<uint64_t> source_tokens = 0);
 
 /// A layer's last children: fc1, fc2 and their norm.
 void feed_forward(ModuleBuilder& b, const LayerShape& shape);

@@ -58,7 +58,8 @@ DecoderConfig read_decoder_config(const ModuleBuilder& b, const ModelConfig& con
   DecoderConfig c{.family = family};
   c.vocab_size = config.get_uint("vocab_size", family.vocab_size);
   c.hidden_size = config.get_uint("hidden_size", family.hidden_size);
-  c.intermediate_size = config.get_uint("intermediate_size", family.intermediate_size);
+  if (!family.intermediate_size_by_layer)
+    c.intermediate_size = config.get_uint("intermediate_size", family.intermediate_size);
   c.num_layers = config.get_count("num_hidden_layers", family.num_layers);
   c.num_heads = config.get_uint("num_attention_heads", family.num_heads);
   // An explicit null means multi-head attention; an absent key means the family's default.

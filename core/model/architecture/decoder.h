@@ -43,6 +43,7 @@ struct DecoderFamily {
   uint64_t num_kv_heads = 0;  ///< 0: as many as attention heads
   uint64_t head_dim = 0;      ///< 0: hidden_size / num_heads
   std::string_view hidden_act = "silu";
+  bool intermediate_size_by_layer = false;  ///< the config may have a list, which the family reads itself
   bool tie_word_embeddings = false;
   bool lm_head_bias = false;
   DecoderHeads heads = DecoderHeads::causal_lm;

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <vector>
 
 #include "core/model/architecture/moe.h"
 #include "core/model/architecture/registry.h"
@@ -59,25 +58,6 @@ constexpr DecoderFamily kQwen3NextFamily{.prefix = "Qwen3Next",
                                          .partial_rotary_factor = 0.25,
                                          .adjust = read_attention_bias};
 
-/// Which layers have experts, and how many of which size.
-struct Moe {
-  uint64_t num_experts, intermediate_size;
-  std::vector<bool> is_sparse;
-};
-
-Moe read_moe(const DecoderConfig& c, const ModelConfig& config, uint64_t num_experts,
-             uint64_t intermediate_size) {
-  Moe moe{.num_experts = config.get_count({"num_experts", "num_local_experts"}, num_experts),
-          .intermediate_size = config.get_uint("moe_intermediate_size", intermediate_size),
-          .is_sparse = std::vector<bool>(c.num_layers, false)};
-  const uint64_t step = config.get_uint("decoder_sparse_step", 1);
-  for (uint64_t i = 0; i < c.num_layers; ++i)
-    moe.is_sparse[i] = moe.num_experts != 0 && step != 0 && (i + 1) % step == 0;
-  for (const uint64_t i : config.get_uints("mlp_only_layers").value_or(std::vector<uint64_t>{}))
-    if (i < c.num_layers) moe.is_sparse[i] = false;
-  return moe;
-}
-
 void mlp_with_shared_expert(ModuleBuilder& b, const DecoderConfig& c, const Moe& moe, uint64_t shared_size,
                             uint64_t i) {
   if (!moe.is_sparse[i]) return decoder_mlp(b, c);
@@ -126,12 +106,12 @@ void qwen3_moe(ModuleBuilder& b, const ModelConfig& config) {
 
 struct DeltaNetConfig {
   uint64_t num_key_heads, num_value_heads, key_head_dim, value_head_dim, kernel;
-  uint64_t key_dim() const { return num_key_heads * key_head_dim; }
-  uint64_t value_dim() const { return num_value_heads * value_head_dim; }
+  uint64_t key_dim() const { return product(num_key_heads, key_head_dim); }
+  uint64_t value_dim() const { return product(num_value_heads, value_head_dim); }
 };
 
 /// Linear attention by the gated delta rule: a convolution of queries, keys and values, and a state of
-/// key_head_dim x value_head_dim for each value head.
+/// key_head_dim x value_head_dim for each value head, in float32 as its kernels give it.
 void delta_net(ModuleBuilder& b, const DecoderConfig& c, const DeltaNetConfig& d) {
   const uint64_t conv_dim = 2 * d.key_dim() + d.value_dim();
   b.module("linear_attn", c.class_name("GatedDeltaNet"), [&] {
@@ -143,7 +123,7 @@ void delta_net(ModuleBuilder& b, const DecoderConfig& c, const DeltaNetConfig& d
     b.linear("in_proj_ba", c.hidden_size, 2 * d.num_value_heads, false);
     b.rms_norm("norm", c.class_name("RMSNormGated"), d.value_head_dim);
     b.linear("out_proj", d.value_dim(), c.hidden_size, false);
-    b.state_cache(conv_dim * d.kernel + d.num_value_heads * d.key_head_dim * d.value_head_dim);
+    b.state_cache(product(conv_dim, d.kernel), product(d.value_dim(), d.key_head_dim));
   });
 }
 

@@ -55,6 +55,39 @@ TEST_CASE("every tensor arrives on its device, cast where its dtype changes") {
   }
 }
 
+TEST_CASE("every tensor arrives on every path of reading") {
+  const SyntheticModel synthetic(mixed_tensors());
+  for (const ReadPath path : {ReadPath::pread, ReadPath::mapping, ReadPath::direct}) {
+    // A temporary directory may be in memory, which has no direct reads.
+    if (path == ReadPath::direct && !open_direct(open_regular_file(synthetic.path(0)))) continue;
+    const LoadedModel model = load(synthetic, {.threads = 3, .read_path = path});
+    CHECK(synthetic.wrong_tensors(model).empty());
+    const ReadStatistics& reads = model.statistics.reads;
+    CHECK(reads.buffered_bytes + reads.direct_bytes + reads.mapped_bytes == model.statistics.read_bytes);
+  }
+}
+
+TEST_CASE("large tensors that narrow or widen on their way to a GPU arrive among others") {
+  std::vector<SyntheticTensor> tensors;
+  for (const auto& [from, to] : {std::pair{Dtype::f32, Dtype::bf16},
+                                 {Dtype::bf16, Dtype::f32},
+                                 {Dtype::f32, Dtype::f16},
+                                 {Dtype::u8, Dtype::u8},
+                                 {Dtype::f32, Dtype::f16}}) {
+    for (const uint64_t elements : {3'000'001, 1, 70'000}) {
+      tensors.push_back({.device = Device::gpu(0),
+                         .elements = elements,
+                         .file_dtype = from,
+                         .memory_dtype = to,
+                         .gap_before = elements % 7});
+    }
+  }
+  for (const uint64_t alignment : {256, 1}) {
+    const SyntheticModel synthetic(tensors, alignment);
+    CHECK(synthetic.wrong_tensors(load(synthetic)).empty());
+  }
+}
+
 TEST_CASE("many small tensors arrive") {
   std::vector<SyntheticTensor> tensors;
   for (uint32_t i = 0; i < 20'000; ++i) {
@@ -212,6 +245,9 @@ class FailingBackend final : public Backend, private UploadQueue {
   std::span<std::byte> host_arena() override { return {}; }
   UploadQueue* upload_queue() override { return this; }
   void read_back(uint64_t /*arena_offset*/, std::span<std::byte> /*into*/) override {}
+  uint64_t hash_range(uint64_t /*arena_offset*/, uint64_t /*bytes*/, uint64_t /*first_word*/) override {
+    return 0;
+  }
 
  private:
   uint64_t slot_bytes() const override { return kBytes; }
@@ -291,7 +327,7 @@ TEST_CASE("more shards than a process may have files open are loaded") {
   try {
     const LoadedModel model = load(synthetic);
     wrong = synthetic.wrong_tensors(model);
-    compared = verify(model, synthetic.tree, synthetic.checkpoint, {});
+    compared = verify(model, synthetic.tree, synthetic.checkpoint, {}).compared_bytes;
   } catch (const Error& error) {
     wrong = {error.message()};
   }

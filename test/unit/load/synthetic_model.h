@@ -148,7 +148,8 @@ class SyntheticModel {
                               .device = wanted.device,
                               .dtype = wanted.memory_dtype,
                               .arena_offset = file_offset,
-                              .bytes = file_bytes};
+                              .bytes = file_bytes,
+                              .in_file = wanted.device.kind == Device::Kind::disk};
     tree.tensors.push_back({.name = name, .dtype = wanted.memory_dtype, .shape = {wanted.elements}});
     checkpoint.tensors.push_back({.name = "checkpoint." + name,
                                   .shard = wanted.shard,

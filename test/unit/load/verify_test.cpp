@@ -3,6 +3,7 @@
 
 #include "core/base/error.h"
 #include "core/load/loader.h"
+#include "kernels/hash.h"
 #include "test/unit/load/synthetic_model.h"
 
 namespace hfload::test {
@@ -36,8 +37,8 @@ TEST_CASE("a loaded model verifies, every byte of it") {
   for (const TensorPlacement& placement : model.plan.placements) bytes += placement.bytes;
   uint64_t done = 0;
   CHECK(verify(model, synthetic.tree, synthetic.checkpoint,
-               {.threads = 3,
-                .progress = [&](const LoadProgress& progress) { done = progress.done_bytes; }}) == bytes);
+               {.threads = 3, .progress = [&](const LoadProgress& progress) { done = progress.done_bytes; }})
+            .compared_bytes == bytes);
   CHECK(done == model.plan.copied_file_bytes + model.plan.disk_bytes);
 }
 
@@ -74,6 +75,23 @@ TEST_CASE("a byte that differs from the file is found on every device, first and
   }
 }
 
+TEST_CASE("the checksums are those of the tensors' bytes in memory, on every device") {
+  const SyntheticModel synthetic(mixed_tensors());
+  const LoadedModel model = load(synthetic);
+  for (const unsigned threads : {1U, 5U}) {
+    const Verification verification =
+        verify(model, synthetic.tree, synthetic.checkpoint, {.threads = threads});
+    REQUIRE(verification.hashes.size() == synthetic.plan.placements.size());
+    for (size_t i = 0; i < verification.hashes.size(); ++i) {
+      const TensorPlacement& placement = synthetic.plan.placements[i];
+      const std::vector<std::byte> bytes = synthetic.expected(placement);
+      CHECK(verification.hashes[i].tensor == placement.tensor);
+      CHECK(verification.hashes[i].hash ==
+            hash_of_sum(hash_part(bytes.data(), bytes.size(), 0), bytes.size()));
+    }
+  }
+}
+
 TEST_CASE("of many differences the first is reported") {
   const SyntheticModel synthetic({{.device = Device::cpu(), .elements = 20'000'000}});
   const LoadedModel model = load(synthetic);
@@ -97,7 +115,7 @@ TEST_CASE("bytes between tensors do not matter") {
 TEST_CASE("an offloaded tensor is compared through its mapping") {
   const SyntheticModel synthetic({{.device = Device::disk(), .elements = 1000}});
   LoadedModel model = load(synthetic);
-  CHECK(verify(model, synthetic.tree, synthetic.checkpoint, {}) == 1000);
+  CHECK(verify(model, synthetic.tree, synthetic.checkpoint, {}).compared_bytes == 1000);
   // A mapping of something else than the shard.
   const SyntheticModel other(
       {{.device = Device::cpu(), .elements = 500}, {.device = Device::disk(), .elements = 1000}});

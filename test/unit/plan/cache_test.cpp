@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <map>
 #include <random>
+#include <set>
 
 #include "core/base/error.h"
 #include "core/model/shell.h"
@@ -38,6 +39,26 @@ std::vector<std::vector<uint64_t>> recorded(const ConfigValue& value) {
   return layers;
 }
 
+/// Compares a case of the oracle with the caches that the config's declaration has; returns how many windows
+/// it found full.
+size_t check_caches(const ConfigValue& c, const ConfigValue& config) {
+  const Dtype dtype = dtype_of(at(c, "dtype")).value();
+  const Shell shell = shell_of(config, dtype);
+  const uint64_t tokens = uint_of(at(c, "tokens"));
+  INFO(tokens << " tokens");
+  const auto attended = recorded(at(c, "attended")), kept = recorded(at(c, "kept"));
+  const auto caches = cache_bytes(shell.tree, {tokens, uint_of(at(c, "batch")), dtype});
+  CHECK(by_layer(caches, attended.size()) == attended);
+  if (!at(c, "static").is_null()) CHECK(by_layer(caches, attended.size()) == recorded(at(c, "static")));
+  // Between two tokens, transformers keeps one token less than a full window.
+  size_t windowed = 0;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    CHECK(kept[i][0] <= attended[i][0]);
+    windowed += kept[i][0] < attended[i][0];
+  }
+  return windowed;
+}
+
 }  // namespace
 
 TEST_CASE("caches take what transformers allocates for them", "[plan]") {
@@ -45,22 +66,29 @@ TEST_CASE("caches take what transformers allocates for them", "[plan]") {
   const ConfigValue& configs = at(fixture, "configs");
   size_t cases = 0, windowed = 0;
   for (const ConfigValue& c : array_of(at(fixture, "cases"))) {
-    const Dtype dtype = dtype_of(at(c, "dtype")).value();
-    const Shell shell = shell_of(at(configs, string_of(at(c, "model"))), dtype);
-    const uint64_t tokens = uint_of(at(c, "tokens"));
-    INFO(string_of(at(c, "model")) << ", " << tokens << " tokens");
-    const auto attended = recorded(at(c, "attended")), kept = recorded(at(c, "kept"));
-    const auto caches = cache_bytes(shell.tree, {tokens, uint_of(at(c, "batch")), dtype});
-    CHECK(by_layer(caches, attended.size()) == attended);
-    if (!at(c, "static").is_null()) CHECK(by_layer(caches, attended.size()) == recorded(at(c, "static")));
-    // Between two tokens, transformers keeps one token less than a full window.
-    for (size_t i = 0; i < kept.size(); ++i) {
-      CHECK(kept[i][0] <= attended[i][0]);
-      windowed += kept[i][0] < attended[i][0];
-    }
+    INFO(string_of(at(c, "model")));
+    windowed += check_caches(c, at(configs, string_of(at(c, "model"))));
     ++cases;
   }
   CHECK(cases == 140);
+  CHECK(windowed > 20);
+}
+
+TEST_CASE("every family that generates takes what transformers allocates for it", "[plan]") {
+  size_t cases = 0, windowed = 0;
+  std::set<std::string> types;
+  for (const ConfigValue& c : read_xz_jsonl_fixture("caches/families.jsonl.xz")) {
+    const ConfigValue& config = at(c, "config");
+    INFO(string_of(at(c, "case")));
+    windowed += check_caches(c, config);
+    types.insert(string_of(at(config, "model_type")));
+    // What transformers caches of latent attention is more than the latent vectors.
+    if (const ConfigValue* expanded = c.find("expanded"); expanded != nullptr)
+      CHECK(recorded(*expanded)[0][0] > recorded(at(c, "attended"))[0][0]);
+    ++cases;
+  }
+  CHECK(cases == 685);
+  CHECK(types.size() == 76);
   CHECK(windowed > 20);
 }
 

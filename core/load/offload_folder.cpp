@@ -1,0 +1,226 @@
+#include "core/load/offload_folder.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/load/read_schedule.h"
+
+namespace hfload {
+namespace {
+
+constexpr uint64_t kMaxIndexBytes = 100'000'000;
+/// NAME_MAX of Linux, for a folder that does not exist yet.
+constexpr size_t kUsualNameBytes = 255;
+
+std::string path_in(const std::string& folder, std::string_view file) {
+  return fmt::format("{}{}{}", folder, folder.ends_with('/') ? "" : "/", file);
+}
+
+std::vector<OffloadEntry> read_existing_index(const std::string& folder) {
+  struct stat status {};
+  if (stat(folder.c_str(), &status) != 0) {
+    if (errno == ENOENT) return {};
+    throw Error(ErrorCode::io_error,
+                fmt::format("the offload folder cannot be used: {}", std::generic_category().message(errno)))
+        .with_path(folder);
+  }
+  if (!S_ISDIR(status.st_mode)) {
+    throw Error(ErrorCode::io_error, "the offload folder is not a directory")
+        .with_path(folder)
+        .with_hint("Give --offload-folder a directory, or a name that does not exist yet.");
+  }
+  const std::string path = path_in(folder, "index.json");
+  struct stat index {};
+  if (lstat(path.c_str(), &index) != 0 && errno == ENOENT) return {};
+  try {
+    return parse_offload_index(read_text_file(open_regular_file(path), kMaxIndexBytes));
+  } catch (Error& error) {
+    if (error.path().empty()) error.with_path(path);
+    if (error.hint().empty())
+      error.with_hint("The folder holds something else than offloaded weights: give another folder.");
+    throw;
+  }
+}
+
+/// By the name of a tensor, its entry in a list of entries.
+using EntryLookup = std::unordered_map<std::string_view, size_t>;
+
+EntryLookup look_up(const std::vector<OffloadEntry>& entries) {
+  EntryLookup lookup;
+  for (size_t i = 0; i < entries.size(); ++i) lookup.emplace(entries[i].name, i);
+  return lookup;
+}
+
+size_t longest_name(const std::string& folder) {
+  const long limit = pathconf(folder.c_str(), _PC_NAME_MAX);
+  return limit > 0 ? static_cast<size_t>(limit) : kUsualNameBytes;
+}
+
+void require_safe_name(const std::string& name, const std::string& folder, size_t longest) {
+  const std::string_view fault = name.empty()                           ? "is empty"
+                                 : name.find('/') != std::string::npos  ? "has a slash"
+                                 : name.find('\0') != std::string::npos ? "has a NUL character"
+                                 : name.find("..") != std::string::npos ? "has two dots in a row"
+                                                                        : "";
+  if (!fault.empty()) {
+    throw Error(
+        ErrorCode::unsafe_path,
+        fmt::format("the tensor's name {}, and cannot be the name of a file in the offload folder", fault))
+        .with_path(folder)
+        .with_tensor(name)
+        .with_hint("Leave out --offload-folder: safetensors files are then used in place.");
+  }
+  const size_t bytes = name.size() + std::string_view(".dat").size();
+  if (bytes <= longest) return;
+  throw Error(
+      ErrorCode::unsafe_path,
+      fmt::format("the tensor's file in the offload folder would have a name of {} bytes, and the file "
+                  "system takes {}",
+                  bytes, longest))
+      .with_path(folder)
+      .with_tensor(name)
+      .with_hint("Leave out --offload-folder: safetensors files are then used in place.");
+}
+
+class OffloadPlanner {
+ public:
+  OffloadPlanner(const ModuleTree& tree, const Checkpoint& checkpoint, const std::string& folder)
+      : checkpoint_(checkpoint),
+        existing_(read_existing_index(folder)),
+        existing_lookup_(look_up(existing_)),
+        longest_name_(longest_name(folder)) {
+    plan_.folder = folder;
+    for (const ShellTensor& tensor : tree.tensors) places_[tensor.object].push_back(tensor.name);
+  }
+
+  void add(const TensorPlacement& placement, Dtype memory_dtype) {
+    const CheckpointTensor& source = checkpoint_.tensors.at(placement.checkpoint);
+    const std::vector<std::string>& names = places_.at(placement.tensor);
+    if (source.dtype == memory_dtype) {
+      add_in_place(source, names);
+    } else {
+      add_converted(placement.checkpoint, memory_dtype, names);
+    }
+  }
+
+  OffloadPlan finish() {
+    plan_.entries = existing_;
+    EntryLookup lookup = look_up(existing_);
+    std::vector<bool> changes(existing_.size(), false);
+    for (OffloadEntry& entry : added_) {
+      const auto known = lookup.find(entry.name);
+      if (known == lookup.end()) {
+        plan_.entries.push_back(std::move(entry));
+        continue;
+      }
+      const bool had_file = !existing_[known->second].in_place();
+      if (had_file && !entry.in_place()) changes[known->second] = plan_.replaces_files = true;
+      if (had_file && entry.in_place()) add_stale_file(entry.name);
+      plan_.entries[known->second] = std::move(entry);
+    }
+    for (size_t i = 0; i < existing_.size(); ++i) {
+      if (!changes[i]) plan_.interim_entries.push_back(existing_[i]);
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  void add_in_place(const CheckpointTensor& source, const std::vector<std::string>& names) {
+    const std::string& directory = checkpoint_.location.directory;
+    const std::string& file = checkpoint_.shards.at(source.shard).file;
+    // Readable from any directory that Python is started in.
+    const std::string path = std::filesystem::absolute(directory.empty() ? file : path_in(directory, file));
+    for (const std::string& name : names) {
+      added_.push_back({.name = name,
+                        .dtype = std::string(dtype_info(source.dtype).torch_name),
+                        .shape = {},
+                        .safetensors_file = path,
+                        .weight_name = source.name});
+    }
+    ++plan_.in_place_tensors;
+  }
+
+  void add_converted(uint32_t checkpoint, Dtype dtype, const std::vector<std::string>& names) {
+    const CheckpointTensor& source = checkpoint_.tensors[checkpoint];
+    for (const std::string& name : names) {
+      require_safe_name(name, plan_.folder, longest_name_);
+      require_replaceable(name);
+      // For the dtypes that are converted to, numpy's names are torch's; bfloat16, which numpy lacks,
+      // accelerate calls by torch's as well.
+      added_.push_back({.name = name,
+                        .dtype = std::string(dtype_info(dtype).torch_name),
+                        .shape = source.shape,
+                        .safetensors_file = {},
+                        .weight_name = {}});
+    }
+    const CastKind cast = cast_between(source.dtype, dtype);
+    const uint64_t bytes = source.bytes() / cast_source_bytes(cast) * cast_target_bytes(cast);
+    plan_.converted.push_back({checkpoint, cast, bytes, names});
+    plan_.source_bytes += source.bytes();
+    plan_.written_bytes += bytes;
+  }
+
+  void require_replaceable(const std::string& name) const {
+    const std::string path = offloaded_file(plan_, name);
+    struct stat status {};
+    if (lstat(path.c_str(), &status) != 0) {
+      if (errno == ENOENT) return;
+      throw Error(ErrorCode::io_error,
+                  fmt::format("looking at the file failed: {}", std::generic_category().message(errno)))
+          .with_path(path);
+    }
+    const auto known = existing_lookup_.find(name);
+    const bool is_ours = known != existing_lookup_.end() && !existing_[known->second].in_place();
+    if (is_ours && S_ISREG(status.st_mode)) return;
+    throw Error(ErrorCode::file_exists,
+                "the file exists, and is no weight that the folder's index.json names")
+        .with_path(path)
+        .with_tensor(name)
+        .with_hint("Remove it if it is not needed, or give another --offload-folder.");
+  }
+
+  void add_stale_file(const std::string& name) {
+    // An index of someone else's making may hold names that lead out of the folder.
+    if (name.find('/') != std::string::npos || name.find('\0') != std::string::npos) return;
+    plan_.stale_files.push_back(offloaded_file(plan_, name));
+  }
+
+  const Checkpoint& checkpoint_;
+  const std::vector<OffloadEntry> existing_;
+  const EntryLookup existing_lookup_;
+  size_t longest_name_;
+  std::unordered_map<TensorId, std::vector<std::string>> places_;
+  std::vector<OffloadEntry> added_;
+  OffloadPlan plan_;
+};
+
+}  // namespace
+
+std::string offloaded_file(const OffloadPlan& plan, const std::string& name) {
+  return path_in(plan.folder, name + ".dat");
+}
+
+OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Checkpoint& checkpoint,
+                         const std::string& folder) {
+  if (plan.disk_bytes == 0) {
+    const auto on_disk = [](const TensorPlacement& p) { return p.device == Device::disk(); };
+    if (std::none_of(plan.placements.begin(), plan.placements.end(), on_disk)) return {};
+  }
+  OffloadPlanner planner(tree, checkpoint, folder);
+  for (const TensorPlacement& placement : plan.placements) {
+    if (placement.device == Device::disk()) planner.add(placement, tree.tensors.at(placement.tensor).dtype);
+  }
+  return planner.finish();
+}
+
+}  // namespace hfload

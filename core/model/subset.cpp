@@ -1,0 +1,50 @@
+#include "core/model/subset.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/base/error.h"
+#include "core/base/glob.h"
+
+namespace hfload {
+namespace {
+
+bool matches_any(const std::vector<std::string>& patterns, const std::string& name) {
+  return std::ranges::any_of(patterns, [&](const std::string& glob) { return matches_glob(glob, name); });
+}
+
+void require_matches(const ModuleTree& tree, const std::vector<std::string>& patterns) {
+  for (const std::string& pattern : patterns) {
+    const auto is_meant = [&](const ShellTensor& t) { return t.persistent && matches_glob(pattern, t.name); };
+    if (std::ranges::any_of(tree.tensors, is_meant)) continue;
+    throw Error(ErrorCode::empty_subset,
+                fmt::format("--subset '{}' matches no tensor that checkpoints of this model hold", pattern))
+        .with_hint("hfload inspect --tensors lists the names; * also matches dots.");
+  }
+}
+
+}  // namespace
+
+SubsetSkips select_subset(KeyMatches& keys, const ModuleTree& tree, const Checkpoint& checkpoint,
+                          const std::vector<std::string>& patterns) {
+  require_matches(tree, patterns);
+  std::vector<bool> wanted(tree.tensors.size(), false);  // by object
+  for (const ShellTensor& tensor : tree.tensors) {
+    if (matches_any(patterns, tensor.name)) wanted[tensor.object] = true;
+  }
+  SubsetSkips skips;
+  std::erase_if(keys.matches, [&](const KeyMatch& match) {
+    if (wanted[match.shell]) return false;
+    ++skips.tensors;
+    skips.bytes += checkpoint.tensors.at(match.checkpoint).bytes();
+    return true;
+  });
+  const auto is_other = [&](const std::string& name) { return !matches_any(patterns, name); };
+  std::erase_if(keys.missing_keys, is_other);
+  std::erase_if(keys.unexpected_keys, is_other);
+  std::erase_if(keys.mismatched_keys, [&](const MismatchedKey& key) { return is_other(key.name); });
+  return skips;
+}
+
+}  // namespace hfload

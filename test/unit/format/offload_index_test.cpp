@@ -1,0 +1,65 @@
+#include "core/format/offload_index.h"
+
+#include <catch2/catch.hpp>
+
+#include "core/base/error.h"
+
+namespace hfload {
+namespace {
+
+// What Python 3.11 prints for the same dictionary: json.dumps(entries, indent=2).
+constexpr std::string_view kPython =
+    "{\n  \"\\u00e9\\ud83d\\ude00\\u007f\\u2028\\\"quoted\\\\ \\n\\t\\u0001/\": {\n    \"dtype\": "
+    "\"float32\",\n    "
+    "\"shape\": [\n      2,\n      1\n    ]\n  },\n  \"s\": {\n    \"dtype\": \"bfloat16\",\n    \"shape\": "
+    "[]\n  "
+    "},\n  \"p\": {\n    \"safetensors_file\": \"/a/b\",\n    \"weight_name\": \"q\",\n    \"dtype\": "
+    "\"int64\"\n  }\n}";
+
+std::vector<OffloadEntry> entries() {
+  return {{"\u00e9\U0001f600\x7f\u2028\"quoted\\ \n\t\x01/", "float32", {2, 1}, "", ""},
+          {"s", "bfloat16", {}, "", ""},
+          {"p", "int64", {}, "/a/b", "q"}};
+}
+
+TEST_CASE("An offload index is written as Python writes it, and read again") {
+  CHECK(format_offload_index(entries()) == kPython);
+  CHECK(parse_offload_index(kPython) == entries());
+  CHECK(format_offload_index({}) == "{}");
+  CHECK(parse_offload_index("{}").empty());
+}
+
+TEST_CASE("Bytes of a path that are no UTF-8 are written as Python's file names have them") {
+  // os.fsdecode(b"/a\xff/\xc3/\xed\xa0\x80\xf5") in json.dumps.
+  const std::vector<OffloadEntry> odd{{"p", "", {}, "/a\xff/\xc3/\xed\xa0\x80\xf5", ""}};
+  CHECK(format_offload_index(odd).find(R"("/a\udcff/\udcc3/\udced\udca0\udc80\udcf5")") != std::string::npos);
+}
+
+TEST_CASE("In place, dtype and weight_name may be absent") {
+  const std::vector<OffloadEntry> read = parse_offload_index(R"({"a": {"safetensors_file": "f"}})");
+  CHECK(read == std::vector<OffloadEntry>{{"a", "", {}, "f", ""}});
+}
+
+TEST_CASE("Entries of another form are refused with the tensor's name") {
+  for (const std::string entry :
+       {"1", "null", "[]", "{}", R"({"dtype":"float16"})", R"({"shape":[1]})", R"({"dtype":1,"shape":[1]})",
+        R"({"dtype":"x","shape":1})", R"({"dtype":"x","shape":["1"]})",
+        R"({"dtype":"x","shape":[1],"more":0})", R"({"safetensors_file":"f","shape":[1]})",
+        R"({"safetensors_file":"","dtype":"x"})"}) {
+    INFO(entry);
+    try {
+      parse_offload_index("{\"the.tensor\":" + entry + "}");
+      FAIL_CHECK("accepted");
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::invalid_offload_index);
+      CHECK(error.tensor() == "the.tensor");
+    }
+  }
+  CHECK_THROWS_AS(parse_offload_index("[]"), Error);
+  CHECK_THROWS_AS(parse_offload_index(R"({"a":{"dtype":"x","shape":[1.5]}})"), Error);
+  CHECK_THROWS_AS(parse_offload_index(R"({"a":{"safetensors_file":"f"},"a":{"safetensors_file":"f"}})"),
+                  Error);
+}
+
+}  // namespace
+}  // namespace hfload
