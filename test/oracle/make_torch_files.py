@@ -1,7 +1,7 @@
 """PyTorch checkpoints in every layout that torch.save writes, and what torch finds in them.
 
 Makes test/fixtures/torch/: the files, and `expected.jsonl`, one line a file: `file`, `tensors` (name, dtype, shape,
-stride, storage_offset, sha256 of the contiguous little-endian bytes, and `storage`, equal for tensors that share one),
+stride, storage_offset, contiguous, sha256 of the contiguous little-endian bytes, and `storage`, equal for tensors that share one),
 `others` (names of the entries that are no tensors) and, for zip archives, `members` (name, offset of the local header,
 bytes, CRC-32) as Python's zipfile reads them. Folders hold a model each, whose tensors equal those of the fixture in
 `checkpoints/` of the same name. Legacy files name storages by their address in memory, so that those, alone, change in
@@ -96,7 +96,7 @@ def tensor_row(name, tensor, storages):
     raw = contiguous.reshape(-1).view(torch.uint8).numpy().tobytes() if contiguous.numel() else b""
     storage = storages.setdefault(tensor.untyped_storage()._cdata, len(storages))
     return {"name": name, "dtype": dtype_name(tensor.dtype), "shape": list(tensor.shape), "stride": list(tensor.stride()),
-            "storage_offset": tensor.storage_offset(), "storage": storage, "sha256": hashlib.sha256(raw).hexdigest()}
+            "storage_offset": tensor.storage_offset(), "contiguous": tensor.is_contiguous(), "storage": storage, "sha256": hashlib.sha256(raw).hexdigest()}
 
 
 def members(path):

@@ -327,6 +327,13 @@ TEST_CASE("A pickle as deep as is allowed, and one deeper") {
   };
   CHECK(parse(nested(1000)).end > 0);
   CHECK(refusal(nested(1001)).message().find("1000 levels") != std::string::npos);
+  // A list of so many levels, and one of `outer` levels around the same.
+  const auto shared = [](size_t inner, size_t outer) {
+    return kProto + "(" + repeat("]", inner) + repeat("a", inner - 1) + "q\x01" + repeat("]", outer) +
+           "h\x01" + repeat("a", outer) + "t.";
+  };
+  CHECK(parse(shared(600, 399)).end > 0);
+  CHECK(refusal(shared(600, 400)).message().find("1000 levels") != std::string::npos);
 }
 
 TEST_CASE("Shared values are counted as often as they occur") {

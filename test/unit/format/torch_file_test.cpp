@@ -62,6 +62,7 @@ TEST_CASE("Files of torch.save hold what torch finds in them") {
       CHECK(tensor.shape == numbers("shape"));
       CHECK(tensor.strides == numbers("stride"));
       CHECK(tensor.first_element == test::uint_of(test::at(wanted, "storage_offset")));
+      CHECK(tensor.contiguous == test::bool_of(test::at(wanted, "contiguous")));
       const uint64_t storage = test::uint_of(test::at(wanted, "storage"));
       CHECK(storages.try_emplace(storage, tensor.storage).first->second == tensor.storage);
       for (const uint64_t piece : {uint64_t{1} << 20, uint64_t{1}, uint64_t{5}})

@@ -191,6 +191,11 @@ TEST_CASE("A gap between members is refused") {
   gap.put(zip.directory + two.central[1] - two.directory + 42, zip.local[2], 4)
       .put(gap.end + 16, zip.directory, 4);
   CHECK(refusal(gap.bytes).message().find("belong to none") != std::string::npos);
+  // The same behind the last member.
+  ZipBytes behind = zip_bytes(kEntries);
+  behind.bytes.insert(behind.directory, "xx");
+  behind.put(behind.end + 2 + 16, behind.directory + 2, 4);
+  CHECK(refusal(behind.bytes).message().find("belong to none") != std::string::npos);
 }
 
 TEST_CASE("Refused names of members") {
