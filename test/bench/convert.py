@@ -87,7 +87,7 @@ def warm(folder):
 
 
 def compare(hfload, work, source, dtype, rounds, with_python):
-    tensor_bytes = json.loads((source / "model.safetensors.index.json").read_text())["metadata"]["total_size"]
+    tensor_bytes = sum(path.stat().st_size for path in source.glob("*.safetensors"))
     source_dtype = json.loads((source / "config.json").read_text())["torch_dtype"]
     wanted = tensor_bytes // BYTES[source_dtype] * BYTES[dtype]
     target = work / "target"
