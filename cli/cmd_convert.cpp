@@ -39,12 +39,14 @@ class Converter {
   /// Fills in all but `error`.
   void convert(const ModelOptions& model, ConvertReport& report, unsigned threads, bool show_progress) const {
     const Checkpoint checkpoint = open_model(model, context_.environment);
-    const std::optional<Shell> shell = shell_of(checkpoint, report.warnings);
-    const std::unique_ptr<TensorSource> source = open_safetensors_source(checkpoint);
-    report.plan = plan_conversion(checkpoint, *source, shell ? &shell->tree : nullptr, report.destination,
-                                  command_.options);
-    report.warnings.insert(report.warnings.end(), report.plan.warnings.begin(), report.plan.warnings.end());
-    report.free_bytes = free_bytes_at(report.plan.destination);
+    std::optional<Shell> shell = shell_of(checkpoint, report.warnings);
+    const std::unique_ptr<TensorSource> source = open_tensor_source(checkpoint);
+    const ConvertPlan plan = plan_conversion(checkpoint, *source, shell ? &shell->tree : nullptr,
+                                             report.destination, command_.options);
+    shell.reset();
+    report.set_plan(plan);
+    report.warnings.insert(report.warnings.end(), plan.warnings.begin(), plan.warnings.end());
+    report.free_bytes = free_bytes_at(plan.destination);
     report.status = ConvertStatus::planned;
     if (command_.dry_run) return;
     ConvertRun run{command_.force, threads, nullptr, [] { return received_signal() != 0; }};
@@ -54,7 +56,7 @@ class Converter {
         bar.update({done.done_bytes, done.total_bytes, done.seconds});
       };
     }
-    const ConvertOutcome outcome = execute(report.plan, *source, run);
+    const ConvertOutcome outcome = execute(plan, *source, run);
     bar.clear();
     report.status = outcome.skipped ? ConvertStatus::skipped : ConvertStatus::converted;
     report.seconds = outcome.seconds;

@@ -18,25 +18,9 @@ constexpr std::array<std::string_view, 4> kStatusNames = {"failed", "planned", "
 
 std::string_view name_of(ConvertStatus status) { return kStatusNames[static_cast<size_t>(status)]; }
 
-struct FileRow {
-  std::string name;
-  uint64_t tensors = 0;
-  uint64_t bytes = 0;
-};
-
-/// All files of a plan: weights, then what is written from memory, then what is copied.
-std::vector<FileRow> files_of(const ConvertPlan& plan) {
-  std::vector<FileRow> rows;
-  for (const PlannedFile& file : plan.files)
-    rows.push_back({file.name, file.layout.slots.size(), file.layout.file_bytes});
-  for (const TextFile& file : plan.texts) rows.push_back({file.name, 0, file.text.size()});
-  for (const CopiedFile& file : plan.copies) rows.push_back({file.name, 0, file.bytes});
-  return rows;
-}
-
-std::string sizes(const ConvertPlan& plan) {
-  return fmt::format("{}, {}", count_of(files_of(plan).size(), "file"),
-                     format_byte_size(static_cast<double>(plan.output_bytes)));
+std::string sizes(const ConvertReport& report) {
+  return fmt::format("{}, {}", count_of(report.files.size(), "file"),
+                     format_byte_size(static_cast<double>(report.output_bytes)));
 }
 
 void write_error(JsonWriter& json, const Error& error) {
@@ -48,7 +32,6 @@ void write_error(JsonWriter& json, const Error& error) {
 }
 
 void write_model(JsonWriter& json, const ConvertReport& report) {
-  const ConvertPlan& plan = report.plan;
   json.begin_object().key("source").string(report.source).key("destination").string(report.destination);
   json.key("status").string(name_of(report.status));
   if (report.error) {
@@ -57,20 +40,33 @@ void write_model(JsonWriter& json, const ConvertReport& report) {
     return;
   }
   json.key("files").begin_array();
-  for (const FileRow& row : files_of(plan)) {
+  for (const ConvertedFile& row : report.files) {
     json.begin_object().key("file").string(row.name).key("tensors").number(row.tensors);
     json.key("file_bytes").number(row.bytes).end_object();
   }
   json.end_array();
-  json.key("tensors").number(plan.tensors.size()).key("tensor_bytes").number(plan.tensor_bytes);
-  json.key("output_bytes").number(plan.output_bytes).key("free_bytes").number(report.free_bytes);
-  json.key("converted_tensors").number(plan.converted_tensors);
-  json.key("dropped_tensors").strings(plan.dropped).key("duplicated_tensors").strings(plan.duplicated);
+  json.key("tensors").number(report.tensors).key("tensor_bytes").number(report.tensor_bytes);
+  json.key("output_bytes").number(report.output_bytes).key("free_bytes").number(report.free_bytes);
+  json.key("converted_tensors").number(report.converted_tensors);
+  json.key("dropped_tensors").strings(report.dropped).key("duplicated_tensors").strings(report.duplicated);
   json.key("seconds").seconds(report.seconds);
   json.key("warnings").strings(report.warnings).end_object();
 }
 
 }  // namespace
+
+void ConvertReport::set_plan(const ConvertPlan& plan) {
+  for (const PlannedFile& file : plan.files)
+    files.push_back({file.name, file.layout.slots.size(), file.layout.file_bytes});
+  for (const TextFile& file : plan.texts) files.push_back({file.name, 0, file.text.size()});
+  for (const CopiedFile& file : plan.copies) files.push_back({file.name, 0, file.bytes});
+  tensors = plan.tensors.size();
+  tensor_bytes = plan.tensor_bytes;
+  output_bytes = plan.output_bytes;
+  converted_tensors = plan.converted_tensors;
+  dropped = plan.dropped;
+  duplicated = plan.duplicated;
+}
 
 std::string render_conversion_line(const ConvertReport& report) {
   std::string line = fmt::format("{} {} to {}", name_of(report.status), escape_text(report.source),
@@ -80,33 +76,32 @@ std::string render_conversion_line(const ConvertReport& report) {
   } else if (report.status == ConvertStatus::skipped) {
     line += ": it is there, and complete";
   } else {
-    line += ": " + sizes(report.plan);
+    line += ": " + sizes(report);
   }
   return line + '\n';
 }
 
 std::string render_conversion_plan(const ConvertReport& report) {
   TextTable table({TextTable::Align::left, TextTable::Align::right, TextTable::Align::right});
-  for (const FileRow& row : files_of(report.plan)) {
+  for (const ConvertedFile& row : report.files) {
     table.add_row({escape_text(row.name), row.tensors == 0 ? "" : count_of(row.tensors, "tensor"),
                    group_digits(row.bytes) + " B"});
   }
-  table.add_row({"needed", "", group_digits(report.plan.output_bytes) + " B"});
+  table.add_row({"needed", "", group_digits(report.output_bytes) + " B"});
   table.add_row({"free", "", group_digits(report.free_bytes) + " B"});
   return table.render();
 }
 
 std::string render_rate(const ConvertReport& report) {
-  const ConvertPlan& plan = report.plan;
   if (report.status == ConvertStatus::skipped) return "nothing was written";
   std::string text = fmt::format("wrote {} in {:.2f} s",
-                                 format_byte_size(static_cast<double>(plan.output_bytes)), report.seconds);
-  if (plan.converted_tensors > 0)
-    text += fmt::format("; {} cast", count_of(plan.converted_tensors, "tensor"));
-  if (!plan.dropped.empty())
-    text += fmt::format("; {} dropped", count_of(plan.dropped.size(), "tied duplicate"));
-  if (!plan.duplicated.empty())
-    text += fmt::format("; {} added", count_of(plan.duplicated.size(), "tied duplicate"));
+                                 format_byte_size(static_cast<double>(report.output_bytes)), report.seconds);
+  if (report.converted_tensors > 0)
+    text += fmt::format("; {} cast", count_of(report.converted_tensors, "tensor"));
+  if (!report.dropped.empty())
+    text += fmt::format("; {} dropped", count_of(report.dropped.size(), "tied duplicate"));
+  if (!report.duplicated.empty())
+    text += fmt::format("; {} added", count_of(report.duplicated.size(), "tied duplicate"));
   return text;
 }
 

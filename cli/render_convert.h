@@ -13,15 +13,29 @@ namespace hfload::cli {
 
 enum class ConvertStatus : uint8_t { failed, planned, converted, skipped };
 
-/// What became of one model.
+/// A file of an output.
+struct ConvertedFile {
+  std::string name;
+  uint64_t tensors = 0;
+  uint64_t bytes = 0;
+};
+
+/// What became of one model. Holds no more of its plan than is printed, as there may be many.
 struct ConvertReport {
   std::string source, destination;
   ConvertStatus status = ConvertStatus::failed;
-  ConvertPlan plan = {};
+  std::vector<ConvertedFile> files = {};  ///< weights, then what is written from memory, then what is copied
+  uint64_t tensors = 0;
+  uint64_t tensor_bytes = 0;
+  uint64_t output_bytes = 0;
+  uint64_t converted_tensors = 0;
+  std::vector<std::string> dropped = {}, duplicated = {};
   uint64_t free_bytes = 0;  ///< of the destination's disk, before anything was written
   double seconds = 0;
   std::vector<std::string> warnings = {};
   std::optional<Error> error = std::nullopt;
+
+  void set_plan(const ConvertPlan& plan);
 };
 
 /// "converted ./a to ./b: 3 files, 1.25 GiB", with a line feed.

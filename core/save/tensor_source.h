@@ -55,4 +55,7 @@ class TensorSource {
 /// Error(shard_missing, unsupported_format, unsupported_dtype, weights_not_found).
 std::unique_ptr<TensorSource> open_safetensors_source(const Checkpoint& checkpoint);
 
+/// The source of a checkpoint by the format of its shards. Throws as the above.
+std::unique_ptr<TensorSource> open_tensor_source(const Checkpoint& checkpoint);
+
 }  // namespace hfload

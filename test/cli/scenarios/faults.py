@@ -310,7 +310,7 @@ def test_interrupted_by_a_signal(binary, work):
             larger_source(directory, 3072)
             arguments = [binary, "convert", "src", "dst", "--force", "--dtype", "float16", "--progress", "always"]
             process = subprocess.Popen(arguments, cwd=directory, env=running.environment(directory, {}), stdout=subprocess.PIPE,
-                                       stderr=subprocess.PIPE)
+                                       stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
             assert b"converting" in process.stderr.readline()
             process.send_signal(number)
             out, _ = process.communicate(timeout=running.SECONDS)
