@@ -87,7 +87,7 @@ struct CheckpointTensor {
   /// data_offsets: bytes from the start of the shard's data section. Where the tensor is not stored in place,
   /// `end` is what it would be if it were.
   uint64_t begin = 0, end = 0;
-  std::optional<StorageView> view;  ///< of a PyTorch checkpoint
+  std::optional<StorageView> view = std::nullopt;  ///< of a PyTorch checkpoint
 
   uint64_t bytes() const { return end - begin; }
   /// Its bytes in the file are those of the contiguous little-endian tensor.
