@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum action { NONE, KILL, TEAR, SHORT, FAIL };
@@ -101,6 +102,22 @@ ssize_t pread(int fd, void* data, size_t bytes, off_t offset) {
 }
 
 ssize_t pread64(int fd, void* data, size_t bytes, off_t offset) { return pread(fd, data, bytes, offset); }
+
+/* Halved: the first of its buffers alone, and half of that. */
+ssize_t preadv2(int fd, const struct iovec* buffers, int count, off_t offset, int flags) {
+  const enum action action = at_call("preadv2", fd);
+  if (action == FAIL) return -1;
+  struct iovec first = count > 0 ? buffers[0] : (struct iovec){0};
+  if (action == SHORT && first.iov_len > 1) {
+    first.iov_len /= 2;
+    return syscall(SYS_preadv2, fd, &first, 1, offset, 0L, flags);
+  }
+  return syscall(SYS_preadv2, fd, buffers, count, offset, 0L, flags);
+}
+
+ssize_t preadv64v2(int fd, const struct iovec* buffers, int count, off_t offset, int flags) {
+  return preadv2(fd, buffers, count, offset, flags);
+}
 
 ssize_t copy_file_range(int from, off_t* from_offset, int to, off_t* to_offset, size_t bytes, unsigned flags) {
   COUNTED_BYTES("copy_file_range", to, syscall(SYS_copy_file_range, from, from_offset, to, to_offset, bytes, flags));
