@@ -174,16 +174,15 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
     case CommandId::plan:
       return PlanCommand{model_options(argument, values), planning_options(values)};
     case CommandId::load:
-      return LoadCommand{
-          model_options(argument, values),
-          planning_options(values),
-          is_given(values, FlagId::verify),
-          is_given(values, FlagId::emulate_gpus),
-          threads_of(values),
-          read_path(values),
-          is_given(values, FlagId::map),
-          key_mode(values),
-          values_of(values, FlagId::subset)};
+      return LoadCommand{model_options(argument, values),
+                         planning_options(values),
+                         is_given(values, FlagId::verify),
+                         is_given(values, FlagId::emulate_gpus),
+                         threads_of(values),
+                         read_path(values),
+                         is_given(values, FlagId::map),
+                         key_mode(values),
+                         values_of(values, FlagId::subset)};
     case CommandId::scan:
       return ScanCommand{arguments};
     case CommandId::convert:
