@@ -161,6 +161,11 @@ constexpr Flag kFlags[] = {
      .name = "--map",
      .help = "Leave tensors on the CPU in their files, mapped, where their dtype does not change: nothing is "
              "read before it is used."},
+    {.id = FlagId::gds,
+     .name = "--gds",
+     .help =
+         "Read large tensors straight into a GPU's memory by GPUDirect Storage (cuFile); says whether it is "
+         "real or a detour through the host's memory (compatibility mode)."},
     {.id = FlagId::strict,
      .name = "--strict",
      .help =
@@ -282,6 +287,7 @@ constexpr FlagId kLoadFlags[] = {FlagId::device_map,
                                  FlagId::threads,
                                  FlagId::io,
                                  FlagId::map,
+                                 FlagId::gds,
                                  FlagId::strict,
                                  FlagId::ignore_mismatched_sizes,
                                  FlagId::subset,

@@ -46,6 +46,7 @@ enum class FlagId : uint8_t {
   threads,
   io,
   map,
+  gds,
   strict,
   ignore_mismatched_sizes,
   subset,
@@ -63,7 +64,7 @@ enum class FlagId : uint8_t {
   dry_run,
   force,
 };
-inline constexpr size_t kFlagCount = 48;
+inline constexpr size_t kFlagCount = 49;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };

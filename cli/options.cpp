@@ -181,6 +181,7 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
                          threads_of(values),
                          read_path(values),
                          is_given(values, FlagId::map),
+                         is_given(values, FlagId::gds),
                          key_mode(values),
                          values_of(values, FlagId::subset)};
     case CommandId::scan:

@@ -66,6 +66,7 @@ struct LoadCommand {
   unsigned threads = 0;  ///< 0: as many as the loader likes
   ReadPath read_path = ReadPath::automatic;
   bool map = false;
+  bool gds = false;
   KeyMode key_mode = KeyMode::complete;
   std::vector<std::string> subset = {};  ///< globs over tensor names; empty: all
 };
