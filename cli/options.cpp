@@ -174,20 +174,25 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
     case CommandId::plan:
       return PlanCommand{model_options(argument, values), planning_options(values)};
     case CommandId::load:
-      return LoadCommand{
-          model_options(argument, values),
-          planning_options(values),
-          is_given(values, FlagId::verify),
-          is_given(values, FlagId::emulate_gpus),
-          threads_of(values),
-          read_path(values),
-          is_given(values, FlagId::map),
-          key_mode(values),
-          values_of(values, FlagId::subset)};
+      return LoadCommand{model_options(argument, values),
+                         planning_options(values),
+                         is_given(values, FlagId::verify),
+                         is_given(values, FlagId::emulate_gpus),
+                         threads_of(values),
+                         read_path(values),
+                         is_given(values, FlagId::map),
+                         key_mode(values),
+                         values_of(values, FlagId::subset)};
     case CommandId::scan:
       return ScanCommand{arguments};
     case CommandId::convert:
       return convert_command(arguments, values);
+    case CommandId::verify:
+      return VerifyCommand{model_options(argument, values), is_given(values, FlagId::tensors),
+                           last_value(values, FlagId::write_hashes), last_value(values, FlagId::against),
+                           threads_of(values, FlagId::check_threads)};
+    case CommandId::diff:
+      return diff_command(arguments, values);
     case CommandId::completion:
       return CompletionCommand{argument};
   }

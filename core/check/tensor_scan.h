@@ -19,9 +19,10 @@ struct TensorStatistics {
   bool decoded = false;
   uint64_t values = 0;  ///< elements; twice as many for complex64
   uint64_t nan = 0, infinite = 0, denormal = 0, zero = 0;
-  std::optional<ElementValue> min = std::nullopt, max = std::nullopt;  ///< of the finite values; nothing where there are none
-  std::optional<double> mean = std::nullopt;  ///< of the finite values, summed in double precision
-  uint64_t hash = 0;                     ///< kernels/hash.h, of the contiguous little-endian elements
+  std::optional<ElementValue> min = std::nullopt,
+                              max = std::nullopt;  ///< of the finite values; nothing where there are none
+  std::optional<double> mean = std::nullopt;       ///< of the finite values, summed in double precision
+  uint64_t hash = 0;  ///< kernels/hash.h, of the contiguous little-endian elements
 
   bool all_zero() const { return decoded && values > 0 && zero == values; }
   bool operator==(const TensorStatistics&) const = default;
