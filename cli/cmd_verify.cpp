@@ -29,11 +29,11 @@ void add(std::vector<Finding>& findings, std::string_view code, std::string_view
   findings.push_back({code, message, std::move(names)});
 }
 
-TensorHash hash_of(const CheckpointTensor& tensor, const TensorStatistics& statistics) {
+SavedHash hash_of(const CheckpointTensor& tensor, const TensorStatistics& statistics) {
   return {tensor.dtype_name, tensor.shape, fmt::format("{:016x}", statistics.hash)};
 }
 
-std::map<std::string, TensorHash> read_hashes(const std::string& path) {
+std::map<std::string, SavedHash> read_hashes(const std::string& path) {
   const RegularFile file = open_regular_file(path);
   try {
     return parse_tensor_hashes(read_text_file(file, kMaxTensorHashesBytes));
@@ -43,7 +43,7 @@ std::map<std::string, TensorHash> read_hashes(const std::string& path) {
   }
 }
 
-void compare_hashes(const Verified& verified, std::map<std::string, TensorHash> expected,
+void compare_hashes(const Verified& verified, std::map<std::string, SavedHash> expected,
                     std::vector<Finding>& findings) {
   std::vector<std::string> differing, fresh, missing;
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
@@ -80,7 +80,7 @@ std::string render_hashes(const Verified& verified) {
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
     if (!verified.statistics[i]) continue;
     const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
-    const TensorHash hash = hash_of(tensor, *verified.statistics[i]);
+    const SavedHash hash = hash_of(tensor, *verified.statistics[i]);
     json.key(tensor.name).begin_object().key("dtype").string(hash.dtype);
     json.key("shape").numbers(hash.shape).key("hash").string(hash.hash).end_object();
   }
@@ -91,7 +91,7 @@ std::string render_hashes(const Verified& verified) {
 }  // namespace
 
 void run_verify(const VerifyCommand& command, const Context& context) {
-  std::map<std::string, TensorHash> expected;
+  std::map<std::string, SavedHash> expected;
   if (!command.against.empty()) expected = read_hashes(command.against);
   Verified verified;
   {

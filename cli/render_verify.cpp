@@ -62,26 +62,28 @@ std::string render_verified(const Verified& verified, bool all) {
   std::string text = render_findings(verified.findings);
   TextTable table({Align::left, Align::left, Align::left, Align::right, Align::right, Align::right,
                    Align::left, Align::left});
-  uint64_t tensors = 0, bytes = 0;
+  uint64_t tensors = 0, bytes = 0, denormal = 0;
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
     const auto& statistics = verified.statistics[i];
     if (!statistics) continue;
     const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
     ++tensors;
     if (!tensor.repeats_another()) bytes += tensor.bytes();
-    const std::string remark = remarks(*statistics);
-    if (!all && remark.empty()) continue;
+    denormal += statistics->denormal > 0;
+    const bool is_suspicious = statistics->nan > 0 || statistics->infinite > 0 || statistics->all_zero();
+    if (!all && !is_suspicious) continue;
     table.add_row({escape_text(tensor.name), escape_text(tensor.dtype_name), format_shape(tensor.shape),
                    text_of(statistics->min), text_of(statistics->max),
                    statistics->mean ? fmt::format("{:.6g}", *statistics->mean) : "-",
-                   fmt::format("{:016x}", statistics->hash), remark});
+                   fmt::format("{:016x}", statistics->hash), remarks(*statistics)});
   }
   text += table.render();
   const auto faults = std::ranges::count_if(verified.findings, is_fault);
   const uint64_t unread = verified.statistics.size() - tensors;
-  text += fmt::format("{}: {} read, {} bytes{}\n",
+  text += fmt::format("{}: {} read, {} bytes{}{}\n",
                       faults == 0 ? "clean" : count_of(static_cast<uint64_t>(faults), "problem"),
                       count_of(tensors, "tensor"), group_digits(bytes),
+                      denormal > 0 ? fmt::format("; {} with denormal values", group_digits(denormal)) : "",
                       unread > 0 ? fmt::format("; {} not there", group_digits(unread)) : "");
   return text;
 }

@@ -58,7 +58,12 @@ StructureReport check_structure(const Checkpoint& checkpoint) {
   StructureReport report;
   try {
     const Shell shell = build_shell(checkpoint, {});
-    report.warnings = shell.warnings;
+    if (shell.tree.from_tensor_names) {
+      report.warnings.emplace_back(
+          "the model's class is not known: names and shapes are not compared with it");
+    } else {
+      report.warnings = shell.warnings;
+    }
     report.findings = compare_with_checkpoint(shell, checkpoint);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::unsupported_architecture) {

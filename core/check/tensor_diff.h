@@ -20,13 +20,13 @@ struct TensorDifference {
   /// Of equal dtypes: values whose bits differ. Else values that differ as doubles, 0 and -0 among them, NaN
   /// and NaN not.
   uint64_t differing = 0;
-  uint64_t nan_mismatches = 0;   ///< values that are NaN on one side alone
-  double max_absolute = 0;       ///< infinite where one side is, or both with different signs
-  double max_relative = 0;       ///< |a - b| / max(|a|, |b|), of finite pairs
-  std::optional<double> cosine;  ///< of the finite pairs; nothing where a side is zero
+  uint64_t nan_mismatches = 0;                  ///< values that are NaN on one side alone
+  double max_absolute = 0;                      ///< infinite where one side is, or both with different signs
+  double max_relative = 0;                      ///< |a - b| / max(|a|, |b|), of finite pairs
+  std::optional<double> cosine = std::nullopt;  ///< of the finite pairs; nothing where a side is zero
   /// Of equal float dtypes: [0] values 0 apart in units in the last place, [k] values 2^(k-2) + 1 to 2^(k-1)
   /// apart; -0 and 0 are 0 apart. Pairs with a NaN are left out.
-  std::optional<std::array<uint64_t, 66>> ulps;
+  std::optional<std::array<uint64_t, 66>> ulps = std::nullopt;
   /// Whether the difference is within the tolerance: |a - b| at most so much, and NaN nowhere against a
   /// number; with 0 no value may differ.
   bool within(double tolerance) const {

@@ -19,9 +19,9 @@ std::string read_string(json::Value& value, std::string_view what) {
   return std::string(value.string());
 }
 
-TensorHash read_tensor(json::Value& value) {
+SavedHash read_tensor(json::Value& value) {
   if (value.kind() != json::Kind::object) fail(value, "the tensor's entry is not an object");
-  TensorHash tensor;
+  SavedHash tensor;
   const uint64_t offset = value.offset();
   value.for_each_member([&](std::string_view key, json::Value& field) {
     if (key == "dtype") {
@@ -47,8 +47,8 @@ TensorHash read_tensor(json::Value& value) {
 
 }  // namespace
 
-std::map<std::string, TensorHash> parse_tensor_hashes(std::string_view json) {
-  std::map<std::string, TensorHash> hashes;
+std::map<std::string, SavedHash> parse_tensor_hashes(std::string_view json) {
+  std::map<std::string, SavedHash> hashes;
   bool has_schema = false;
   try {
     json::Document document(json::padded_copy(json), 0);

@@ -12,16 +12,16 @@ namespace hfload {
 inline constexpr uint64_t kMaxTensorHashesBytes = 256'000'000;
 
 /// What a file of hashes says of one tensor.
-struct TensorHash {
+struct SavedHash {
   std::string dtype;  ///< as in a safetensors header
   std::vector<uint64_t> shape;
   std::string hash;  ///< 16 hexadecimal digits
 
-  bool operator==(const TensorHash&) const = default;
+  bool operator==(const SavedHash&) const = default;
 };
 
 /// Reads a file that `hfload verify --write-hashes` wrote, by tensor name. Pure. Throws Error of exit status
 /// 3 (invalid_hashes, invalid_json, duplicate_key, …).
-std::map<std::string, TensorHash> parse_tensor_hashes(std::string_view json);
+std::map<std::string, SavedHash> parse_tensor_hashes(std::string_view json);
 
 }  // namespace hfload

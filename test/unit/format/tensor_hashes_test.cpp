@@ -10,7 +10,7 @@ TEST_CASE("a file of hashes is read by name", "[format]") {
   const auto hashes = parse_tensor_hashes(
       R"({"schema": "hfload.hashes/1", "tensors": {"w": {"dtype": "F32", "shape": [2, 3], "hash": "00ff00ff00ff00ff"}}})");
   REQUIRE(hashes.size() == 1);
-  CHECK(hashes.at("w") == TensorHash{"F32", {2, 3}, "00ff00ff00ff00ff"});
+  CHECK(hashes.at("w") == SavedHash{"F32", {2, 3}, "00ff00ff00ff00ff"});
 }
 
 TEST_CASE("what is no file of hashes is refused", "[format]") {
