@@ -252,6 +252,28 @@ constexpr Flag kFlags[] = {
      .name = "--dry-run",
      .help = "Print what would be written, how many bytes that takes, and how many are free. Write nothing."},
     {.id = FlagId::force, .name = "--force", .help = "Replace what is at the destination."},
+    {.id = FlagId::check_threads,
+     .name = "--threads",
+     .kind = ValueKind::word,
+     .value = "N",
+     .help = "Reader threads, 1 to 256. Default: one per processor, at most 16. The result is the same."},
+    {.id = FlagId::write_hashes,
+     .name = "--write-hashes",
+     .kind = ValueKind::file,
+     .value = "FILE",
+     .help = "Write every tensor's dtype, shape and hash into FILE, for --against. A file of that name is "
+             "replaced."},
+    {.id = FlagId::against,
+     .name = "--against",
+     .kind = ValueKind::file,
+     .value = "FILE",
+     .help = "Compare with the hashes in FILE, and list the tensors that differ, are missing, or are new."},
+    {.id = FlagId::tolerance,
+     .name = "--tolerance",
+     .kind = ValueKind::word,
+     .value = "X",
+     .help = "The largest absolute difference that counts as equal. Default: 0, every value must be the "
+             "same."},
 };
 static_assert(std::size(kFlags) == kFlagCount);
 static_assert([] {
@@ -303,6 +325,11 @@ constexpr FlagId kConvertFlags[] = {
     FlagId::format,       FlagId::include,   FlagId::exclude,        FlagId::rename,
     FlagId::tied,         FlagId::output,    FlagId::jobs,           FlagId::dry_run,
     FlagId::force,        FlagId::threads,   FlagId::variant,        FlagId::subfolder};
+
+constexpr FlagId kVerifyFlags[] = {FlagId::tensors,       FlagId::write_hashes, FlagId::against,
+                                   FlagId::check_threads, FlagId::variant,      FlagId::subfolder};
+
+constexpr FlagId kDiffFlags[] = {FlagId::tolerance, FlagId::tensors, FlagId::check_threads};
 
 constexpr Example kProgramExamples[] = {
     {"hfload inspect ./mistral-7b", "what is in a model directory"},
@@ -356,6 +383,19 @@ constexpr Example kConvertExamples[] = {
     {"hfload convert ./mistral-7b ./encoder --include 'model.*' --rename '^model\\.='",
      "a part, under other names"},
     {"hfload convert ./a ./b ./c -o ./bf16 --dtype bfloat16 --jobs 2", "many models, resumable"},
+};
+
+constexpr Example kVerifyExamples[] = {
+    {"hfload verify ./mistral-7b", "is the download whole, and are the weights sane"},
+    {"hfload verify ./mistral-7b --write-hashes mistral.json", "remember what it holds"},
+    {"hfload verify ./mistral-7b --against mistral.json", "is it still the same"},
+    {"hfload verify model.safetensors --tensors", "range, mean and hash of every tensor"},
+};
+
+constexpr Example kDiffExamples[] = {
+    {"hfload diff ./mistral-7b ./mistral-7b-resharded", "are all tensors the same"},
+    {"hfload diff ./mistral-7b ./mistral-7b-bf16 --tolerance 0.01", "how much did a cast change"},
+    {"hfload diff a.safetensors pytorch_model.bin --json", "for scripts"},
 };
 
 constexpr Example kCompletionExamples[] = {
@@ -417,6 +457,27 @@ constexpr Command kCommands[] = {
                     "arguments are sources.",
      .examples = kConvertExamples,
      .flags = kConvertFlags},
+    {.id = CommandId::verify,
+     .name = "verify",
+     .argument = "MODEL",
+     .summary = "Check a model: its files against one another, and every weight",
+     .description = "Lists all that is wrong with the index, the shards and their headers, holds the names "
+                    "and shapes against the model's class, then reads every weight once: NaN and infinity "
+                    "are faults, denormal and zero values are counted. The exit status is 1 when anything "
+                    "is wrong.",
+     .examples = kVerifyExamples,
+     .flags = kVerifyFlags},
+    {.id = CommandId::diff,
+     .name = "diff",
+     .argument = "A B",
+     .several_arguments = true,
+     .summary = "Compare the tensors of two models",
+     .description = "Lists tensors that only one of two models has, changes of dtype and shape, and how far "
+                    "the values of the others are apart. The models may be of different formats and shards. "
+                    "The exit status is 1 when they differ beyond the tolerance; a change of dtype alone is "
+                    "no difference.",
+     .examples = kDiffExamples,
+     .flags = kDiffFlags},
     {.id = CommandId::completion,
      .name = "completion",
      .argument = "SHELL",

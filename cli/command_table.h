@@ -11,7 +11,7 @@ namespace hfload::cli {
 /// The one table of commands, flags and exit statuses. The parser, --help, the man page and the completions
 /// are all made from it.
 
-enum class CommandId : uint8_t { inspect, plan, load, scan, convert, completion };
+enum class CommandId : uint8_t { inspect, plan, load, scan, convert, verify, diff, completion };
 
 enum class FlagId : uint8_t {
   json,
@@ -63,8 +63,12 @@ enum class FlagId : uint8_t {
   jobs,
   dry_run,
   force,
+  check_threads,
+  write_hashes,
+  against,
+  tolerance,
 };
-inline constexpr size_t kFlagCount = 49;
+inline constexpr size_t kFlagCount = 53;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };

@@ -25,6 +25,8 @@ void run_plan(const PlanCommand& command, const Context& context);
 void run_load(const LoadCommand& command, const Context& context);
 void run_scan(const ScanCommand& command, const Context& context);
 void run_convert(const ConvertCommand& command, const Context& context);
+void run_verify(const VerifyCommand& command, const Context& context);
+void run_diff(const DiffCommand& command, const Context& context);
 void run_completion(const CompletionCommand& command, const Context& context);
 
 }  // namespace hfload::cli

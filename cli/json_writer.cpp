@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -54,6 +55,19 @@ JsonWriter& JsonWriter::number(uint64_t value) {
 JsonWriter& JsonWriter::seconds(double value) {
   separate();
   fmt::format_to(std::back_inserter(out_), "{:.6f}", value);
+  return *this;
+}
+
+JsonWriter& JsonWriter::integer(int64_t value) {
+  separate();
+  fmt::format_to(std::back_inserter(out_), "{}", value);
+  return *this;
+}
+
+JsonWriter& JsonWriter::real(double value) {
+  if (!std::isfinite(value)) return null();
+  separate();
+  fmt::format_to(std::back_inserter(out_), "{}", value);
   return *this;
 }
 

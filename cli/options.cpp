@@ -188,6 +188,12 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
       return ScanCommand{arguments};
     case CommandId::convert:
       return convert_command(arguments, values);
+    case CommandId::verify:
+      return VerifyCommand{model_options(argument, values), is_given(values, FlagId::tensors),
+                           last_value(values, FlagId::write_hashes), last_value(values, FlagId::against),
+                           threads_of(values, FlagId::check_threads)};
+    case CommandId::diff:
+      return diff_command(arguments, values);
     case CommandId::completion:
       return CompletionCommand{argument};
   }

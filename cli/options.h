@@ -86,6 +86,21 @@ struct ConvertCommand {
   unsigned jobs = 1;
 };
 
+struct VerifyCommand {
+  ModelOptions model;
+  bool tensors = false;
+  std::string write_hashes;  ///< a path; empty: none
+  std::string against;       ///< a path; empty: none
+  unsigned threads = 0;      ///< 0: one per processor, at most 16
+};
+
+struct DiffCommand {
+  ModelOptions a, b;
+  double tolerance = 0;
+  bool tensors = false;
+  unsigned threads = 0;  ///< 0: one per processor, at most 16
+};
+
 /// What to print: a shell's name, or one of the hidden documents "man" and "errors".
 struct CompletionCommand {
   std::string shell;
@@ -98,8 +113,9 @@ struct HelpRequest {
 
 struct VersionRequest {};
 
-using ParsedCommand = std::variant<InspectCommand, PlanCommand, LoadCommand, ScanCommand, ConvertCommand,
-                                   CompletionCommand, HelpRequest, VersionRequest>;
+using ParsedCommand =
+    std::variant<InspectCommand, PlanCommand, LoadCommand, ScanCommand, ConvertCommand, VerifyCommand,
+                 DiffCommand, CompletionCommand, HelpRequest, VersionRequest>;
 
 struct CommandLine {
   CommonOptions common;

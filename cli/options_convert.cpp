@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cmath>
 #include <utility>
 
 #include "core/base/error.h"
@@ -67,9 +68,24 @@ ConvertOptions convert_options(const FlagValues& values) {
 
 }  // namespace
 
-unsigned threads_of(const FlagValues& values) {
+unsigned threads_of(const FlagValues& values, FlagId id) {
   constexpr unsigned kMostThreads = 256;
-  return small_number(values, FlagId::threads, kMostThreads, 0);
+  return small_number(values, id, kMostThreads, 0);
+}
+
+DiffCommand diff_command(const std::vector<std::string>& arguments, const FlagValues& values) {
+  if (arguments.size() != 2 || arguments[0].empty() || arguments[1].empty())
+    throw usage_error("diff needs two models, A and B", "See hfload diff --help.");
+  DiffCommand command{.a = {arguments[0], "", ""}, .b = {arguments[1], "", ""}};
+  command.tensors = is_given(values, FlagId::tensors);
+  command.threads = threads_of(values, FlagId::check_threads);
+  if (!is_given(values, FlagId::tolerance)) return command;
+  const std::string text = last_value(values, FlagId::tolerance);
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), command.tolerance);
+  const bool whole = fault == std::errc() && end == text.data() + text.size();
+  if (whole && command.tolerance >= 0 && std::isfinite(command.tolerance)) return command;
+  throw usage_error(fmt::format("--tolerance does not take '{}'", text),
+                    "It is a number from 0, such as 1e-3.");
 }
 
 ConvertCommand convert_command(const std::vector<std::string>& arguments, const FlagValues& values) {

@@ -27,9 +27,12 @@ inline std::string last_value(const FlagValues& values, FlagId id) {
 std::string choice(const FlagValues& values, FlagId id);
 
 /// --threads; 0 where it is absent. Throws Error(usage).
-unsigned threads_of(const FlagValues& values);
+unsigned threads_of(const FlagValues& values, FlagId id = FlagId::threads);
 
 /// The command line of convert. Throws Error of exit status 2.
 ConvertCommand convert_command(const std::vector<std::string>& arguments, const FlagValues& values);
+
+/// The command line of diff. Throws Error of exit status 2.
+DiffCommand diff_command(const std::vector<std::string>& arguments, const FlagValues& values);
 
 }  // namespace hfload::cli

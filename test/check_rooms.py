@@ -11,8 +11,9 @@ MAY_INCLUDE = {
     "core/plan": ["core/base", "core/format", "core/model"],
     "core/load": ["core/base", "core/format", "core/model", "core/plan", "kernels"],
     "core/save": ["core/base", "core/format", "core/model", "kernels"],
+    "core/check": ["core/base", "core/format", "core/model", "core/save", "kernels"],
     "kernels": [],
-    "cli": ["core/base", "core/format", "core/model", "core/plan", "core/load", "core/save"],
+    "cli": ["core/base", "core/format", "core/model", "core/plan", "core/load", "core/save", "core/check"],
 }
 PACKAGES = {"simdjson": ["core/format"], "CLI": ["cli"], "spdlog": ["cli"]}
 

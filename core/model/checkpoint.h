@@ -10,6 +10,7 @@
 #include "core/format/dtype.h"
 #include "core/format/model_config.h"
 #include "core/format/tensor_reader.h"
+#include "core/model/finding.h"
 
 namespace hfload {
 
@@ -51,6 +52,7 @@ struct Shard {
   std::string file;  ///< as the weight map names it, relative to the model directory
   ShardFormat format = ShardFormat::safetensors;
   bool present = false;
+  bool damaged = false;  ///< its header could not be read; only open_damaged_checkpoint gives such shards
   uint64_t file_bytes = 0;
   uint64_t data_start = 0;  ///< bytes from the start of the file to the data section
   uint64_t tensor_count = 0;
@@ -118,6 +120,11 @@ struct Checkpoint {
 /// Throws Error of exit status 3 for anything malformed: a header, a pickle, a tensor missing from its shard,
 /// a hostile path.
 Checkpoint open_checkpoint(const ModelLocation& location);
+
+/// As open_checkpoint, but goes on where it would throw for a shard: each such fault becomes a finding, and
+/// the tensors of a damaged or absent shard are not described. Tensors of a shard that the index does not
+/// name are findings too. Throws for a malformed config or index, and what reading throws.
+Checkpoint open_damaged_checkpoint(const ModelLocation& location, std::vector<Finding>& findings);
 
 /// Where the elements of a described tensor lie in its shard, for read_tensor_elements. Its dtype has whole
 /// bytes.

@@ -165,6 +165,12 @@ class Planner {
 
   void add(OutputTensor tensor, const Selected& selected, Dtype target) {
     const Dtype from = tensor.dtype;
+    if (from == Dtype::unknown) {
+      throw Error(ErrorCode::unsupported_dtype, fmt::format("the dtype {} has no place in what is written",
+                                                            checkpoint_.tensors[selected.source].dtype_name))
+          .with_tensor(tensor.name)
+          .with_hint("Leave the tensor out with --exclude.");
+    }
     if (target != from) {
       const std::optional<uint64_t> bytes = tensor_bytes(target, tensor.shape);
       if (!bytes) {
@@ -178,7 +184,11 @@ class Planner {
     plan_.tensors.push_back(std::move(tensor));
     plan_.sources.push_back(selected.source);
     plan_.casts.push_back(conversion_between(from, target).value_or(CastKind::none));
-    same_elements_.push_back(selected.same_elements);
+    // Equal elements cast to different dtypes are no longer the same.
+    constexpr uint64_t kDtypes = 64;
+    same_elements_.push_back(selected.same_elements ? std::optional(*selected.same_elements * kDtypes +
+                                                                    static_cast<uint64_t>(target))
+                                                    : std::nullopt);
   }
 
   /// Tensors without elements share the storage at no address, as in torch.

@@ -51,11 +51,17 @@ class TensorSource {
   virtual void require_unchanged() const = 0;
 };
 
-/// A safetensors checkpoint, all of whose shards are there. `checkpoint` must outlive it. Throws
-/// Error(shard_missing, unsupported_format, unsupported_dtype, weights_not_found).
-std::unique_ptr<TensorSource> open_safetensors_source(const Checkpoint& checkpoint);
+/// What opening a source does about shards that are not there.
+enum class AbsentShards : uint8_t {
+  refuse,
+  allow  ///< their tensors have no dtype and no bytes, and must not be read
+};
 
-/// The source of a checkpoint by the format of its shards. Throws as the above.
-std::unique_ptr<TensorSource> open_tensor_source(const Checkpoint& checkpoint);
+/// The tensors of a checkpoint of any format that is read. Elements that do not lie in place (strided,
+/// repeated, big-endian) are read as the contiguous little-endian tensor, by at most two threads at a time
+/// and with at most 16 MiB each. `checkpoint` must outlive it. Throws Error(shard_missing,
+/// unsupported_format, weights_not_found).
+std::unique_ptr<TensorSource> open_tensor_source(const Checkpoint& checkpoint,
+                                                 AbsentShards absent = AbsentShards::refuse);
 
 }  // namespace hfload

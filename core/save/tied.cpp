@@ -86,22 +86,15 @@ class TiedSelection {
   }
 
  private:
-  /// The object of the model that a tensor fills, or the elements that a PyTorch file shares; nothing for one
-  /// of its own.
-  std::optional<std::pair<int, uint64_t>> group_of(const Selected& selected) const {
-    if (selected.same_elements) return std::pair(0, *selected.same_elements);
-    const TensorId id = places_.tensor[selected.source];
-    if (id == kNoId) return std::nullopt;
-    return std::pair(1, uint64_t{tree_->tensors[id].object});
-  }
-
+  /// Sharing that only the checkpoint knows of is no reason to drop a name: whoever loads the output would
+  /// miss it.
   void drop() {
-    std::map<std::pair<int, uint64_t>, uint32_t> kept;
+    std::map<TensorId, uint32_t> kept;
     std::vector<std::string> unequal;
     std::erase_if(selected_, [&](const Selected& selected) {
-      const auto group = group_of(selected);
-      if (!group) return false;
-      const auto [first, is_first] = kept.emplace(*group, selected.source);
+      const TensorId id = places_.tensor[selected.source];
+      if (id == kNoId) return false;
+      const auto [first, is_first] = kept.emplace(tree_->tensors[id].object, selected.source);
       if (is_first) return false;
       if (!equal_elements(source_, first->second, selected.source)) {
         unequal.push_back(selected.name(source_));

@@ -27,7 +27,8 @@ struct Selected {
 /// The tensors of a checkpoint in the order of the model's state dict, those that the model does not know
 /// last; in the source's order without a tree. `drop`: of parameters that the config ties, and that are saved
 /// more than once with equal elements, only the first in the state dict is kept, as save_pretrained does;
-/// unequal ones all stay, with a warning. `duplicate`: every name that the config ties to a saved one is
+/// unequal ones all stay, with a warning, and so do names that share elements without a tie of the config.
+/// `duplicate`: every name that the config ties to a saved one is
 /// added. The names go to plan.dropped and plan.duplicated. Throws what reading throws.
 std::vector<Selected> select_tensors(const Checkpoint& checkpoint, const TensorSource& source,
                                      const ModuleTree* tree, TiedPolicy policy, ConvertPlan& plan);
