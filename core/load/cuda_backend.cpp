@@ -236,6 +236,7 @@ class CudaBackend final : public Backend {
   }
 
   uint32_t ordinal_;
+  std::shared_ptr<GdsLibrary> gds_;
   std::optional<NumaNode> node_;
   DeviceMemory arena_;
   std::unique_ptr<CudaUploadQueue> queue_;
