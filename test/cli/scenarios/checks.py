@@ -9,7 +9,7 @@ import running
 import safetensors_writer
 import setups
 from run_cli_tests import check_schema
-from scenarios.conversions import convert
+from scenarios.conversions import convert, is_sanitized, most_anonymous_bytes
 from scenarios.torch_files import TORCH, expected_rows
 
 CHECKS = running.FIXTURES / "checks"
@@ -173,3 +173,13 @@ def test_resharding_and_formats_are_no_difference(binary, work):
     run(binary, work, "diff", source, "cast", "--tolerance", "10")
     convert(binary, work, "cast", "wide", "--dtype", "float32", "-q")
     run(binary, work, "diff", "cast", "wide")  # other dtypes, the same values
+
+
+def test_little_memory_for_large_tensors(binary, work):
+    if is_sanitized(binary):
+        return
+    for name in "ab":
+        safetensors_writer.write(work / f"{name}.safetensors", [("w", "F32", [2**27]), ("h", "BF16", [2**28])], sparse=True)
+    for arguments in (["verify", "a.safetensors"], ["diff", "a.safetensors", "b.safetensors"]):
+        most = most_anonymous_bytes(binary, work, [*arguments, "-q", "--threads", "16"])
+        assert most <= 64 * 2**20, f"{arguments}: {most} bytes"
