@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import struct
 import zipfile
 
 import running
@@ -74,6 +75,15 @@ def test_any_number_of_threads_finds_the_same(binary, work):
     values = [i % 251 for i in range(9_000_001)]
     assert (found["min"], found["max"], found["zero"]) == (0, 250, values.count(0))
     assert math.isclose(found["mean"], sum(values) / len(values), rel_tol=1e-15)
+    # Half precision by Python's own decoding, in one piece that is long enough to be counted by pattern.
+    safetensors_writer.write(work / "h.safetensors", [("h", "F16", [100_001])])
+    data = (work / "h.safetensors").read_bytes()[-200_002:]
+    values = [value for (value,) in struct.iter_unpack("<e", data)]
+    finite = [value for value in values if math.isfinite(value)]
+    found = document(binary, work, "verify", "h.safetensors", status=1)["tensors"][0]
+    assert (found["min"], found["max"], found["nan"]) == (min(finite), max(finite), sum(map(math.isnan, values)))
+    assert found["denormal"] == sum(0 < abs(value) < 2**-14 for value in finite)
+    assert math.isclose(found["mean"], math.fsum(finite) / len(finite), rel_tol=1e-10)
 
 
 def test_all_structural_faults_at_once(binary, work):
