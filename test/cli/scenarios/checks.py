@@ -193,3 +193,23 @@ def test_little_memory_for_large_tensors(binary, work):
     for arguments in (["verify", "a.safetensors"], ["diff", "a.safetensors", "b.safetensors"]):
         most = most_anonymous_bytes(binary, work, [*arguments, "-q", "--threads", "16"])
         assert most <= 64 * 2**20, f"{arguments}: {most} bytes"
+
+
+def test_damage_is_a_finding_or_harmless(binary, work):
+    setups.write_llama(work / "whole", setups.LLAMA_TENSORS[:2])
+    sources = [((work / "whole" / "model.safetensors").read_bytes(), ".safetensors", 11), ((TORCH / "views.pt").read_bytes(), ".pt", 61)]
+    found = set()
+    for whole, extension, step in sources:
+        damaged = [whole[:size] for size in range(0, len(whole), step)]
+        for bit in range(0, 8 * len(whole), 5 * step):
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            damaged.append(bytes(flipped))
+        for content in damaged:
+            (work / f"a{extension}").write_bytes(content)
+            result = running.run(binary, ["verify", f"a{extension}", "--json", "-q", "--threads", "1"], work)
+            assert result.status in (0, 1), result
+            report = check_schema(result.stdout, "verify")
+            assert report["clean"] == (result.status == 0)
+            found |= set(codes(report))
+    assert {"data_truncated", "invalid_zip", "wrong_checksum"} <= found, found
