@@ -6,8 +6,8 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <regex>
 #include <set>
+#include <string_view>
 
 #include "core/base/directory.h"
 #include "core/base/error.h"
@@ -20,9 +20,13 @@ namespace {
 
 /// "-00002-of-00003." in a file's name, as the Hub library numbers shards.
 bool is_numbered(const std::string& name) {
-  constexpr size_t kLongest = 255;
-  static const std::regex number("-[0-9]+-of-[0-9]+[.]");
-  return name.size() <= kLongest && std::regex_search(name, number);
+  constexpr std::string_view kDigits = "0123456789", kOf = "-of-";
+  const size_t of = name.rfind(kOf);
+  if (of == std::string::npos || of == 0) return false;
+  const size_t before = name.find_last_not_of(kDigits, of - 1);
+  const size_t after = name.find_first_not_of(kDigits, of + kOf.size());
+  return before != std::string::npos && before + 1 < of && name[before] == '-' &&
+         after != std::string::npos && after > of + kOf.size() && name[after] == '.';
 }
 
 /// Numbered weight files beside the index that it does not name.

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <string_view>
 #include <unordered_map>
@@ -88,6 +89,9 @@ class Comparison {
       const bool is_complex_pair = (a.dtype == Dtype::c64) == (b.dtype == Dtype::c64);
       pair.same_shape = a.shape == b.shape && is_complex_pair && (is_decoded || a.dtype_name == b.dtype_name);
       if (pair.same_shape && a.dtype == b.dtype && float_format(a.dtype)) pair.ulps.emplace();
+      for (const Dtype dtype : {a.dtype, b.dtype}) {
+        if (has_values(dtype)) decoders_.try_emplace(dtype, dtype);
+      }
       names.erase(found);
     }
     for (uint32_t i = 0; i < b_.tensors.size(); ++i) {
@@ -104,7 +108,8 @@ class Comparison {
     if (!has_values(dtype_a)) {
       compare_bytes(piece, pair, buffers, tally);
     } else {
-      const ValueDecoder decode_a(dtype_a), decode_b(dtype_b);
+      const ValueDecoder& decode_a = decoders_.at(dtype_a);
+      const ValueDecoder& decode_b = decoders_.at(dtype_b);
       const uint64_t width_a = value_bytes(dtype_a), width_b = value_bytes(dtype_b);
       const uint64_t first = piece.first_byte / width_a, count = piece.bytes / width_a;
       for (uint64_t done = 0; done < count; done += kBlockValues) {
@@ -211,6 +216,7 @@ class Comparison {
   const TensorSource& source_b_;
   const CheckRun& run_;
   CheckpointDifference result_;
+  std::map<Dtype, ValueDecoder> decoders_;
   std::vector<TensorPiece> pieces_;  ///< of which `tensor` is the pair
   std::vector<Tally> tallies_;
   std::vector<Buffers> buffers_;

@@ -40,7 +40,7 @@ struct CheckpointDifference {
   std::vector<TensorDifference> common;  ///< in the order of a
 };
 
-/// Compares two checkpoints tensor by tensor, by name. Reads both once, with 1.5 MiB a thread. The result is
+/// Compares two checkpoints tensor by tensor, by name. Reads both once, with 1 MiB a thread. The result is
 /// the same for any number of threads. Throws Interrupted, Error(changed_during_read, io_error).
 CheckpointDifference diff_checkpoints(const Checkpoint& a, const TensorSource& source_a, const Checkpoint& b,
                                       const TensorSource& source_b, const CheckRun& run);

@@ -124,24 +124,37 @@ class SmallDtype {
   void add(std::vector<uint32_t>& counts, Tally& tally) const {
     for (uint32_t bits = 0; bits < values_.size(); ++bits) {
       const uint64_t count = std::exchange(counts[bits], 0);
-      if (count == 0) continue;
-      const double value = values_[bits];
-      tally.values += count;
-      if (std::isnan(value)) {
-        tally.nan += count;
-      } else if (std::isinf(value)) {
-        tally.infinite += count;
-      } else {
-        if (value == 0) tally.zero += count;
-        if (denormal_[bits]) tally.denormal += count;
-        tally.min = std::min(tally.min, value);
-        tally.max = std::max(tally.max, value);
-        tally.sum += value * static_cast<double>(count);
-      }
+      if (count > 0) add(bits, count, tally);
+    }
+  }
+
+  /// Adds elements one by one, which is less work than to look at all patterns where there are few.
+  void add_each(std::span<const std::byte> data, Tally& tally) const {
+    const size_t width = values_.size() == 256 ? 1 : 2;
+    for (size_t i = 0; i + width <= data.size(); i += width) {
+      uint16_t bits = 0;
+      std::memcpy(&bits, data.data() + i, width);
+      add(bits, 1, tally);
     }
   }
 
  private:
+  void add(uint32_t bits, uint64_t count, Tally& tally) const {
+    const double value = values_[bits];
+    tally.values += count;
+    if (std::isnan(value)) {
+      tally.nan += count;
+    } else if (std::isinf(value)) {
+      tally.infinite += count;
+    } else {
+      if (value == 0) tally.zero += count;
+      if (denormal_[bits]) tally.denormal += count;
+      tally.min = std::min(tally.min, value);
+      tally.max = std::max(tally.max, value);
+      tally.sum += value * static_cast<double>(count);
+    }
+  }
+
   std::vector<double> values_;
   std::vector<char> denormal_;
 };
@@ -178,6 +191,8 @@ class Scan {
     Tally tally;
     const Dtype dtype = checkpoint_.tensors[piece.tensor].dtype;
     const auto small = small_.find(dtype);
+    constexpr uint64_t kShortBytes = 64 << 10;
+    const bool is_short = piece.bytes <= kShortBytes;
     buffers.block.resize(kBlockBytes);
     buffers.counts.resize(size_t{1} << 16);
     for (uint64_t done = 0; done < piece.bytes; done += kBlockBytes) {
@@ -186,12 +201,12 @@ class Scan {
       source_.read(piece.tensor, offset, block);
       tally.hash_sum += hash_part(block.data(), block.size(), offset / 8);
       if (small != small_.end()) {
-        small->second.count(block, buffers.counts);
+        is_short ? small->second.add_each(block, tally) : small->second.count(block, buffers.counts);
       } else if (has_values(dtype)) {
         count(dtype, block, tally);
       }
     }
-    if (small != small_.end()) small->second.add(buffers.counts, tally);
+    if (small != small_.end() && !is_short) small->second.add(buffers.counts, tally);
     tallies_[index] = tally;
   }
 

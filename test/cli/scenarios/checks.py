@@ -3,13 +3,14 @@
 import json
 import math
 import shutil
+import struct
 import zipfile
 
 import running
 import safetensors_writer
 import setups
 from run_cli_tests import check_schema
-from scenarios.conversions import convert
+from scenarios.conversions import convert, is_sanitized, most_anonymous_bytes
 from scenarios.torch_files import TORCH, expected_rows
 
 CHECKS = running.FIXTURES / "checks"
@@ -74,6 +75,15 @@ def test_any_number_of_threads_finds_the_same(binary, work):
     values = [i % 251 for i in range(9_000_001)]
     assert (found["min"], found["max"], found["zero"]) == (0, 250, values.count(0))
     assert math.isclose(found["mean"], sum(values) / len(values), rel_tol=1e-15)
+    # Half precision by Python's own decoding, in one piece that is long enough to be counted by pattern.
+    safetensors_writer.write(work / "h.safetensors", [("h", "F16", [100_001])])
+    data = (work / "h.safetensors").read_bytes()[-200_002:]
+    values = [value for (value,) in struct.iter_unpack("<e", data)]
+    finite = [value for value in values if math.isfinite(value)]
+    found = document(binary, work, "verify", "h.safetensors", status=1)["tensors"][0]
+    assert (found["min"], found["max"], found["nan"]) == (min(finite), max(finite), sum(map(math.isnan, values)))
+    assert found["denormal"] == sum(0 < abs(value) < 2**-14 for value in finite)
+    assert math.isclose(found["mean"], math.fsum(finite) / len(finite), rel_tol=1e-10)
 
 
 def test_all_structural_faults_at_once(binary, work):
@@ -173,3 +183,33 @@ def test_resharding_and_formats_are_no_difference(binary, work):
     run(binary, work, "diff", source, "cast", "--tolerance", "10")
     convert(binary, work, "cast", "wide", "--dtype", "float32", "-q")
     run(binary, work, "diff", "cast", "wide")  # other dtypes, the same values
+
+
+def test_little_memory_for_large_tensors(binary, work):
+    if is_sanitized(binary):
+        return
+    for name in "ab":
+        safetensors_writer.write(work / f"{name}.safetensors", [("w", "F32", [2**27]), ("h", "BF16", [2**28])], sparse=True)
+    for arguments in (["verify", "a.safetensors"], ["diff", "a.safetensors", "b.safetensors"]):
+        most = most_anonymous_bytes(binary, work, [*arguments, "-q", "--threads", "16"])
+        assert most <= 64 * 2**20, f"{arguments}: {most} bytes"
+
+
+def test_damage_is_a_finding_or_harmless(binary, work):
+    setups.write_llama(work / "whole", setups.LLAMA_TENSORS[:2])
+    sources = [((work / "whole" / "model.safetensors").read_bytes(), ".safetensors", 11), ((TORCH / "views.pt").read_bytes(), ".pt", 61)]
+    found = set()
+    for whole, extension, step in sources:
+        damaged = [whole[:size] for size in range(0, len(whole), step)]
+        for bit in range(0, 8 * len(whole), 5 * step):
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            damaged.append(bytes(flipped))
+        for content in damaged:
+            (work / f"a{extension}").write_bytes(content)
+            result = running.run(binary, ["verify", f"a{extension}", "--json", "-q", "--threads", "1"], work)
+            assert result.status in (0, 1), result
+            report = check_schema(result.stdout, "verify")
+            assert report["clean"] == (result.status == 0)
+            found |= set(codes(report))
+    assert {"data_truncated", "invalid_zip", "wrong_checksum"} <= found, found
