@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/host_device.h"
+
 namespace hfload {
 
 /// What A, B, C, D and the bias hold; one dtype for all of them.
@@ -64,11 +66,13 @@ struct Gemm {
 
 /// Bytes per element.
 inline constexpr int64_t gemm_element_bytes(GemmDtype dtype) { return dtype == GemmDtype::f32 ? 4 : 2; }
-inline constexpr bool gemm_has_bias(GemmEpilogue epilogue) {
+HFLOAD_HOST_DEVICE constexpr bool gemm_has_bias(GemmEpilogue epilogue) {
   return epilogue >= GemmEpilogue::bias && epilogue <= GemmEpilogue::bias_silu;
 }
 /// Whether the epilogue reads D.
-inline constexpr bool gemm_has_operand(GemmEpilogue epilogue) { return epilogue >= GemmEpilogue::gated_silu; }
+HFLOAD_HOST_DEVICE constexpr bool gemm_has_operand(GemmEpilogue epilogue) {
+  return epilogue >= GemmEpilogue::gated_silu;
+}
 const char* gemm_dtype_name(GemmDtype dtype);
 const char* gemm_epilogue_name(GemmEpilogue epilogue);
 
