@@ -33,8 +33,7 @@ struct MmaTile {
     for (uint32_t row = threadIdx.x / 8; row < rows; row += kThreads / 8) {
       const int32_t at = first + static_cast<int32_t>(row);
       const uint32_t valid = at < row_count ? in_row : 0;
-      const void* const from = valid != 0 ? element_at<dtype>(input, entry, at, column) : input.data;
-      cp_async_16(to + swizzled_chunk(row, chunk), from, valid);
+      cp_async_16(to + swizzled_chunk(row, chunk), element_at<dtype>(input, entry, at, column), valid);
     }
   }
 

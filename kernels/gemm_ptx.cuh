@@ -12,8 +12,8 @@ __device__ inline uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-/// Copies the first `valid` of 16 bytes, and zeros for the rest. The source is aligned and, where valid is
-/// not 0, readable.
+/// Copies the first `valid` of 16 bytes, and zeros for the rest. The source is aligned; where valid is 0 it
+/// may point anywhere.
 __device__ inline void cp_async_16(uint32_t to, const void* from, uint32_t valid) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid)
                : "memory");
