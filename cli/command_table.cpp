@@ -176,6 +176,13 @@ constexpr Flag kFlags[] = {
      .repeatable = true,
      .help = "Load only the tensors whose name matches, as in 'model.layers.0.*'. Repeatable. The device map "
              "stays that of the whole model."},
+    {.id = FlagId::check,
+     .name = "--check",
+     .help = "Compute products of many shapes, dtypes and epilogues by every kernel, and compare them with a "
+             "reference on the CPU."},
+    {.id = FlagId::bench,
+     .name = "--bench",
+     .help = "Time products of language models beside cuBLAS, in blocks that alternate."},
 };
 static_assert(std::size(kFlags) == kFlagCount);
 static_assert([] {
@@ -256,6 +263,13 @@ constexpr Example kLoadExamples[] = {
     {"hfload load ./mistral-7b --json --quiet", "for scripts"},
 };
 
+constexpr FlagId kGemmFlags[] = {FlagId::check, FlagId::bench};
+
+constexpr Example kGemmExamples[] = {
+    {"hfload gemm --check", "are the products right on this GPU"},
+    {"hfload gemm --bench --json", "how fast they are beside cuBLAS, for a script"},
+};
+
 constexpr Example kCompletionExamples[] = {
     {"hfload completion bash > ~/.local/share/bash-completion/completions/hfload", "bash"},
     {"hfload completion zsh > ~/.zfunc/_hfload", "zsh, with ~/.zfunc in fpath"},
@@ -292,6 +306,16 @@ constexpr Command kCommands[] = {
          "that the model does not use are a warning.",
      .examples = kLoadExamples,
      .flags = kLoadFlags},
+    {.id = CommandId::gemm,
+     .name = "gemm",
+     .argument = "",
+     .argument_kind = ValueKind::none,
+     .summary = "Check and time the matrix products that run a model on a GPU",
+     .description = "Checks the kernels for matrix products against a reference, or times them beside "
+                    "cuBLAS, which is looked for at run time. Needs an NVIDIA GPU. The exit status is 1 "
+                    "where a product is wrong.",
+     .examples = kGemmExamples,
+     .flags = kGemmFlags},
     {.id = CommandId::completion,
      .name = "completion",
      .argument = "SHELL",

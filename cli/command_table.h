@@ -11,7 +11,7 @@ namespace hfload::cli {
 /// The one table of commands, flags and exit statuses. The parser, --help, the man page and the completions
 /// are all made from it.
 
-enum class CommandId : uint8_t { inspect, plan, load, completion };
+enum class CommandId : uint8_t { inspect, plan, load, gemm, completion };
 
 enum class FlagId : uint8_t {
   json,
@@ -49,8 +49,10 @@ enum class FlagId : uint8_t {
   strict,
   ignore_mismatched_sizes,
   subset,
+  check,
+  bench,
 };
-inline constexpr size_t kFlagCount = 35;
+inline constexpr size_t kFlagCount = 37;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };
@@ -74,7 +76,7 @@ struct Example {
 struct Command {
   CommandId id;
   std::string_view name;
-  std::string_view argument;  ///< "MODEL"
+  std::string_view argument;  ///< "MODEL"; empty: the command takes none
   ValueKind argument_kind = ValueKind::file;
   std::string_view argument_choices = {};
   std::string_view summary;      ///< one line, without a full stop

@@ -18,6 +18,7 @@ struct Context {
 void run_inspect(const InspectCommand& command, const Context& context);
 void run_plan(const PlanCommand& command, const Context& context);
 void run_load(const LoadCommand& command, const Context& context);
+void run_gemm(const GemmCommand& command, const Context& context);
 void run_completion(const CompletionCommand& command, const Context& context);
 
 }  // namespace hfload::cli

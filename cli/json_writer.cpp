@@ -57,6 +57,12 @@ JsonWriter& JsonWriter::seconds(double value) {
   return *this;
 }
 
+JsonWriter& JsonWriter::measurement(double value) {
+  separate();
+  fmt::format_to(std::back_inserter(out_), "{:.6g}", value);
+  return *this;
+}
+
 JsonWriter& JsonWriter::boolean(bool value) {
   separate();
   out_ += value ? "true" : "false";

@@ -23,6 +23,8 @@ class JsonWriter {
   JsonWriter& number(uint64_t value);
   /// A finite number with microseconds; for durations.
   JsonWriter& seconds(double value);
+  /// A finite number with six significant digits; for measurements.
+  JsonWriter& measurement(double value);
   JsonWriter& boolean(bool value);
   JsonWriter& null();
 

@@ -23,6 +23,7 @@ void dispatch(const CommandLine& line, const Context& context) {
     void operator()(const InspectCommand& command) const { run_inspect(command, context); }
     void operator()(const PlanCommand& command) const { run_plan(command, context); }
     void operator()(const LoadCommand& command) const { run_load(command, context); }
+    void operator()(const GemmCommand& command) const { run_gemm(command, context); }
     void operator()(const CompletionCommand& command) const { run_completion(command, context); }
     void operator()(const HelpRequest& help) const { write_standard_output(render_help(help.command)); }
     void operator()(VersionRequest) const {

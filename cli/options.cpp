@@ -178,6 +178,12 @@ KeyMode key_mode(const FlagValues& values) {
   return strict ? KeyMode::strict : ignore ? KeyMode::ignore_mismatched : KeyMode::complete;
 }
 
+GemmCommand gemm_command(const FlagValues& values) {
+  const GemmCommand gemm{is_given(values, FlagId::check), is_given(values, FlagId::bench)};
+  if (!gemm.check && !gemm.bench) throw usage_error("gemm needs --check or --bench", see_help("gemm"));
+  return gemm;
+}
+
 ParsedCommand typed_command(CommandId id, const std::string& argument, const FlagValues& values) {
   switch (id) {
     case CommandId::inspect: {
@@ -200,6 +206,8 @@ ParsedCommand typed_command(CommandId id, const std::string& argument, const Fla
           is_given(values, FlagId::map),
           key_mode(values),
           values_of(values, FlagId::subset)};
+    case CommandId::gemm:
+      return gemm_command(values);
     case CommandId::completion:
       return CompletionCommand{argument};
   }
@@ -347,6 +355,10 @@ CommonOptions scan_common_options(const std::vector<std::string>& arguments) {
 }
 
 void require_argument(const Command& command, const std::string& argument) {
+  if (command.argument.empty()) {
+    if (argument.empty()) return;
+    throw usage_error(fmt::format("unexpected argument '{}'", argument), see_help(command.name));
+  }
   if (argument.empty()) {
     throw usage_error(fmt::format("{} needs {}", command.name, command.argument), see_help(command.name));
   }

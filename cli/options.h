@@ -69,6 +69,11 @@ struct LoadCommand {
   std::vector<std::string> subset = {};  ///< globs over tensor names; empty: all
 };
 
+struct GemmCommand {
+  bool check = false;
+  bool bench = false;
+};
+
 /// What to print: a shell's name, or one of the hidden documents "man" and "errors".
 struct CompletionCommand {
   std::string shell;
@@ -81,8 +86,8 @@ struct HelpRequest {
 
 struct VersionRequest {};
 
-using ParsedCommand =
-    std::variant<InspectCommand, PlanCommand, LoadCommand, CompletionCommand, HelpRequest, VersionRequest>;
+using ParsedCommand = std::variant<InspectCommand, PlanCommand, LoadCommand, GemmCommand, CompletionCommand,
+                                   HelpRequest, VersionRequest>;
 
 struct CommandLine {
   CommonOptions common;

@@ -10,8 +10,9 @@ MAY_INCLUDE = {
     "core/model": ["core/base", "core/format"],
     "core/plan": ["core/base", "core/format", "core/model"],
     "core/load": ["core/base", "core/format", "core/model", "core/plan", "kernels"],
+    "core/run": ["core/base", "core/format", "core/model", "core/plan", "core/load", "kernels"],
     "kernels": [],
-    "cli": ["core/base", "core/format", "core/model", "core/plan", "core/load"],
+    "cli": ["core/base", "core/format", "core/model", "core/plan", "core/load", "core/run"],
 }
 PACKAGES = {"simdjson": ["core/format"], "CLI": ["cli"], "spdlog": ["cli"]}
 

@@ -19,6 +19,7 @@
   X(empty_subset, 1, "a pattern of --subset matches no tensor of the model")                                 \
   X(device_map_incomplete, 1, "a device map gives no device for some tensors")                               \
   X(verify_failed, 1, "bytes read back from a device differ from the file's")                                \
+  X(gemm_mismatch, 1, "a product that a kernel computed differs from the reference")                         \
   X(usage, 2, "the command line cannot be understood")                                                       \
   X(invalid_size, 2, "a byte size is not a number with a unit such as 20GiB or 5GB")                         \
   X(invalid_device, 2, "a device is not an integer, cpu or disk")                                            \

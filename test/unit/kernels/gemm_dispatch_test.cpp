@@ -4,8 +4,8 @@
 #include <cmath>
 #include <random>
 
+#include "kernels/gemm_case.h"
 #include "kernels/gemm_epilogue.h"
-#include "test/support/gemm_case.h"
 
 namespace hfload::test {
 namespace {

@@ -1,10 +1,9 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <limits>
 
+#include "kernels/gemm_case.h"
 #include "test/support/fixtures.h"
-#include "test/support/gemm_case.h"
 
 namespace hfload::test {
 namespace {
@@ -59,7 +58,7 @@ TEST_CASE("products and epilogues are those that torch computes in float64") {
     GemmCase problem(shape, [](GemmOperand operand, int64_t index) {
       return oracle_element(static_cast<uint64_t>(operand) + 1, static_cast<uint64_t>(index));
     });
-    if (shape.beta == 0) problem.fill_target(std::numeric_limits<double>::quiet_NaN());
+    if (shape.beta == 0) problem.poison_target();
     CAPTURE(string_of(columns[0]), string_of(columns[1]), shape.m, shape.n, shape.k);
     CHECK(gemm_fault(problem.gemm) == nullptr);
 

@@ -2,12 +2,13 @@
 
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <vector>
 
 #include "kernels/gemm.h"
 
-namespace hfload::test {
+namespace hfload {
 
 inline constexpr GemmDtype kGemmDtypeList[] = {GemmDtype::f32, GemmDtype::f16, GemmDtype::bf16};
 
@@ -49,9 +50,14 @@ struct GemmCase {
   }
   GemmCase& operator=(const GemmCase&) = delete;
 
-  void fill_target(double value) {
-    const auto count = static_cast<int64_t>(memory[2].size()) / gemm_element_bytes(shape.dtype);
-    for (int64_t i = 0; i < count; ++i) gemm_store(shape.dtype, memory[2].data(), i, value);
+  /// Makes NaN of what C's rows hold; the padding stays.
+  void poison_target() {
+    for (int64_t row = 0; row < shape.batch * shape.m; ++row) {
+      for (int64_t column = 0; column < shape.n; ++column) {
+        gemm_store(shape.dtype, memory[2].data(), row * gemm.c.ld + column,
+                   std::numeric_limits<double>::quiet_NaN());
+      }
+    }
   }
 
   double target(int64_t entry, int64_t row, int64_t column) const {
@@ -97,4 +103,4 @@ inline GemmCase exact_gemm_case(const GemmCase::Shape& shape, unsigned seed) {
   return GemmCase(shape, [&](GemmOperand, int64_t) { return static_cast<double>(random() % 7) - 3; });
 }
 
-}  // namespace hfload::test
+}  // namespace hfload
