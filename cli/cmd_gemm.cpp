@@ -32,7 +32,7 @@ void run_gemm(const GemmCommand& command, const Context& context) {
   JsonWriter json;
   json.begin_object().key("schema").string("hfload.gemm/1").key("check");
   if (command.check) {
-    const std::vector<GemmCheck> checks = check_gemms(kGpu, nullptr);
+    const std::vector<GemmCheck> checks = check_gemms(kGpu, false, nullptr);
     require_no_faults(checks, context);
     text += render_gemm_checks(checks);
     write_gemm_checks(json, checks);
