@@ -3,11 +3,11 @@
 #include <cstdint>
 
 #include "kernels/gemm.h"
+#include "kernels/gemm_ptx.cuh"
 
 namespace hfload {
 
-/// Elements in memory and as floats. The instructions are written out: the toolkit's headers for half
-/// precision would take longer to compile than the kernels.
+/// Elements in memory and as floats.
 template <GemmDtype dtype>
 struct GemmElement {
   using Bits = uint16_t;
@@ -17,19 +17,15 @@ struct GemmElement {
     if constexpr (dtype == GemmDtype::bf16) {
       return __uint_as_float(static_cast<uint32_t>(bits) << 16);
     } else {
-      float value;
-      asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
-      return value;
+      return float_from_f16(bits);
     }
   }
   __device__ static Bits from_float(float value) {
-    Bits bits;
     if constexpr (dtype == GemmDtype::bf16) {
-      asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+      return bf16_from_float(value);
     } else {
-      asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+      return f16_from_float(value);
     }
-    return bits;
   }
 };
 

@@ -1,6 +1,7 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/gemm_launch.h"
+#include "kernels/gemm_start.cuh"
 #include "kernels/gemm_store.cuh"
 
 namespace hfload {
@@ -69,20 +70,15 @@ __global__ void __launch_bounds__(256)
 }
 
 template <GemmDtype dtype>
-void start(bool tiled, const Gemm& gemm, const GemmPlan& plan, cudaStream_t stream) {
-  const auto blocks = static_cast<unsigned>(plan.blocks);
-  if (tiled) {
-    tiled_kernel<dtype><<<blocks, 256, 0, stream>>>(gemm, plan.tiling);
-  } else {
-    naive_kernel<dtype><<<blocks, 256, 0, stream>>>(gemm, plan.tiling);
-  }
+int start(bool tiled, const Gemm& gemm, const GemmPlan& plan, cudaStream_t stream) {
+  return start_kernel(tiled ? tiled_kernel<dtype> : naive_kernel<dtype>, plan.blocks, 256, 0, stream, gemm,
+                      plan.tiling);
 }
 
 int start_any(bool tiled, const Gemm& gemm, const GemmPlan& plan, cudaStream_t stream) {
-  if (gemm.dtype == GemmDtype::f32) start<GemmDtype::f32>(tiled, gemm, plan, stream);
-  if (gemm.dtype == GemmDtype::f16) start<GemmDtype::f16>(tiled, gemm, plan, stream);
-  if (gemm.dtype == GemmDtype::bf16) start<GemmDtype::bf16>(tiled, gemm, plan, stream);
-  return cudaGetLastError();
+  if (gemm.dtype == GemmDtype::f32) return start<GemmDtype::f32>(tiled, gemm, plan, stream);
+  if (gemm.dtype == GemmDtype::f16) return start<GemmDtype::f16>(tiled, gemm, plan, stream);
+  return start<GemmDtype::bf16>(tiled, gemm, plan, stream);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/gemm_launch.h"
+#include "kernels/gemm_start.cuh"
 #include "kernels/gemm_store.cuh"
 
 namespace hfload {
@@ -38,15 +39,11 @@ __global__ void __launch_bounds__(kThreads)
 int reduce(const Gemm& gemm, const GemmPlan& plan, const float* partials, cudaStream_t stream) {
   const int64_t parts = gemm.batch * gemm.m * ((gemm.n + 3) / 4);
   const int64_t wanted = (parts + kThreads - 1) / kThreads;
-  const auto blocks = static_cast<unsigned>(wanted < kMaxBlocks ? wanted : kMaxBlocks);
-  if (gemm.dtype == GemmDtype::f32) {
-    reduce_kernel<GemmDtype::f32><<<blocks, kThreads, 0, stream>>>(gemm, plan.tiling, partials);
-  } else if (gemm.dtype == GemmDtype::f16) {
-    reduce_kernel<GemmDtype::f16><<<blocks, kThreads, 0, stream>>>(gemm, plan.tiling, partials);
-  } else {
-    reduce_kernel<GemmDtype::bf16><<<blocks, kThreads, 0, stream>>>(gemm, plan.tiling, partials);
-  }
-  return cudaGetLastError();
+  const int64_t blocks = wanted < kMaxBlocks ? wanted : kMaxBlocks;
+  const auto kernel = gemm.dtype == GemmDtype::f32   ? reduce_kernel<GemmDtype::f32>
+                      : gemm.dtype == GemmDtype::f16 ? reduce_kernel<GemmDtype::f16>
+                                                     : reduce_kernel<GemmDtype::bf16>;
+  return start_kernel(kernel, blocks, kThreads, 0, stream, gemm, plan.tiling, partials);
 }
 
 int launch_kernel(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t stream) {

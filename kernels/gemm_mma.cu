@@ -2,6 +2,7 @@
 
 #include "kernels/gemm_launch.h"
 #include "kernels/gemm_ptx.cuh"
+#include "kernels/gemm_start.cuh"
 #include "kernels/gemm_store.cuh"
 
 namespace hfload {
@@ -94,7 +95,7 @@ __global__ void __launch_bounds__(warps_m* warps_n * 32)
     mma_kernel(const __grid_constant__ Gemm gemm, const __grid_constant__ GemmTiling tiling,
                float* partials) {
   using Tile = MmaTile<dtype, tile_m, tile_n, warps_m, warps_n, stages>;
-  extern __shared__ __align__(128) unsigned char ring[];
+  unsigned char* const ring = dynamic_shared();
   const uint32_t ring_address = shared_address(ring);
   for (int64_t item = blockIdx.x; item < tiling.items(); item += gridDim.x) {
     const GemmWork work = gemm_work(tiling, item);
@@ -134,13 +135,8 @@ __global__ void __launch_bounds__(warps_m* warps_n * 32)
 template <GemmDtype dtype, uint32_t tile_m, uint32_t tile_n, uint32_t warps_m, uint32_t warps_n,
           uint32_t stages>
 int start(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t stream) {
-  const auto kernel = mma_kernel<dtype, tile_m, tile_n, warps_m, warps_n, stages>;
-  const auto bytes = static_cast<int>(plan.shared_bytes);
-  const cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-  if (status != cudaSuccess) return status;
-  kernel<<<static_cast<unsigned>(plan.blocks), warps_m * warps_n * 32, static_cast<size_t>(bytes), stream>>>(
-      gemm, plan.tiling, partials);
-  return cudaGetLastError();
+  return start_kernel(mma_kernel<dtype, tile_m, tile_n, warps_m, warps_n, stages>, plan.blocks,
+                      warps_m * warps_n * 32, plan.shared_bytes, stream, gemm, plan.tiling, partials);
 }
 
 template <GemmDtype dtype>

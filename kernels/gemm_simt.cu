@@ -2,6 +2,7 @@
 
 #include "kernels/gemm_launch.h"
 #include "kernels/gemm_ptx.cuh"
+#include "kernels/gemm_start.cuh"
 #include "kernels/gemm_store.cuh"
 
 namespace hfload {
@@ -100,7 +101,7 @@ __global__ void __launch_bounds__(tile_m / kWarpM * (tile_n / kWarpN) * 32, bloc
     simt_kernel(const __grid_constant__ Gemm gemm, const __grid_constant__ GemmTiling tiling,
                 float* partials) {
   using Tile = SimtTile<tile_m, tile_n, stages>;
-  extern __shared__ __align__(128) float float_ring[];
+  auto* const float_ring = reinterpret_cast<float*>(dynamic_shared());
   for (int64_t item = blockIdx.x; item < tiling.items(); item += gridDim.x) {
     const GemmWork work = gemm_work(tiling, item);
     const int32_t units = work.unit_end - work.unit_begin;
@@ -136,14 +137,9 @@ __global__ void __launch_bounds__(tile_m / kWarpM * (tile_n / kWarpN) * 32, bloc
 
 template <uint32_t tile_m, uint32_t tile_n, uint32_t stages, uint32_t blocks_per_sm>
 int start(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t stream) {
-  const auto kernel = simt_kernel<tile_m, tile_n, stages, blocks_per_sm>;
-  const auto bytes = static_cast<int>(plan.shared_bytes);
-  const cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-  if (status != cudaSuccess) return status;
-  constexpr uint32_t kThreads = SimtTile<tile_m, tile_n, stages>::kThreads;
-  kernel<<<static_cast<unsigned>(plan.blocks), kThreads, static_cast<size_t>(bytes), stream>>>(
-      gemm, plan.tiling, partials);
-  return cudaGetLastError();
+  return start_kernel(simt_kernel<tile_m, tile_n, stages, blocks_per_sm>, plan.blocks,
+                      SimtTile<tile_m, tile_n, stages>::kThreads, plan.shared_bytes, stream, gemm,
+                      plan.tiling, partials);
 }
 
 }  // namespace

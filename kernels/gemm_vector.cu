@@ -2,6 +2,7 @@
 
 #include "kernels/gemm_launch.h"
 #include "kernels/gemm_ptx.cuh"
+#include "kernels/gemm_start.cuh"
 #include "kernels/gemm_store.cuh"
 
 namespace hfload {
@@ -95,9 +96,8 @@ __global__ void __launch_bounds__(kWarps * 32, rows == 8 ? 3 : 4)
 
 template <GemmDtype dtype, int32_t rows>
 int start(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t stream) {
-  vector_kernel<dtype, rows>
-      <<<static_cast<unsigned>(plan.blocks), kWarps * 32, 0, stream>>>(gemm, plan.tiling, partials);
-  return cudaGetLastError();
+  return start_kernel(vector_kernel<dtype, rows>, plan.blocks, kWarps * 32, 0, stream, gemm, plan.tiling,
+                      partials);
 }
 
 template <GemmDtype dtype>

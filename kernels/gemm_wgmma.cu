@@ -4,6 +4,7 @@
 #include "kernels/gemm_hopper.cuh"
 #include "kernels/gemm_launch.h"
 #include "kernels/gemm_ptx.cuh"
+#include "kernels/gemm_start.cuh"
 #include "kernels/gemm_store.cuh"
 
 namespace hfload {
@@ -136,7 +137,7 @@ __global__ void __launch_bounds__(kThreads, 1)
                  float* partials) {
   // Other architectures' code has no wgmma; the dispatch table does not choose this kernel there.
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  extern __shared__ unsigned char memory[];
+  unsigned char* const memory = dynamic_shared();
   using Layout = WgmmaLayout<tile_n, stages>;
   const uint32_t begin = shared_address(memory);
   const Layout layout{(begin + 1023) / 1024 * 1024};
@@ -206,15 +207,9 @@ int start(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t 
   cudaError_t status = find_encode_tiled(encode);
   if (status == cudaSuccess) status = make_map(encode, gemm, gemm.a, gemm.m, kTileM, a_map);
   if (status == cudaSuccess) status = make_map(encode, gemm, gemm.b, gemm.n, tile_n, b_map);
-  const auto kernel = wgmma_kernel<dtype, tile_n, stages>;
-  const auto bytes = static_cast<int>(plan.shared_bytes);
-  if (status == cudaSuccess) {
-    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-  }
   if (status != cudaSuccess) return status;
-  kernel<<<static_cast<unsigned>(plan.blocks), kThreads, static_cast<size_t>(bytes), stream>>>(
-      a_map, b_map, gemm, plan.tiling, partials);
-  return cudaGetLastError();
+  return start_kernel(wgmma_kernel<dtype, tile_n, stages>, plan.blocks, kThreads, plan.shared_bytes, stream,
+                      a_map, b_map, gemm, plan.tiling, partials);
 }
 
 template <GemmDtype dtype>
