@@ -30,7 +30,7 @@ void Emulator::run(int64_t blocks, uint32_t threads, int64_t shared_bytes,
                    const std::function<void()>& body) {
   blocks_ = static_cast<uint32_t>(blocks);
   threads_ = threads;
-  slots_ = std::make_unique<uint32_t[][8]>(threads);
+  slots_ = std::make_unique<uint32_t[][8]>(2 * threads);
   for (block_ = 0; block_ < blocks_; ++block_) {
     // NaN, whatever it is read as: what was not written shows.
     shared_.assign(kSharedBase + static_cast<size_t>(shared_bytes) + kGuardBytes, 0xff);
@@ -63,6 +63,8 @@ void Emulator::run_block(const std::function<void()>& body) {
     if (fiber.stack == nullptr) fiber.stack = std::make_unique<unsigned char[]>(kStackBytes);
     fiber.groups.clear();
     fiber.open.clear();
+    fiber.waits_for = nullptr;
+    fiber.slot_set = 0;
     fiber.done = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
@@ -79,7 +81,9 @@ void Emulator::run_block(const std::function<void()>& body) {
     const uint64_t before = progress_;
     done = 0;
     for (const uint32_t i : order) {
-      if (!fibers_[i].done) {
+      const Fiber& fiber = fibers_[i];
+      const bool waits = fiber.waits_for != nullptr && fiber.waits_for->generation == fiber.generation;
+      if (!fiber.done && !waits) {
         thread_ = i;
         swapcontext(&scheduler_, &fibers_[i].context);
       }
@@ -101,15 +105,19 @@ void Emulator::wait_at(Meeting& meeting, uint32_t threads) {
     ++progress_;
     return;
   }
+  Fiber& fiber = fibers_[thread_];
+  fiber.waits_for = &meeting;
+  fiber.generation = generation;
   while (meeting.generation == generation) yield();
+  fiber.waits_for = nullptr;
 }
 
 float Emulator::exchange(float value, int lanes) {
   const uint32_t lane = thread_ % 32;
+  begin_exchange();
   warp_slot(lane)[0] = std::bit_cast<uint32_t>(value);
   sync_warp();
   const uint32_t other = warp_slot(lane ^ static_cast<uint32_t>(lanes))[0];
-  sync_warp();
   return std::bit_cast<float>(other);
 }
 

@@ -44,8 +44,12 @@ class Emulator {
     return static_cast<uint32_t>(static_cast<const unsigned char*>(pointer) - shared_.data());
   }
 
-  /// 8 words of each lane of this warp, for instructions of a whole warp.
-  uint32_t (&warp_slot(uint32_t lane))[8] { return slots_[thread_ / 32 * 32 + lane]; }
+  /// 8 words of each lane of this warp, for an instruction of a whole warp: `begin_exchange` first, which
+  /// takes the other of two sets, so that one sync_warp between writing and reading is enough.
+  void begin_exchange() { fibers_[thread_].slot_set ^= 1; }
+  uint32_t (&warp_slot(uint32_t lane))[8] {
+    return slots_[fibers_[thread_].slot_set * threads_ + thread_ / 32 * 32 + lane];
+  }
 
   /// cp.async: an operation joins the open group; wgmma: the same.
   void start_async(std::function<void()> work);
@@ -76,6 +80,9 @@ class Emulator {
     std::unique_ptr<unsigned char[]> stack;
     std::vector<Group> groups;
     Group open;
+    const Meeting* waits_for = nullptr;
+    uint32_t generation = 0;
+    uint32_t slot_set = 0;
     bool done = false;
   };
 

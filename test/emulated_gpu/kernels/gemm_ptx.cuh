@@ -39,12 +39,12 @@ void cp_async_wait() {
 inline void ldmatrix_x4(uint32_t (&to)[4], uint32_t from) {
   const uint32_t lane = threadIdx.x % 32;
   if (from % 16 != 0) std::abort();
+  gpu().begin_exchange();
   gpu().warp_slot(lane)[0] = from;
   gpu().sync_warp();
   for (uint32_t i = 0; i < 4; ++i) {
     std::memcpy(&to[i], gpu().at(gpu().warp_slot(8 * i + lane / 4)[0] + lane % 4 * 4), 4);
   }
-  gpu().sync_warp();
 }
 
 template <GemmDtype dtype>
@@ -56,6 +56,7 @@ template <GemmDtype dtype>
 void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   const uint32_t lane = threadIdx.x % 32;
   const uint32_t mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
+  gpu().begin_exchange();
   std::memcpy(gpu().warp_slot(lane), mine, sizeof(mine));
   gpu().sync_warp();
   for (uint32_t i = 0; i < 4; ++i) {
@@ -68,7 +69,6 @@ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b
       c[i] += float_of<dtype>(static_cast<uint16_t>(x)) * float_of<dtype>(static_cast<uint16_t>(y));
     }
   }
-  gpu().sync_warp();
 }
 
 inline uint4 load_streaming(const void* from) { return *static_cast<const uint4*>(from); }
