@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "cli/commands.h"
 #include "cli/json_writer.h"
 #include "cli/render_gemm.h"
@@ -32,7 +34,7 @@ void run_gemm(const GemmCommand& command, const Context& context) {
   JsonWriter json;
   json.begin_object().key("schema").string("hfload.gemm/1").key("check");
   if (command.check) {
-    const std::vector<GemmCheck> checks = check_gemms(kGpu, false, nullptr);
+    const std::vector<GemmCheck> checks = check_gemms(kGpu, std::numeric_limits<int64_t>::max(), nullptr);
     require_no_faults(checks, context);
     text += render_gemm_checks(checks);
     write_gemm_checks(json, checks);

@@ -8,7 +8,6 @@
 #include <limits>
 #include <random>
 
-#include "core/load/query_devices.h"
 #include "core/run/device_block.h"
 #include "core/run/require_gpu.h"
 #include "kernels/gemm_case.h"
@@ -21,9 +20,6 @@ using Shape = GemmCase::Shape;
 
 /// More elements than this are sampled: the reference is slow.
 constexpr uint64_t kMaxComparedElements = 2000;
-
-/// Multiplications of the largest product of a quick check.
-constexpr int64_t kQuickProducts = 4'000'000;
 
 struct Size {
   int64_t m, n, k, batch, pad;
@@ -183,7 +179,7 @@ void check_case(const Shape& shape, bool exact, uint32_t ordinal, const GemmDevi
 
 }  // namespace
 
-std::vector<GemmCheck> check_gemms(uint32_t ordinal, bool quick,
+std::vector<GemmCheck> check_gemms(uint32_t ordinal, int64_t most_multiplications,
                                    const std::function<void(double)>& progress) {
   const GemmDevice device = require_gpu(ordinal);
   std::vector<GemmCheck> checks;
@@ -196,7 +192,7 @@ std::vector<GemmCheck> check_gemms(uint32_t ordinal, bool quick,
   constexpr double kProducts = 3.0 * std::size(kSizes) * kGemmEpilogues;
   for (const GemmDtype dtype : {GemmDtype::f32, GemmDtype::f16, GemmDtype::bf16}) {
     for (const Size& size : kSizes) {
-      if (quick && size.m * size.n * size.k * size.batch > kQuickProducts) continue;
+      if (size.m * size.n * size.k * size.batch > most_multiplications) continue;
       for (int epilogue = 0; epilogue < kGemmEpilogues; ++epilogue, ++trial) {
         // The scalings walk past the epilogues from size to size.
         Shape shape = shape_of(size, dtype, trial + trial / kGemmEpilogues);

@@ -24,7 +24,8 @@ struct GemmCheck {
 /// large, all epilogues, scalings, batches and paddings, into memory that was poisoned, and compares them
 /// with gemm_reference_element: random numbers within gemm_error_bound, small whole numbers bit for bit.
 /// `progress` gets the part done, 0 to 1. Throws Error(no_cuda), Error(cuda_error), Error(out_of_memory).
-/// `quick` leaves the large shapes out, for runs under a sanitizer.
-std::vector<GemmCheck> check_gemms(uint32_t ordinal, bool quick, const std::function<void(double)>& progress);
+/// Products of more than `most_multiplications` are left out, for runs that are slow.
+std::vector<GemmCheck> check_gemms(uint32_t ordinal, int64_t most_multiplications,
+                                   const std::function<void(double)>& progress);
 
 }  // namespace hfload

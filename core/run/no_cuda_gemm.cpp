@@ -12,7 +12,7 @@ Error no_cuda() {
 
 }  // namespace
 
-std::vector<GemmCheck> check_gemms(uint32_t, bool, const std::function<void(double)>&) { throw no_cuda(); }
+std::vector<GemmCheck> check_gemms(uint32_t, int64_t, const std::function<void(double)>&) { throw no_cuda(); }
 GemmBench bench_gemms(uint32_t, const std::function<void(double)>&) { throw no_cuda(); }
 
 }  // namespace hfload

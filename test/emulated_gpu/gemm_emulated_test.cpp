@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "core/run/gemm_check.h"
 #include "kernels/gemm_case.h"
 #include "kernels/gemm_device.h"
 #include "test/emulated_gpu/emulator.h"
@@ -94,6 +95,20 @@ TEST_CASE("emulated: the vector kernel computes the reference's product") {
 TEST_CASE("emulated: the simt kernel computes the reference's product") { check_kernel(GemmKernel::simt); }
 TEST_CASE("emulated: the mma kernel computes the reference's product") { check_kernel(GemmKernel::mma); }
 TEST_CASE("emulated: the wgmma kernel computes the reference's product") { check_kernel(GemmKernel::wgmma); }
+
+TEST_CASE("emulated: hfload gemm's check finds no fault in any kernel that can compute small products") {
+  Emulator::current().set_timing(Emulator::Timing::lazy);
+  double done = 0;
+  uint64_t products = 0;
+  for (const GemmCheck& check : check_gemms(0, 3000, [&](double part) { done = part; })) {
+    CAPTURE(gemm_kernel_name(check.rule.kernel), check.rule.tile_m, gemm_dtype_name(check.dtype));
+    CHECK(check.first_fault == "");
+    CHECK(check.faults == 0);
+    products += check.products;
+  }
+  CHECK(products > 300);
+  CHECK(done > 0);
+}
 
 TEST_CASE("emulated: all epilogues of a split product") {
   for (int i = 0; i < kGemmEpilogues; ++i) {
