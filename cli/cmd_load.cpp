@@ -63,9 +63,9 @@ void require_shards(const Checkpoint& checkpoint, const KeyMatches* needed) {
   }
   for (size_t i = 0; i < checkpoint.shards.size(); ++i) {
     const Shard& shard = checkpoint.shards[i];
-    if (!is_needed[i] || shard.format == ShardFormat::safetensors) continue;
+    if (!is_needed[i] || shard.is_read()) continue;
     throw Error(ErrorCode::unsupported_format,
-                "this is not a safetensors file, and load reads no other format")
+                "this is neither a safetensors file nor a PyTorch checkpoint, and load reads no other format")
         .with_path(path_in(checkpoint, shard.file))
         .with_hint("Save the model as safetensors first, for example with save_pretrained of transformers.");
   }
@@ -114,12 +114,29 @@ void require_gpus(const PlannedModel& model, bool emulate) {
   }
 }
 
-BackendFactory backend_factory(const MaxMemory& max_memory, bool emulate) {
-  return [&max_memory, emulate](Device device) {
+BackendFactory backend_factory(const MaxMemory& max_memory, bool emulate, std::shared_ptr<GdsLibrary> gds) {
+  return [&max_memory, emulate, gds](Device device) {
     if (!device.is_gpu()) return make_host_backend();
-    if (!emulate) return make_cuda_backend(device.ordinal);
+    if (!emulate) return make_cuda_backend(device.ordinal, gds);
     return make_emulated_gpu_backend(device.ordinal, gpu_budget(max_memory, device.ordinal).value_or(0));
   };
+}
+
+/// GPUDirect Storage where it is asked for, and there is a GPU that could use it.
+std::shared_ptr<GdsLibrary> open_gds(const PlannedModel& model, const LoadCommand& command,
+                                     Messages& messages) {
+  if (!command.gds) return nullptr;
+  if (command.emulate_gpus) throw Error(ErrorCode::usage, "--gds needs a GPU, and --emulate-gpus has none");
+  if (gpus_of(model.plan.device_map).empty()) {
+    messages.note("GPUDirect Storage: not used, nothing is placed on a GPU");
+    return nullptr;
+  }
+  auto gds = std::make_shared<GdsLibrary>();
+  messages.note(
+      gds->mode() == GdsLibrary::Mode::peer_to_peer
+          ? "GPUDirect Storage: p2p, from the disk into the GPU's memory"
+          : "GPUDirect Storage: compat, through the host's memory, as the nvidia-fs driver is not loaded");
+  return gds;
 }
 
 struct Outcome {
@@ -148,8 +165,10 @@ void load(const PlannedModel& model, LoadPlan plan, const LoadCommand& command, 
     return work();
   };
   const LoadedModel loaded = with_progress("loading", [&] {
-    return execute(std::move(plan), model.checkpoint, backend_factory(model.max_memory, command.emulate_gpus),
-                   options);
+    return execute(
+        std::move(plan), model.checkpoint,
+        backend_factory(model.max_memory, command.emulate_gpus, open_gds(model, command, context.messages)),
+        options);
   });
   outcome.statistics = loaded.statistics;
   if (!gpus_of(model.plan.device_map).empty() && !command.emulate_gpus) {
@@ -259,6 +278,7 @@ void report_io(const LoadStatistics& done, Messages& messages) {
     return bytes == 0 ? std::string()
                       : fmt::format(", {} {}", format_byte_size(static_cast<double>(bytes)), how);
   };
+  if (done.read_bytes == 0) return;
   std::string text = fmt::format("read by {}", count_of(done.threads, "thread"));
   text += part(done.reads.cached_bytes, "from the page cache");
   text += part(done.reads.buffered_bytes, "through the page cache");

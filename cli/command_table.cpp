@@ -161,6 +161,11 @@ constexpr Flag kFlags[] = {
      .name = "--map",
      .help = "Leave tensors on the CPU in their files, mapped, where their dtype does not change: nothing is "
              "read before it is used."},
+    {.id = FlagId::gds,
+     .name = "--gds",
+     .help =
+         "Read large tensors straight into a GPU's memory by GPUDirect Storage (cuFile); says whether it is "
+         "real or a detour through the host's memory (compatibility mode)."},
     {.id = FlagId::strict,
      .name = "--strict",
      .help =
@@ -176,6 +181,99 @@ constexpr Flag kFlags[] = {
      .repeatable = true,
      .help = "Load only the tensors whose name matches, as in 'model.layers.0.*'. Repeatable. The device map "
              "stays that of the whole model."},
+    {.id = FlagId::output_dtype,
+     .name = "--dtype",
+     .kind = ValueKind::choice,
+     .value = "auto|float32|float16|bfloat16",
+     .choices = "auto|float32|float16|bfloat16",
+     .help = "What float32, float16 and bfloat16 tensors are written as; all others, and those of quantised "
+             "weights, stay. auto, the default: every tensor keeps its dtype."},
+    {.id = FlagId::dtype_for,
+     .name = "--dtype-for",
+     .kind = ValueKind::word,
+     .value = "GLOB=DTYPE",
+     .repeatable = true,
+     .help = "Another dtype for the tensors whose name in SRC matches, as in '*norm*=float32'; =auto keeps "
+             "theirs. Repeatable; the last that matches wins, over --dtype too."},
+    {.id = FlagId::max_shard_size,
+     .name = "--max-shard-size",
+     .kind = ValueKind::word,
+     .value = "SIZE",
+     .help = "Most bytes of a weight file, as 5GB (powers of 1000, the default) or 5GiB (powers of 1024). A "
+             "larger tensor has a file of its own."},
+    {.id = FlagId::merge, .name = "--merge", .help = "Write one weight file, however large."},
+    {.id = FlagId::include,
+     .name = "--include",
+     .kind = ValueKind::word,
+     .value = "GLOB",
+     .repeatable = true,
+     .help = "Take only tensors whose name in SRC matches. Repeatable."},
+    {.id = FlagId::exclude,
+     .name = "--exclude",
+     .kind = ValueKind::word,
+     .value = "GLOB",
+     .repeatable = true,
+     .help = "Leave out tensors whose name in SRC matches. Repeatable."},
+    {.id = FlagId::rename,
+     .name = "--rename",
+     .kind = ValueKind::word,
+     .value = "PATTERN=REPLACEMENT",
+     .repeatable = true,
+     .help = "Replace every match of an ECMAScript regular expression in tensors' names, as in "
+             "'^model\\.=encoder.'; $1 is the first group, $& the match, \\x3d an equals sign. Repeatable, "
+             "applied in order."},
+    {.id = FlagId::tied,
+     .name = "--tied",
+     .kind = ValueKind::choice,
+     .value = "drop|duplicate",
+     .choices = "drop|duplicate",
+     .help = "Parameters that the config ties to one another: drop, the default, writes each once, as "
+             "save_pretrained does; duplicate writes it under each of its names."},
+    {.id = FlagId::format,
+     .name = "--format",
+     .kind = ValueKind::choice,
+     .value = "safetensors|pytorch",
+     .choices = "safetensors|pytorch",
+     .help = "Format of the weight files: safetensors, the default, or pytorch (pytorch_model.bin, as "
+             "torch.save writes)."},
+    {.id = FlagId::output,
+     .name = "--output",
+     .short_name = "-o",
+     .kind = ValueKind::directory,
+     .value = "DIR",
+     .help = "Convert every SRC into a directory of its name below DIR; those that are there, and complete, "
+             "are passed over."},
+    {.id = FlagId::jobs,
+     .name = "--jobs",
+     .kind = ValueKind::word,
+     .value = "N",
+     .help = "With -o, models that are converted at the same time, 1 to 64. Default: 1."},
+    {.id = FlagId::dry_run,
+     .name = "--dry-run",
+     .help = "Print what would be written, how many bytes that takes, and how many are free. Write nothing."},
+    {.id = FlagId::force, .name = "--force", .help = "Replace what is at the destination."},
+    {.id = FlagId::check_threads,
+     .name = "--threads",
+     .kind = ValueKind::word,
+     .value = "N",
+     .help = "Reader threads, 1 to 256. Default: one per processor, at most 16. The result is the same."},
+    {.id = FlagId::write_hashes,
+     .name = "--write-hashes",
+     .kind = ValueKind::file,
+     .value = "FILE",
+     .help = "Write every tensor's dtype, shape and hash into FILE, for --against. A file of that name is "
+             "replaced."},
+    {.id = FlagId::against,
+     .name = "--against",
+     .kind = ValueKind::file,
+     .value = "FILE",
+     .help = "Compare with the hashes in FILE, and list the tensors that differ, are missing, or are new."},
+    {.id = FlagId::tolerance,
+     .name = "--tolerance",
+     .kind = ValueKind::word,
+     .value = "X",
+     .help = "The largest absolute difference that counts as equal. Default: 0, every value must be the "
+             "same."},
     {.id = FlagId::check,
      .name = "--check",
      .help = "Compute products of many shapes, dtypes and epilogues by every kernel, and compare them with a "
@@ -218,6 +316,7 @@ constexpr FlagId kLoadFlags[] = {FlagId::device_map,
                                  FlagId::threads,
                                  FlagId::io,
                                  FlagId::map,
+                                 FlagId::gds,
                                  FlagId::strict,
                                  FlagId::ignore_mismatched_sizes,
                                  FlagId::subset,
@@ -228,10 +327,22 @@ constexpr FlagId kLoadFlags[] = {FlagId::device_map,
                                  FlagId::variant,
                                  FlagId::subfolder};
 
+constexpr FlagId kConvertFlags[] = {
+    FlagId::output_dtype, FlagId::dtype_for, FlagId::max_shard_size, FlagId::merge,
+    FlagId::format,       FlagId::include,   FlagId::exclude,        FlagId::rename,
+    FlagId::tied,         FlagId::output,    FlagId::jobs,           FlagId::dry_run,
+    FlagId::force,        FlagId::threads,   FlagId::variant,        FlagId::subfolder};
+
+constexpr FlagId kVerifyFlags[] = {FlagId::tensors,       FlagId::write_hashes, FlagId::against,
+                                   FlagId::check_threads, FlagId::variant,      FlagId::subfolder};
+
+constexpr FlagId kDiffFlags[] = {FlagId::tolerance, FlagId::tensors, FlagId::check_threads};
+
 constexpr Example kProgramExamples[] = {
     {"hfload inspect ./mistral-7b", "what is in a model directory"},
     {"hfload plan ./mistral-7b --max-memory 0=10GiB,cpu=30GiB", "which module goes to which device"},
     {"hfload load ./mistral-7b --verify", "load it, and check every byte"},
+    {"hfload convert ./mistral-7b ./mistral-7b-bf16 --dtype bfloat16", "write it in another dtype"},
 };
 
 constexpr Example kInspectExamples[] = {
@@ -261,6 +372,37 @@ constexpr Example kLoadExamples[] = {
     {"hfload load ./mistral-7b --max-memory 0=6GiB,cpu=20GiB --emulate-gpus", "the whole path without a GPU"},
     {"hfload load ./mistral-7b --subset 'model.layers.0.*' --subset '*norm*'", "only some of the tensors"},
     {"hfload load ./mistral-7b --json --quiet", "for scripts"},
+};
+
+constexpr Example kScanExamples[] = {
+    {"hfload scan pytorch_model.bin", "what a file would import"},
+    {"hfload scan ./downloads/* && echo clean", "several models; exit status 1 when a name is denied"},
+    {"hfload scan ./gpt2 --json", "for scripts"},
+};
+
+constexpr Example kConvertExamples[] = {
+    {"hfload convert ./t0pp ./t0pp-bf16 --dtype bfloat16", "half the bytes"},
+    {"hfload convert ./t0pp ./t0pp-mixed --dtype float16 --dtype-for '*layer_norm*=float32'",
+     "with norms in float32"},
+    {"hfload convert ./mistral-7b ./mistral-7b-small --max-shard-size 1GB --dry-run",
+     "what would be written"},
+    {"hfload convert ./mistral-7b mistral.safetensors", "all weights in one file"},
+    {"hfload convert ./mistral-7b ./encoder --include 'model.*' --rename '^model\\.='",
+     "a part, under other names"},
+    {"hfload convert ./a ./b ./c -o ./bf16 --dtype bfloat16 --jobs 2", "many models, resumable"},
+};
+
+constexpr Example kVerifyExamples[] = {
+    {"hfload verify ./mistral-7b", "is the download whole, and are the weights sane"},
+    {"hfload verify ./mistral-7b --write-hashes mistral.json", "remember what it holds"},
+    {"hfload verify ./mistral-7b --against mistral.json", "is it still the same"},
+    {"hfload verify model.safetensors --tensors", "range, mean and hash of every tensor"},
+};
+
+constexpr Example kDiffExamples[] = {
+    {"hfload diff ./mistral-7b ./mistral-7b-resharded", "are all tensors the same"},
+    {"hfload diff ./mistral-7b ./mistral-7b-bf16 --tolerance 0.01", "how much did a cast change"},
+    {"hfload diff a.safetensors pytorch_model.bin --json", "for scripts"},
 };
 
 constexpr FlagId kGemmFlags[] = {FlagId::check, FlagId::bench};
@@ -306,6 +448,50 @@ constexpr Command kCommands[] = {
          "that the model does not use are a warning.",
      .examples = kLoadExamples,
      .flags = kLoadFlags},
+    {.id = CommandId::scan,
+     .name = "scan",
+     .argument = "MODEL...",
+     .several_arguments = true,
+     .summary = "List the names that pickles would import, and whether weights need them",
+     .description = "Lists every global name in the pickles of PyTorch checkpoints and other pickle files, "
+                    "one a line, with "
+                    "a verdict: allowed, unsupported (harmless, and not read) or denied. Executes nothing. "
+                    "The exit status "
+                    "is 1 when a name is denied, else 3 when a pickle or archive is malformed.",
+     .examples = kScanExamples,
+     .flags = {}},
+    {.id = CommandId::convert,
+     .name = "convert",
+     .argument = "SRC DST",
+     .several_arguments = true,
+     .summary = "Write a model's weights anew: dtype, shards, names, format",
+     .description = "Writes the weights of SRC to DST, a directory or, where it ends in .safetensors, one "
+                    "file, with little memory whatever their size. Tokenizer and other files are copied. DST "
+                    "then holds the whole output or, whatever happens, what it held before. With -o all "
+                    "arguments are sources.",
+     .examples = kConvertExamples,
+     .flags = kConvertFlags},
+    {.id = CommandId::verify,
+     .name = "verify",
+     .argument = "MODEL",
+     .summary = "Check a model: its files against one another, and every weight",
+     .description = "Lists all that is wrong with the index, the shards and their headers, holds the names "
+                    "and shapes against the model's class, then reads every weight once: NaN and infinity "
+                    "are faults, denormal and zero values are counted. The exit status is 1 when anything "
+                    "is wrong.",
+     .examples = kVerifyExamples,
+     .flags = kVerifyFlags},
+    {.id = CommandId::diff,
+     .name = "diff",
+     .argument = "A B",
+     .several_arguments = true,
+     .summary = "Compare the tensors of two models",
+     .description = "Lists tensors that only one of two models has, changes of dtype and shape, and how far "
+                    "the values of the others are apart. The models may be of different formats and shards. "
+                    "The exit status is 1 when they differ beyond the tolerance; a change of dtype alone is "
+                    "no difference.",
+     .examples = kDiffExamples,
+     .flags = kDiffFlags},
     {.id = CommandId::gemm,
      .name = "gemm",
      .argument = "",
@@ -329,7 +515,7 @@ constexpr Command kCommands[] = {
 
 constexpr std::string_view kModelForms[] = {
     "a directory with config.json, weights, or both",
-    "a .safetensors file",
+    "a .safetensors file, or a PyTorch checkpoint (.bin, .pt, .pth)",
     "a shard index (*.index.json)",
     "a config.json alone: shapes and dtypes without weights",
     "org/name[@revision] in the local Hugging Face cache; an existing path wins",

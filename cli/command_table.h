@@ -11,7 +11,7 @@ namespace hfload::cli {
 /// The one table of commands, flags and exit statuses. The parser, --help, the man page and the completions
 /// are all made from it.
 
-enum class CommandId : uint8_t { inspect, plan, load, gemm, completion };
+enum class CommandId : uint8_t { inspect, plan, load, scan, convert, verify, diff, gemm, completion };
 
 enum class FlagId : uint8_t {
   json,
@@ -46,13 +46,31 @@ enum class FlagId : uint8_t {
   threads,
   io,
   map,
+  gds,
   strict,
   ignore_mismatched_sizes,
   subset,
+  output_dtype,
+  dtype_for,
+  max_shard_size,
+  merge,
+  include,
+  exclude,
+  rename,
+  tied,
+  format,
+  output,
+  jobs,
+  dry_run,
+  force,
+  check_threads,
+  write_hashes,
+  against,
+  tolerance,
   check,
   bench,
 };
-inline constexpr size_t kFlagCount = 37;
+inline constexpr size_t kFlagCount = 55;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };
@@ -76,9 +94,10 @@ struct Example {
 struct Command {
   CommandId id;
   std::string_view name;
-  std::string_view argument;  ///< "MODEL"; empty: the command takes none
+  std::string_view argument;  ///< "MODEL"; "MODEL..." where there may be several; empty: none
   ValueKind argument_kind = ValueKind::file;
   std::string_view argument_choices = {};
+  bool several_arguments = false;
   std::string_view summary;      ///< one line, without a full stop
   std::string_view description;  ///< sentences
   std::span<const Example> examples;

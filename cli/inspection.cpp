@@ -29,6 +29,8 @@ InspectedTensor from_header(const CheckpointTensor& tensor) {
   row.bytes = tensor.bytes();
   row.begin = tensor.begin;
   row.end = tensor.end;
+  row.in_place = tensor.is_in_place();
+  row.repeats = tensor.repeats_another();
   return row;
 }
 
@@ -74,6 +76,7 @@ std::vector<DtypeTotal> totals_by_dtype(const std::vector<InspectedTensor>& tens
                            [&](const DtypeTotal& t) { return t.dtype == tensor.dtype; });
     if (at == totals.end()) at = totals.insert(totals.end(), {.dtype = tensor.dtype});
     ++at->tensors;
+    if (tensor.repeats) continue;
     at->parameters += tensor.parameters;
     at->bytes += tensor.bytes;
   }
@@ -89,7 +92,7 @@ std::optional<uint64_t> parameter_count(const Inspection& inspection,
   uint64_t count = 0;
   for (const InspectedTensor& row : rows) {
     if (row.dtype.empty()) return std::nullopt;
-    const auto sum = checked_add(count, row.parameters);
+    const auto sum = checked_add(count, row.repeats ? 0 : row.parameters);
     if (!sum) return std::nullopt;
     count = *sum;
   }
@@ -155,7 +158,7 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
   found.total_bytes = weight_bytes(found.checkpoint, rows);
   found.shard_bytes.resize(found.checkpoint.shards.size());
   for (const InspectedTensor& row : rows) {
-    if (row.shard) found.shard_bytes[*row.shard] += row.bytes;
+    if (row.shard && !row.repeats) found.shard_bytes[*row.shard] += row.bytes;
   }
   if (found.shell) found.findings = compare_with_checkpoint(*found.shell, found.checkpoint);
   found.tensors_in_all = rows.size();

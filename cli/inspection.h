@@ -21,7 +21,9 @@ struct InspectedTensor {
   uint64_t parameters = 0;        ///< elements
   uint64_t bytes = 0;
   bool described = false;       ///< read from a header, and not from the model's shell
-  uint64_t begin = 0, end = 0;  ///< data_offsets, when described
+  bool in_place = true;         ///< its bytes lie in the file as they are
+  bool repeats = false;         ///< it has the same elements as a tensor before it, whose bytes count
+  uint64_t begin = 0, end = 0;  ///< data_offsets, when described and in place
 };
 
 struct DtypeTotal {

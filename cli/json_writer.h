@@ -23,8 +23,9 @@ class JsonWriter {
   JsonWriter& number(uint64_t value);
   /// A finite number with microseconds; for durations.
   JsonWriter& seconds(double value);
-  /// A finite number with six significant digits; for measurements.
-  JsonWriter& measurement(double value);
+  JsonWriter& integer(int64_t value);
+  /// The shortest text that reads back as this number; null for what JSON cannot say (infinite, NaN).
+  JsonWriter& real(double value);
   JsonWriter& boolean(bool value);
   JsonWriter& null();
 

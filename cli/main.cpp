@@ -10,7 +10,7 @@
 #include "cli/json_writer.h"
 #include "cli/render_command_table.h"
 #include "cli/signals.h"
-#include "core/load/loader.h"
+#include "core/base/interrupted.h"
 
 namespace {
 
@@ -23,6 +23,10 @@ void dispatch(const CommandLine& line, const Context& context) {
     void operator()(const InspectCommand& command) const { run_inspect(command, context); }
     void operator()(const PlanCommand& command) const { run_plan(command, context); }
     void operator()(const LoadCommand& command) const { run_load(command, context); }
+    void operator()(const ScanCommand& command) const { run_scan(command, context); }
+    void operator()(const ConvertCommand& command) const { run_convert(command, context); }
+    void operator()(const VerifyCommand& command) const { run_verify(command, context); }
+    void operator()(const DiffCommand& command) const { run_diff(command, context); }
     void operator()(const GemmCommand& command) const { run_gemm(command, context); }
     void operator()(const CompletionCommand& command) const { run_completion(command, context); }
     void operator()(const HelpRequest& help) const { write_standard_output(render_help(help.command)); }
@@ -56,6 +60,7 @@ int report(const Error& error, const CommandLine& line, const Environment& envir
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   advise_huge_pages_for_heap();
+  std::signal(SIGXFSZ, SIG_IGN);  // writing beyond `ulimit -f` fails with EFBIG instead
   const Environment environment = read_environment();
   CommandLine line;
   try {
@@ -65,6 +70,8 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const ClosedPipe&) {
     return 0;
+  } catch (const CheckFailed& found) {
+    return found.exit_status;
   } catch (const Interrupted&) {
     return 128 + received_signal();
   } catch (const Error& error) {

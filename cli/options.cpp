@@ -9,6 +9,7 @@
 #include <charconv>
 #include <deque>
 
+#include "cli/options_convert.h"
 #include "cli/text.h"
 #include "core/base/file.h"
 #include "core/plan/device.h"
@@ -17,19 +18,6 @@ namespace hfload::cli {
 namespace {
 
 constexpr uint64_t kMaxDeviceMapBytes = 16'000'000;
-
-/// Values of each flag in the order given; a flag without a value counts by an entry.
-using FlagValues = std::array<std::vector<std::string>, kFlagCount>;
-
-const std::vector<std::string>& values_of(const FlagValues& values, FlagId id) {
-  return values[static_cast<size_t>(id)];
-}
-bool is_given(const FlagValues& values, FlagId id) { return !values_of(values, id).empty(); }
-
-/// The last value given, as is the custom where a flag is repeated.
-std::string last_value(const FlagValues& values, FlagId id) {
-  return is_given(values, id) ? values_of(values, id).back() : std::string();
-}
 
 Error usage_error(std::string message, std::string hint) {
   return Error(ErrorCode::usage, std::move(message)).with_hint(std::move(hint));
@@ -45,7 +33,8 @@ std::string suggest(std::string_view word, const std::vector<std::string_view>& 
   return near.empty() ? see_help(command_name) : fmt::format("Did you mean {}?", near);
 }
 
-/// The value of a flag that has a closed list of choices; the first where it is absent.
+}  // namespace
+
 std::string choice(const FlagValues& values, FlagId id) {
   const std::vector<std::string_view> choices = split_choices(flag(id).choices);
   if (!is_given(values, id)) return std::string(choices.front());
@@ -53,11 +42,14 @@ std::string choice(const FlagValues& values, FlagId id) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
   const std::string_view near = did_you_mean(value, choices);
   const std::string list = fmt::format("{} is one of {}.", flag(id).name, fmt::join(choices, ", "));
-  const auto code =
-      id == FlagId::dtype || id == FlagId::kv_dtype ? ErrorCode::invalid_dtype : ErrorCode::usage;
+  const auto code = id == FlagId::dtype || id == FlagId::kv_dtype || id == FlagId::output_dtype
+                        ? ErrorCode::invalid_dtype
+                        : ErrorCode::usage;
   throw Error(code, fmt::format("{} does not take '{}'", flag(id).name, value))
       .with_hint(near.empty() ? list : fmt::format("Did you mean {}? {}", near, list));
 }
+
+namespace {
 
 When when(const FlagValues& values, FlagId id) {
   const std::string value = choice(values, id);
@@ -107,16 +99,6 @@ ReadPath read_path(const FlagValues& values) {
   if (name == "pread") return ReadPath::pread;
   if (name == "direct") return ReadPath::direct;
   return name == "mmap" ? ReadPath::mapping : ReadPath::automatic;
-}
-
-unsigned parse_threads(const std::string& text) {
-  constexpr unsigned kMostThreads = 256;
-  unsigned threads = 0;
-  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), threads);
-  if (fault == std::errc() && end == text.data() + text.size() && threads >= 1 && threads <= kMostThreads)
-    return threads;
-  throw usage_error(fmt::format("--threads does not take '{}'", text),
-                    "--threads is a number from 1 to 256.");
 }
 
 /// A flag that counts something: a whole number from 1.
@@ -184,7 +166,9 @@ GemmCommand gemm_command(const FlagValues& values) {
   return gemm;
 }
 
-ParsedCommand typed_command(CommandId id, const std::string& argument, const FlagValues& values) {
+ParsedCommand typed_command(CommandId id, const std::vector<std::string>& arguments,
+                            const FlagValues& values) {
+  const std::string& argument = arguments.front();
   switch (id) {
     case CommandId::inspect: {
       InspectCommand inspect{model_options(argument, values),    is_given(values, FlagId::tensors),
@@ -196,16 +180,26 @@ ParsedCommand typed_command(CommandId id, const std::string& argument, const Fla
     case CommandId::plan:
       return PlanCommand{model_options(argument, values), planning_options(values)};
     case CommandId::load:
-      return LoadCommand{
-          model_options(argument, values),
-          planning_options(values),
-          is_given(values, FlagId::verify),
-          is_given(values, FlagId::emulate_gpus),
-          is_given(values, FlagId::threads) ? parse_threads(last_value(values, FlagId::threads)) : 0,
-          read_path(values),
-          is_given(values, FlagId::map),
-          key_mode(values),
-          values_of(values, FlagId::subset)};
+      return LoadCommand{model_options(argument, values),
+                         planning_options(values),
+                         is_given(values, FlagId::verify),
+                         is_given(values, FlagId::emulate_gpus),
+                         threads_of(values),
+                         read_path(values),
+                         is_given(values, FlagId::map),
+                         is_given(values, FlagId::gds),
+                         key_mode(values),
+                         values_of(values, FlagId::subset)};
+    case CommandId::scan:
+      return ScanCommand{arguments};
+    case CommandId::convert:
+      return convert_command(arguments, values);
+    case CommandId::verify:
+      return VerifyCommand{model_options(argument, values), is_given(values, FlagId::tensors),
+                           last_value(values, FlagId::write_hashes), last_value(values, FlagId::against),
+                           threads_of(values, FlagId::check_threads)};
+    case CommandId::diff:
+      return diff_command(arguments, values);
     case CommandId::gemm:
       return gemm_command(values);
     case CommandId::completion:
@@ -228,7 +222,11 @@ class Parser {
       CLI::App* sub = app_.add_subcommand(std::string(command.name));
       sub->set_help_flag();
       sub->allow_extras();
-      sub->add_option(std::string("argument"), argument_);
+      if (command.several_arguments) {
+        sub->add_option(std::string("arguments"), arguments_)->expected(-1);
+      } else {
+        sub->add_option(std::string("argument"), argument_);
+      }
       for (const FlagId id : command.flags) add_flag(*sub, id);
     }
   }
@@ -247,7 +245,10 @@ class Parser {
   }
 
   const FlagValues& values() const { return values_; }
-  const std::string& argument() const { return argument_; }
+  /// Of the command, one at least, which may be empty.
+  std::vector<std::string> arguments() const {
+    return arguments_.empty() ? std::vector{argument_} : arguments_;
+  }
   /// What was not understood. CLI11 counts the "--" that ends the flags among it.
   std::vector<std::string> extras() const {
     std::vector<std::string> extras = app_.remaining(true);
@@ -270,6 +271,7 @@ class Parser {
 
   FlagValues values_;
   std::string argument_;
+  std::vector<std::string> arguments_;  ///< of a command that takes several
   CLI::App app_;
 };
 
@@ -354,16 +356,17 @@ CommonOptions scan_common_options(const std::vector<std::string>& arguments) {
   return common;
 }
 
-void require_argument(const Command& command, const std::string& argument) {
+void require_arguments(const Command& command, const std::vector<std::string>& arguments) {
   if (command.argument.empty()) {
-    if (argument.empty()) return;
-    throw usage_error(fmt::format("unexpected argument '{}'", argument), see_help(command.name));
+    if (arguments.front().empty()) return;
+    throw usage_error(fmt::format("unexpected argument '{}'", arguments.front()), see_help(command.name));
   }
-  if (argument.empty()) {
+  if (std::find(arguments.begin(), arguments.end(), "") != arguments.end()) {
     throw usage_error(fmt::format("{} needs {}", command.name, command.argument), see_help(command.name));
   }
   if (command.argument_kind != ValueKind::choice) return;
-  std::vector<std::string_view> choices = split_choices(command.argument_choices);
+  const std::string& argument = arguments.front();
+  const std::vector<std::string_view> choices = split_choices(command.argument_choices);
   const bool hidden = argument == "man" || argument == "errors";
   if (hidden || std::find(choices.begin(), choices.end(), argument) != choices.end()) return;
   throw usage_error(fmt::format("{} does not take '{}'", command.name, argument),
@@ -397,8 +400,8 @@ void parse_command_line(const std::vector<std::string>& arguments, CommandLine& 
   } else if (command == nullptr) {
     throw usage_error("no command is given", see_help(""));
   } else {
-    require_argument(*command, parser.argument());
-    line.command = typed_command(command->id, parser.argument(), values);
+    require_arguments(*command, parser.arguments());
+    line.command = typed_command(command->id, parser.arguments(), values);
   }
 }
 

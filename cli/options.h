@@ -13,6 +13,7 @@
 #include "core/model/module_builder.h"
 #include "core/plan/device_map.h"
 #include "core/plan/infer_device_map.h"
+#include "core/save/convert.h"
 
 namespace hfload::cli {
 
@@ -65,8 +66,39 @@ struct LoadCommand {
   unsigned threads = 0;  ///< 0: as many as the loader likes
   ReadPath read_path = ReadPath::automatic;
   bool map = false;
+  bool gds = false;
   KeyMode key_mode = KeyMode::complete;
   std::vector<std::string> subset = {};  ///< globs over tensor names; empty: all
+};
+
+struct ScanCommand {
+  std::vector<std::string> models;  ///< files, model directories, names of the hub cache
+};
+
+struct ConvertCommand {
+  std::vector<ModelOptions> sources;
+  std::string destination;       ///< DST of a single source; empty with -o
+  std::string output_directory;  ///< of -o; empty without
+  ConvertOptions options;
+  bool dry_run = false;
+  bool force = false;
+  unsigned threads = 0;  ///< 0: one per processor, at most 16
+  unsigned jobs = 1;
+};
+
+struct VerifyCommand {
+  ModelOptions model;
+  bool tensors = false;
+  std::string write_hashes;  ///< a path; empty: none
+  std::string against;       ///< a path; empty: none
+  unsigned threads = 0;      ///< 0: one per processor, at most 16
+};
+
+struct DiffCommand {
+  ModelOptions a, b;
+  double tolerance = 0;
+  bool tensors = false;
+  unsigned threads = 0;  ///< 0: one per processor, at most 16
 };
 
 struct GemmCommand {
@@ -86,8 +118,9 @@ struct HelpRequest {
 
 struct VersionRequest {};
 
-using ParsedCommand = std::variant<InspectCommand, PlanCommand, LoadCommand, GemmCommand, CompletionCommand,
-                                   HelpRequest, VersionRequest>;
+using ParsedCommand =
+    std::variant<InspectCommand, PlanCommand, LoadCommand, ScanCommand, ConvertCommand, VerifyCommand,
+                 DiffCommand, GemmCommand, CompletionCommand, HelpRequest, VersionRequest>;
 
 struct CommandLine {
   CommonOptions common;

@@ -162,7 +162,7 @@ std::string render_zsh_completion() {
     descriptions += fmt::format("        '{}:{}'\n", command.name, quoted(command.summary));
     cases += fmt::format("    {})\n        _arguments -s \\\n", command.name);
     for (const FlagId id : all_flags_of(command)) cases += zsh_flag(flag(id));
-    cases += fmt::format("        ':{}:{}'\n        ;;\n",
+    cases += fmt::format("        '{}:{}:{}'\n        ;;\n", command.several_arguments ? "*" : "",
                          command.argument.empty() ? "no argument" : command.argument,
                          zsh_action(command.argument_kind, command.argument_choices));
   }

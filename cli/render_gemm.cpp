@@ -62,7 +62,7 @@ void write_gemm_checks(JsonWriter& json, std::span<const GemmCheck> checks) {
     json.begin_object().key("kernel").string(gemm_kernel_name(check.rule.kernel));
     json.key("tile").string(tile_of(check.rule)).key("dtype").string(gemm_dtype_name(check.dtype));
     json.key("products").number(check.products).key("elements").number(check.elements);
-    json.key("faults").number(check.faults).key("worst_error_of_bound").measurement(check.worst).end_object();
+    json.key("faults").number(check.faults).key("worst_error_of_bound").real(check.worst).end_object();
   }
   json.end_array();
 }
@@ -70,7 +70,7 @@ void write_gemm_checks(JsonWriter& json, std::span<const GemmCheck> checks) {
 void write_gemm_bench(JsonWriter& json, const GemmBench& bench) {
   const auto measurement = [&](std::string_view key, std::optional<double> value) {
     json.key(key);
-    value ? json.measurement(*value) : json.null();
+    value ? json.real(*value) : json.null();
   };
   json.begin_object()
       .key("gpu")

@@ -67,7 +67,7 @@ std::string render_command_help(const Command& command) {
                      command.argument) +
          paragraph(command.description);
   if (command.argument_kind == ValueKind::file) {
-    out += "\nMODEL is one of:\n";
+    out += fmt::format("\n{} is one of:\n", command.argument.substr(0, command.argument.find(' ')));
     for (const std::string_view form : model_forms()) out += entry("-", form, 4);
   } else if (command.argument_kind == ValueKind::choice) {
     out += fmt::format("\n{} is one of: {}.\n", command.argument,

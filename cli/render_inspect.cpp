@@ -76,7 +76,7 @@ std::string render_shards(const Inspection& found) {
   table.add_row({"Shard", "Present", "Tensors", "Size"});
   for (size_t i = 0; i < found.checkpoint.shards.size(); ++i) {
     const Shard& shard = found.checkpoint.shards[i];
-    const bool is_read = shard.format == ShardFormat::safetensors;
+    const bool is_read = shard.is_read();
     const uint64_t bytes = shard.present && !is_read ? shard.file_bytes : found.shard_bytes[i];
     table.add_row(
         {escape_text(shard.file), shard.present ? "yes" : "no",

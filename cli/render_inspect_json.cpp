@@ -20,8 +20,7 @@ void write_shards(JsonWriter& json, const Inspection& found, bool metadata) {
     const bool is_known = shard.present || found.shard_bytes[i] > 0;
     json.begin_object().key("file").string(shard.file).key("present").boolean(shard.present);
     json.key("tensors").number(shard.tensor_count).key("bytes");
-    is_known ? json.number(shard.format == ShardFormat::safetensors ? found.shard_bytes[i] : shard.file_bytes)
-             : json.null();
+    is_known ? json.number(shard.is_read() ? found.shard_bytes[i] : shard.file_bytes) : json.null();
     if (metadata) {
       json.key("metadata").begin_object();
       for (const auto& [key, value] : shard.metadata) json.key(key).string(value);
@@ -41,7 +40,7 @@ void write_tensors(JsonWriter& json, const Inspection& found) {
     tensor.shard ? json.string(found.checkpoint.shards[*tensor.shard].file) : json.null();
     json.key("data_offsets");
     const uint64_t offsets[] = {tensor.begin, tensor.end};
-    tensor.described ? json.numbers(offsets) : json.null();
+    tensor.described&& tensor.in_place ? json.numbers(offsets) : json.null();
     json.end_object();
   }
   json.end_array();

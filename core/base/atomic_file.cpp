@@ -8,19 +8,13 @@
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
-#include <system_error>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/base/system_error.h"
 
 namespace hfload {
 namespace {
-
-Error system_error(std::string_view action, const std::string& path) {
-  return Error(ErrorCode::io_error,
-               fmt::format("{} failed: {}", action, std::generic_category().message(errno)))
-      .with_path(path);
-}
 
 /// The file that is to be replaced, links followed; the path itself where nothing is there yet.
 std::string target_of(const std::string& path) {
@@ -32,7 +26,7 @@ std::string target_of(const std::string& path) {
         .with_path(path);
   }
   const std::unique_ptr<char, decltype(&std::free)> resolved(realpath(path.c_str(), nullptr), &std::free);
-  if (resolved == nullptr) throw system_error("resolving the path", path);
+  if (resolved == nullptr) throw system_error("resolving the path", errno, path);
   return resolved.get();
 }
 
@@ -51,7 +45,7 @@ void write_all(int fd, std::string_view text, const std::string& path) {
   while (!text.empty()) {
     const ssize_t written = write(fd, text.data(), text.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw system_error("writing", path);
+    if (written < 0) throw system_error("writing", errno, path);
     text.remove_prefix(static_cast<size_t>(written));
   }
 }
@@ -62,14 +56,14 @@ void write_file_atomically(const std::string& path, std::string_view text) {
   const std::string target = target_of(path);
   std::string temporary;
   const FileDescriptor fd = create_beside(target, temporary);
-  if (!fd) throw system_error("creating a file beside it", path);
+  if (!fd) throw system_error("creating a file beside it", errno, path);
   try {
     write_all(fd.get(), text, path);
     struct stat replaced {};
     if (stat(target.c_str(), &replaced) == 0 && fchmod(fd.get(), replaced.st_mode & 07777) != 0)
-      throw system_error("setting the file's rights", path);
-    if (fsync(fd.get()) != 0) throw system_error("flushing to the disk", path);
-    if (rename(temporary.c_str(), target.c_str()) != 0) throw system_error("renaming", path);
+      throw system_error("setting the file's rights", errno, path);
+    if (fsync(fd.get()) != 0) throw system_error("flushing to the disk", errno, path);
+    if (rename(temporary.c_str(), target.c_str()) != 0) throw system_error("renaming", errno, path);
   } catch (...) {
     unlink(temporary.c_str());
     throw;

@@ -25,6 +25,8 @@
   X(invalid_device, 2, "a device is not an integer, cpu or disk")                                            \
   X(invalid_device_map, 2, "a device map is not a known strategy, a device, or a map of modules to devices") \
   X(invalid_dtype, 2, "a dtype is not one that weights can be loaded as")                                    \
+  X(destination_is_input, 2, "a conversion would write to what it reads from")                               \
+  X(name_collision, 2, "two tensors or files of a conversion's output would have one name")                  \
   X(header_too_small, 3, "a safetensors file is shorter than its 8-byte length prefix")                      \
   X(header_too_large, 3, "a safetensors header declares more than 100,000,000 bytes")                        \
   X(header_truncated, 3, "a safetensors file ends before its declared header does")                          \
@@ -47,10 +49,17 @@
   X(unsafe_path, 3, "a path in a weight map or a cache, or a tensor's name as a file name, is unsafe")       \
   X(lfs_pointer, 3, "a file is a Git LFS pointer, not the weights")                                          \
   X(invalid_index, 3, "a shard index lacks its weight map or has one of the wrong type")                     \
+  X(invalid_hashes, 3, "a file of tensor hashes is not of the form that verify writes")                       \
   X(invalid_config, 3, "a config.json has a value of the wrong type or out of range")                        \
   X(tensor_not_in_shard, 3, "the index names a tensor that its shard does not hold")                         \
   X(corrupted_state_dict, 3, "names of base model and task model are mixed in one checkpoint")               \
   X(invalid_offload_index, 3, "the index.json of an offload folder is not of accelerate's form")             \
+  X(invalid_zip, 3, "a zip archive is damaged, or its directories disagree about a member")                  \
+  X(invalid_pickle, 3, "a pickle is malformed or passes a limit")                                            \
+  X(unsafe_pickle, 3, "a pickle does what no weights need: it names or calls other code")                    \
+  X(invalid_storage, 3, "a storage of a PyTorch checkpoint is absent or has the wrong size")                 \
+  X(storage_overrun, 3, "a tensor reaches beyond its storage")                                               \
+  X(tensor_too_large, 3, "tensors that repeat their storages would take too many bytes")                     \
   X(unsupported_dtype, 4, "a tensor has a dtype that hfload does not know or cannot convert")                \
   X(unsupported_format, 4, "the weights are in a format that this command does not read")                    \
   X(unsupported_architecture, 4, "the model's architecture cannot be derived")                               \
@@ -59,6 +68,9 @@
   X(not_a_file, 5, "a path is a directory, a pipe or a device where a file is needed")                       \
   X(changed_during_read, 5, "a file was truncated or replaced while it was read")                            \
   X(file_exists, 5, "a file stands where one is to be written, and may not be replaced")                     \
+  X(destination_exists, 5, "a conversion's output exists, and --force is not given")                         \
+  X(destination_busy, 5, "another hfload is writing to the same directory")                                  \
+  X(no_space, 5, "a disk has not enough room for what is to be written")                                     \
   X(cuda_error, 5, "a CUDA call failed")                                                                     \
   X(not_found, 8, "a path or a cached repository does not exist")                                            \
   X(weights_not_found, 8, "a model directory holds no weights")                                              \

@@ -14,11 +14,11 @@
 #include <climits>
 #include <optional>
 #include <string_view>
-#include <system_error>
 #include <variant>
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/base/system_error.h"
 
 namespace hfload {
 namespace {
@@ -28,12 +28,6 @@ FileIdentity identity_of(const struct stat& status) {
           .inode = status.st_ino,
           .bytes = static_cast<uint64_t>(status.st_size),
           .modified_ns = int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
-}
-
-Error system_error(std::string_view action, int error, const std::string& path) {
-  return Error(ErrorCode::io_error,
-               fmt::format("{} failed: {}", action, std::generic_category().message(error)))
-      .with_path(path);
 }
 
 struct stat status_of(const RegularFile& file) {
@@ -176,7 +170,7 @@ RegularFile open_regular_file(const std::string& path) {
   if (path.find('\0') != std::string::npos) {
     throw Error(ErrorCode::not_found, "the path has a NUL character").with_path(path);
   }
-  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  FileDescriptor fd(retry_interrupted([&] { return open(path.c_str(), kReadFlags); }));
   if (!fd) throw open_error(errno, path);
   return adopt_regular_file(std::move(fd), path);
 }
@@ -189,7 +183,8 @@ RegularFile open_regular_file_beneath(const std::string& root, const std::string
     throw Error(ErrorCode::unsafe_path, "the name is empty, absolute, or has a NUL character")
         .with_path(path);
   }
-  FileDescriptor directory(open(root_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  FileDescriptor directory(
+      retry_interrupted([&] { return open(root_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC); }));
   if (!directory) throw open_error(errno, root_path);
   if (lookup == BeneathLookup::kernel) {
     std::variant<FileDescriptor, int> result = openat2_beneath(directory.get(), name);

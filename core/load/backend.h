@@ -6,6 +6,8 @@
 #include <optional>
 #include <span>
 
+#include "core/base/file.h"
+#include "core/load/gds.h"
 #include "core/load/numa.h"
 #include "core/plan/device.h"
 #include "kernels/cast.h"
@@ -75,6 +77,14 @@ class Backend {
   /// does not matter or is not known.
   virtual std::optional<NumaNode> numa_node() const { return std::nullopt; }
 
+  /// Whether files can be read straight into the arena, and read_file may be called: large tensors that are
+  /// not converted then go past the upload queue.
+  virtual bool reads_files() const { return false; }
+  /// Reads a range of a file into the arena. May be called from several threads at once.
+  /// Throws Error(changed_during_read, io_error).
+  virtual void read_file(const RegularFile& /*file*/, uint64_t /*file_offset*/, uint64_t /*arena_offset*/,
+                         uint64_t /*bytes*/) {}
+
   /// Copies arena bytes back to the host; call after synchronize. May be called from several threads at once.
   virtual void read_back(uint64_t arena_offset, std::span<std::byte> into) = 0;
   /// The part of a tensor's hash (see kernels/hash.h) that a range of the arena stands for, computed where
@@ -91,7 +101,8 @@ std::unique_ptr<Backend> make_host_backend();
 std::unique_ptr<Backend> make_emulated_gpu_backend(uint32_t ordinal, uint64_t budget_bytes);
 
 /// A CUDA device, filled through a pinned ring of 16 slots of 4 MiB. Throws Error(no_cuda) in a build without
-/// CUDA, without a driver, or without that device; the hint says which.
-std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal);
+/// CUDA, without a driver, or without that device; the hint says which. With `gds`, large tensors are read by
+/// GPUDirect Storage.
+std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal, std::shared_ptr<GdsLibrary> gds = nullptr);
 
 }  // namespace hfload

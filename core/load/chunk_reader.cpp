@@ -48,6 +48,11 @@ void ChunkReader::bring(const ReadChunk& chunk, std::span<const Upload> uploads,
   Backend& backend = *model_.backends[chunk.arena];
   if (chunk.direct) {
     const uint64_t arena_offset = uploads.front().arena_offset;
+    if (backend.reads_files()) {
+      return with_tensor_name(chunk.shard, chunk.file_offset, [&] {
+        backend.read_file(shard.file, chunk.file_offset, arena_offset, chunk.file_bytes);
+      });
+    }
     backend.prepare(arena_offset, chunk.file_bytes);
     read_range(chunk.shard, chunk.file_offset, shard,
                backend.host_arena().subspan(arena_offset, chunk.file_bytes), worker);
@@ -128,10 +133,15 @@ std::span<std::byte> ChunkReader::buffer_of(unsigned worker) {
 
 void ChunkReader::read_range(uint32_t shard_index, uint64_t file_offset, OpenShard& shard,
                              std::span<std::byte> into, unsigned worker) const {
+  with_tensor_name(shard_index, file_offset, [&] { reader_.read(shard, file_offset, into, worker); });
+}
+
+void ChunkReader::with_tensor_name(uint32_t shard, uint64_t file_offset,
+                                   const std::function<void()>& read) const {
   try {
-    reader_.read(shard, file_offset, into, worker);
+    read();
   } catch (Error& error) {
-    error.with_tensor(tensor_at(shard_index, error.offset().value_or(file_offset)));
+    error.with_tensor(tensor_at(shard, error.offset().value_or(file_offset)));
     throw;
   }
 }

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,6 +45,7 @@ class ChunkReader {
   std::span<std::byte> buffer_of(unsigned worker);
   void read_range(uint32_t shard_index, uint64_t file_offset, OpenShard& shard, std::span<std::byte> into,
                   unsigned worker) const;
+  void with_tensor_name(uint32_t shard, uint64_t file_offset, const std::function<void()>& read) const;
   std::string tensor_at(uint32_t shard, uint64_t file_offset) const;
 
   const LoadedModel& model_;

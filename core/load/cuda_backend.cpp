@@ -181,7 +181,7 @@ class CudaUploadQueue final : public UploadQueue {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(uint32_t ordinal) : ordinal_(ordinal) {}
+  CudaBackend(uint32_t ordinal, std::shared_ptr<GdsLibrary> gds) : ordinal_(ordinal), gds_(std::move(gds)) {}
 
   ~CudaBackend() override { cudaSetDevice(static_cast<int>(ordinal_)); }
 
@@ -198,6 +198,13 @@ class CudaBackend final : public Backend {
   std::span<std::byte> host_arena() override { return {}; }
   UploadQueue* upload_queue() override { return queue_.get(); }
   std::optional<NumaNode> numa_node() const override { return node_; }
+
+  bool reads_files() const override { return gds_ != nullptr; }
+  void read_file(const RegularFile& file, uint64_t file_offset, uint64_t arena_offset,
+                 uint64_t bytes) override {
+    make_current();
+    gds_->read(file, file_offset, arena_.get(), arena_offset, bytes);
+  }
 
   void read_back(uint64_t arena_offset, std::span<std::byte> into) override {
     if (into.empty()) return;
@@ -236,7 +243,7 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal) {
+std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal, std::shared_ptr<GdsLibrary> gds) {
   const CudaStatus status = cuda_status();
   if (ordinal >= static_cast<uint64_t>(status.devices)) {
     const std::string reason = status.devices == 0
@@ -245,7 +252,7 @@ std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal) {
     throw Error(ErrorCode::no_cuda, fmt::format("GPU {} cannot be used", ordinal))
         .with_hint(reason + " Place the model on cpu or disk, or try --emulate-gpus.");
   }
-  return std::make_unique<CudaBackend>(ordinal);
+  return std::make_unique<CudaBackend>(ordinal, std::move(gds));
 }
 
 }  // namespace hfload

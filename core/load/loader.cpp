@@ -56,7 +56,7 @@ std::vector<ArenaAccess> arena_access(const LoadedModel& model) {
   std::vector<ArenaAccess> access;
   for (const auto& backend : model.backends) {
     if (UploadQueue* const queue = backend->upload_queue()) {
-      access.push_back({.host = false, .buffer_bytes = queue->slot_bytes()});
+      access.push_back({.host = backend->reads_files(), .buffer_bytes = queue->slot_bytes()});
     } else {
       access.push_back({.host = true, .buffer_bytes = kHostBufferBytes});
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/file.h"
+#include "core/base/interrupted.h"
 #include "core/load/backend.h"
 #include "core/load/shard_reader.h"
 #include "core/model/checkpoint.h"
@@ -31,10 +32,6 @@ struct LoadOptions {
   /// throws Interrupted. May be empty.
   std::function<bool()> interrupted = nullptr;
 };
-
-/// Thrown by execute and verify when LoadOptions::interrupted said so. Not an hfload::Error: nothing is
-/// wrong.
-struct Interrupted {};
 
 struct LoadStatistics {
   uint64_t loaded_bytes = 0;  ///< now in the arenas, padding not counted

@@ -86,17 +86,6 @@ unsigned reader_threads(const LoadOptions& options) {
   return std::clamp(std::thread::hardware_concurrency(), 1U, kMaxDefaultThreads);
 }
 
-RegularFile reopen_shard(const Checkpoint& checkpoint, uint32_t shard) {
-  RegularFile file = open_shard(checkpoint, shard);
-  if (file.identity.bytes != checkpoint.shards.at(shard).file_bytes) {
-    throw Error(ErrorCode::changed_during_read,
-                "the file's size is no longer the one that its header was checked against")
-        .with_path(file.path)
-        .with_hint("Wait until nothing writes to the file and run the command again.");
-  }
-  return file;
-}
-
 void run_parallel_reads(const Checkpoint& checkpoint, const ParallelReads& reads,
                         const LoadOptions& options) {
   ProgressReporter progress(options, reads.total_bytes);

@@ -26,10 +26,6 @@ struct ParallelReads {
 /// The readers that `options` asks for.
 unsigned reader_threads(const LoadOptions& options);
 
-/// Opens a shard and checks that it has the size it had when its header was read.
-/// Throws Error(shard_missing, changed_during_read, …).
-RegularFile reopen_shard(const Checkpoint& checkpoint, uint32_t shard);
-
 /// Does all pieces in order of their index on several threads, opening each shard once (a few hundred at a
 /// time at most), and checks after its last piece that the shard has not changed. Reports progress. The first
 /// exception stops all workers and is thrown again once they have returned. Throws Interrupted,

@@ -42,7 +42,7 @@ struct ReadSchedule {
 
 /// How an arena is filled.
 struct ArenaAccess {
-  bool host = false;          ///< readers write into it
+  bool host = false;          ///< files can be read straight into it
   uint64_t buffer_bytes = 0;  ///< size of the buffers or slots that are scattered or converted from
 };
 

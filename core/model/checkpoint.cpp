@@ -7,8 +7,8 @@
 #include <unordered_map>
 
 #include "core/base/error.h"
-#include "core/format/safetensors.h"
 #include "core/format/shard_index.h"
+#include "core/model/shard_tensors.h"
 
 namespace hfload {
 namespace {
@@ -60,45 +60,57 @@ void note(std::vector<std::string>& warnings, std::string_view file, const std::
 /// Adds the tensors of a shard that is there. `wanted` are the tensors that the index expects in it; empty
 /// pointers mean that there is no index and all are wanted.
 void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file,
-                std::unordered_map<std::string_view, bool>* wanted) {
+                std::unordered_map<std::string_view, bool>* wanted, std::vector<Finding>* findings) {
   Shard& shard = checkpoint.shards[shard_index];
-  SafetensorsHeader header = read_safetensors_header(file);
-  note(checkpoint.warnings, shard.file, header.notes);
-  shard.data_start = header.data_start;
-  shard.metadata = std::move(header.metadata);
-  uint64_t not_in_index = 0;
-  std::string first_not_in_index;
-  for (TensorInfo& info : header.tensors) {
+  std::vector<CheckpointTensor> described = read_shard_tensors(shard, file, checkpoint.warnings);
+  std::vector<std::string> not_in_index;
+  for (CheckpointTensor& tensor : described) {
     if (wanted != nullptr) {
-      const auto it = wanted->find(info.name);
+      const auto it = wanted->find(tensor.name);
       if (it == wanted->end()) {
-        if (not_in_index++ == 0) first_not_in_index = info.name;
+        not_in_index.push_back(tensor.name);
         continue;
       }
       it->second = true;
     }
-    CheckpointTensor tensor;
-    tensor.name = std::move(info.name);
     tensor.shard = shard_index;
-    tensor.described = true;
-    tensor.dtype = info.dtype;
-    tensor.dtype_name = std::move(info.dtype_name);
-    tensor.shape = std::move(info.shape);
-    tensor.begin = info.begin;
-    tensor.end = info.end;
     checkpoint.tensors.push_back(std::move(tensor));
     ++shard.tensor_count;
   }
-  if (not_in_index > 0) {
-    checkpoint.warnings.push_back(
-        fmt::format("{}: {} tensor{} that the index does not place in this shard {} left out, "
-                    "'{}' for one",
-                    shard.file, not_in_index, not_in_index == 1 ? "" : "s", not_in_index == 1 ? "is" : "are",
-                    first_not_in_index));
+  if (not_in_index.empty()) return;
+  const bool one = not_in_index.size() == 1;
+  if (findings != nullptr) {
+    findings->push_back({"unindexed_tensors",
+                         fmt::format("{}: the shard holds {} tensor{} that the index does not place in it",
+                                     shard.file, not_in_index.size(), one ? "" : "s"),
+                         std::move(not_in_index)});
+    return;
   }
+  checkpoint.warnings.push_back(
+      fmt::format("{}: {} tensor{} that the index does not place in this shard {} left out, "
+                  "'{}' for one",
+                  shard.file, not_in_index.size(), one ? "" : "s", one ? "is" : "are", not_in_index.front()));
 }
 
-void open_indexed(Checkpoint& checkpoint) {
+Finding finding_of(const Shard& shard, const Error& error) {
+  Finding finding{error_code_info(error.code()).name, fmt::format("{}: {}", shard.file, error.message()), {}};
+  if (!error.tensor().empty()) finding.names.push_back(error.tensor());
+  return finding;
+}
+
+/// Whether the fault is one of the file's content, which other shards may not have.
+bool is_of_content(const Error& error) { return error.exit_status() == 3 || error.exit_status() == 4; }
+
+/// A tensor of which only the index tells.
+void add_undescribed(Checkpoint& checkpoint, const std::string& name, uint32_t shard) {
+  CheckpointTensor tensor;
+  tensor.name = name;
+  tensor.shard = shard;
+  checkpoint.tensors.push_back(std::move(tensor));
+  ++checkpoint.shards[shard].tensor_count;
+}
+
+void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
   const ModelLocation& location = checkpoint.location;
   const ShardIndex index = read_json(location, location.weights_path, kMaxShardIndexBytes, parse_shard_index);
   note(checkpoint.warnings, file_name(location.weights_path), index.notes);
@@ -117,36 +129,46 @@ void open_indexed(Checkpoint& checkpoint) {
       const RegularFile file = open_shard(checkpoint, s);
       shard.present = true;
       shard.file_bytes = file.identity.bytes;
-      if (shard.format == ShardFormat::safetensors) {
+      if (shard.is_read()) {
         std::unordered_map<std::string_view, bool> wanted;
         wanted.reserve(entries_of[s].size());
         for (const uint32_t e : entries_of[s]) wanted.emplace(index.weight_map[e].tensor, false);
-        read_shard(checkpoint, s, file, &wanted);
+        read_shard(checkpoint, s, file, &wanted, findings);
+        std::vector<std::string> absent;
         for (const uint32_t e : entries_of[s]) {
           const std::string& name = index.weight_map[e].tensor;
           if (wanted.at(name)) continue;
+          if (findings != nullptr) {
+            add_undescribed(checkpoint, name, s);
+            absent.push_back(name);
+            continue;
+          }
           throw Error(ErrorCode::tensor_not_in_shard,
                       "the index places a tensor in this shard that it does not hold")
               .with_path(join_path(location.directory, shard.file))
               .with_tensor(name)
               .with_hint("The index and the shards are of different versions; download both again.");
         }
+        if (!absent.empty()) {
+          shard.damaged = true;
+          findings->push_back({error_code_info(ErrorCode::tensor_not_in_shard).name,
+                               fmt::format("{}: the shard lacks {} tensor{} that the index places in it",
+                                           shard.file, absent.size(), absent.size() == 1 ? "" : "s"),
+                               std::move(absent)});
+        }
         continue;
       }
     } catch (const Error& e) {
-      if (e.code() != ErrorCode::shard_missing) throw;
+      const bool is_missing = e.code() == ErrorCode::shard_missing;
+      if (!is_missing && (findings == nullptr || !is_of_content(e))) throw;
+      shard.damaged = !is_missing;
+      if (findings != nullptr) findings->push_back(finding_of(shard, e));
     }
-    for (const uint32_t e : entries_of[s]) {
-      CheckpointTensor tensor;
-      tensor.name = index.weight_map[e].tensor;
-      tensor.shard = s;
-      checkpoint.tensors.push_back(std::move(tensor));
-      ++shard.tensor_count;
-    }
+    for (const uint32_t e : entries_of[s]) add_undescribed(checkpoint, index.weight_map[e].tensor, s);
   }
 }
 
-void open_single(Checkpoint& checkpoint) {
+void open_single(Checkpoint& checkpoint, std::vector<Finding>* findings) {
   const std::string& path = checkpoint.location.weights_path;
   const RegularFile file = open_below(checkpoint.location, path);
   Shard& shard = checkpoint.shards.emplace_back();
@@ -154,33 +176,21 @@ void open_single(Checkpoint& checkpoint) {
   shard.format = format_of(shard.file);
   shard.present = true;
   shard.file_bytes = file.identity.bytes;
-  if (shard.format == ShardFormat::safetensors) {
-    read_shard(checkpoint, 0, file, nullptr);
+  if (shard.is_read()) {
+    try {
+      read_shard(checkpoint, 0, file, nullptr, findings);
+    } catch (const Error& e) {
+      if (findings == nullptr || !is_of_content(e)) throw;
+      shard.damaged = true;
+      findings->push_back(finding_of(shard, e));
+    }
   } else {
     checkpoint.warnings.push_back(
-        fmt::format("{}: this version reads safetensors only, so its tensors are not listed", shard.file));
+        fmt::format("{}: this version reads no such format, so its tensors are not listed", shard.file));
   }
 }
 
-}  // namespace
-
-uint64_t Checkpoint::described_bytes() const {
-  uint64_t total = 0;
-  for (const CheckpointTensor& t : tensors) total += t.bytes();
-  return total;
-}
-
-bool Checkpoint::complete() const {
-  return std::ranges::all_of(
-      shards, [](const Shard& s) { return s.present && s.format == ShardFormat::safetensors; });
-}
-
-const Shard* Checkpoint::first_missing_shard() const {
-  const auto it = std::ranges::find(shards, false, &Shard::present);
-  return it == shards.end() ? nullptr : &*it;
-}
-
-Checkpoint open_checkpoint(const ModelLocation& location) {
+Checkpoint open_and_check(const ModelLocation& location, std::vector<Finding>* findings) {
   Checkpoint checkpoint;
   checkpoint.location = location;
   if (!location.config_path.empty()) {
@@ -190,11 +200,57 @@ Checkpoint open_checkpoint(const ModelLocation& location) {
   }
   if (location.weights_path.empty()) return checkpoint;
   if (is_index(location.weights_path)) {
-    open_indexed(checkpoint);
+    open_indexed(checkpoint, findings);
   } else {
-    open_single(checkpoint);
+    open_single(checkpoint, findings);
   }
+  find_tied_storages(checkpoint.tensors);
   return checkpoint;
+}
+
+}  // namespace
+
+uint64_t Checkpoint::described_bytes() const {
+  uint64_t total = 0;
+  for (const CheckpointTensor& t : tensors) {
+    if (!t.repeats_another()) total += t.bytes();
+  }
+  return total;
+}
+
+bool Checkpoint::complete() const {
+  return std::ranges::all_of(shards, [](const Shard& s) { return s.present && !s.damaged && s.is_read(); });
+}
+
+const Shard* Checkpoint::first_missing_shard() const {
+  const auto it = std::ranges::find(shards, false, &Shard::present);
+  return it == shards.end() ? nullptr : &*it;
+}
+
+Checkpoint open_checkpoint(const ModelLocation& location) { return open_and_check(location, nullptr); }
+
+Checkpoint open_damaged_checkpoint(const ModelLocation& location, std::vector<Finding>& findings) {
+  return open_and_check(location, &findings);
+}
+
+StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
+  StridedTensor stored;
+  stored.data_offset = checkpoint.shards[tensor.shard].data_start + tensor.begin;
+  stored.shape = tensor.shape;
+  if (tensor.view) {
+    stored.strides = tensor.view->strides;
+    stored.element_bytes = tensor.view->element_bytes;
+    stored.swap_bytes = tensor.view->swap_bytes;
+    return stored;
+  }
+  stored.element_bytes = dtype_info(tensor.dtype).bits / 8;
+  stored.strides.resize(tensor.shape.size());
+  uint64_t stride = 1;
+  for (size_t i = tensor.shape.size(); i-- > 0;) {
+    stored.strides[i] = stride;
+    stride *= tensor.shape[i];
+  }
+  return stored;
 }
 
 RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard) {
@@ -209,6 +265,17 @@ RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard) {
         .with_path(path)
         .with_hint("Download the missing weights, or use `plan`, which needs none.");
   }
+}
+
+RegularFile reopen_shard(const Checkpoint& checkpoint, uint32_t shard) {
+  RegularFile file = open_shard(checkpoint, shard);
+  if (file.identity.bytes != checkpoint.shards.at(shard).file_bytes) {
+    throw Error(ErrorCode::changed_during_read,
+                "the file's size is no longer the one that its header was checked against")
+        .with_path(file.path)
+        .with_hint("Wait until nothing writes to the file and run the command again.");
+  }
+  return file;
 }
 
 }  // namespace hfload

@@ -9,6 +9,8 @@
 #include "core/base/file.h"
 #include "core/format/dtype.h"
 #include "core/format/model_config.h"
+#include "core/format/tensor_reader.h"
+#include "core/model/finding.h"
 
 namespace hfload {
 
@@ -50,10 +52,29 @@ struct Shard {
   std::string file;  ///< as the weight map names it, relative to the model directory
   ShardFormat format = ShardFormat::safetensors;
   bool present = false;
+  bool damaged = false;  ///< its header could not be read; only open_damaged_checkpoint gives such shards
   uint64_t file_bytes = 0;
   uint64_t data_start = 0;  ///< bytes from the start of the file to the data section
   uint64_t tensor_count = 0;
   std::vector<std::pair<std::string, std::string>> metadata;
+
+  /// Whether hfload reads tensors of this format.
+  bool is_read() const { return format != ShardFormat::other; }
+};
+
+/// How a PyTorch checkpoint stores a tensor: as a view of a storage.
+struct StorageView {
+  uint64_t storage_begin = 0, storage_end = 0;  ///< bytes from the start of the file
+  uint64_t first_element = 0;                   ///< of the storage
+  std::vector<uint64_t> strides;                ///< in elements, one for each dimension
+  uint32_t element_bytes = 1;
+  uint32_t swap_bytes = 1;  ///< groups of so many bytes are big-endian; 1: none
+  bool contiguous = true;   ///< the elements lie one after the other, in row-major order
+  /// The first tensor that has the same elements of the same storage, into Checkpoint::tensors: the two are
+  /// tied.
+  std::optional<uint32_t> same_as;
+
+  bool operator==(const StorageView&) const = default;
 };
 
 /// One tensor of a checkpoint.
@@ -65,9 +86,15 @@ struct CheckpointTensor {
   Dtype dtype = Dtype::unknown;
   std::string dtype_name;
   std::vector<uint64_t> shape;
-  uint64_t begin = 0, end = 0;  ///< data_offsets: bytes from the start of the shard's data section
+  /// data_offsets: bytes from the start of the shard's data section. Where the tensor is not stored in place,
+  /// `end` is what it would be if it were.
+  uint64_t begin = 0, end = 0;
+  std::optional<StorageView> view = std::nullopt;  ///< of a PyTorch checkpoint
 
   uint64_t bytes() const { return end - begin; }
+  /// Its bytes in the file are those of the contiguous little-endian tensor.
+  bool is_in_place() const { return !view || (view->contiguous && view->swap_bytes == 1); }
+  bool repeats_another() const { return view && view->same_as; }
 };
 
 /// A model directory, opened and cross-checked once; nothing downstream checks again.
@@ -81,7 +108,7 @@ struct Checkpoint {
   std::optional<std::string> index_dtype;          ///< metadata.dtype of the index
   std::vector<std::string> warnings;
 
-  /// Bytes of all described tensors.
+  /// Bytes of all described tensors, tied ones once.
   uint64_t described_bytes() const;
   /// True when every tensor is described.
   bool complete() const;
@@ -90,11 +117,24 @@ struct Checkpoint {
 };
 
 /// Opens config, index and the headers of all shards that exist. An absent shard is a state, not an error.
-/// Throws Error of exit status 3 for anything malformed: a header, a tensor missing from its shard, a hostile
-/// path.
+/// Throws Error of exit status 3 for anything malformed: a header, a pickle, a tensor missing from its shard,
+/// a hostile path.
 Checkpoint open_checkpoint(const ModelLocation& location);
+
+/// As open_checkpoint, but goes on where it would throw for a shard: each such fault becomes a finding, and
+/// the tensors of a damaged or absent shard are not described. Tensors of a shard that the index does not
+/// name are findings too. Throws for a malformed config or index, and what reading throws.
+Checkpoint open_damaged_checkpoint(const ModelLocation& location, std::vector<Finding>& findings);
+
+/// Where the elements of a described tensor lie in its shard, for read_tensor_elements. Its dtype has whole
+/// bytes.
+StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTensor& tensor);
 
 /// Opens one shard for reading, again below the location's trust root. Throws Error(shard_missing) besides.
 RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard);
+
+/// Opens a shard and checks that it has the size it had when its header was read.
+/// Throws Error(shard_missing, changed_during_read, …).
+RegularFile reopen_shard(const Checkpoint& checkpoint, uint32_t shard);
 
 }  // namespace hfload

@@ -214,10 +214,19 @@ std::vector<std::string> untie_saved_parameters(ModuleTree& tree, const Checkpoi
   std::vector<std::string> untied;
   if (tree.compat != Compat::v5 || tree.from_tensor_names) return untied;
   const KeyMatches keys = match_keys(tree, checkpoint);
-  const std::unordered_set<std::string_view> saved(keys.shell_names.begin(), keys.shell_names.end());
+  std::unordered_map<std::string_view, uint32_t> saved;
+  for (uint32_t i = 0; i < keys.shell_names.size(); ++i) saved.emplace(keys.shell_names[i], i);
+  // Views of one storage are equal, so that transformers ties them again.
+  const auto first_of = [&](uint32_t i) {
+    const std::optional<StorageView>& view = checkpoint.tensors[i].view;
+    return view ? view->same_as.value_or(i) : i;
+  };
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {
     ShellTensor& t = tree.tensors[i];
-    if (t.object == i || !saved.contains(t.name) || !saved.contains(tree.tensors[t.object].name)) continue;
+    if (t.object == i) continue;
+    const auto own = saved.find(t.name), other = saved.find(tree.tensors[t.object].name);
+    if (own == saved.end() || other == saved.end() || first_of(own->second) == first_of(other->second))
+      continue;
     t.object = i;
     untied.push_back(t.name);
   }

@@ -197,7 +197,9 @@ class Builder {
     }
     const auto id = static_cast<TensorId>(tree_.tensors.size());
     tensor.created_dtype = tensor.dtype;
-    tensor.object = id;
+    // Names of one storage's elements are one parameter, known by the first of them in the tree.
+    const uint32_t same = source.view ? source.view->same_as.value_or(index) : index;
+    tensor.object = source.view ? object_of_.try_emplace(same, id).first->second : id;
     tree_.tensors.push_back(std::move(tensor));
     tree_.modules[module].parameters.push_back(id);
   }
@@ -206,6 +208,7 @@ class Builder {
   Dtype dtype_;
   Estimate estimate_;
   bool quantised_ = false;
+  std::unordered_map<uint32_t, TensorId> object_of_;  ///< by the first checkpoint tensor with its elements
   ModuleTree tree_;
 };
 

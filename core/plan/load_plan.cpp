@@ -19,8 +19,17 @@ constexpr uint64_t kTensorAlignment = 256;
 bool is_castable(Dtype dtype) { return dtype == Dtype::f32 || dtype == Dtype::f16 || dtype == Dtype::bf16; }
 
 void require_convertible(const CheckpointTensor& source, Dtype target, const Checkpoint& checkpoint) {
-  if (source.dtype == target || (is_castable(source.dtype) && is_castable(target))) return;
   const Shard& shard = checkpoint.shards[source.shard];
+  if (!source.is_in_place()) {
+    throw Error(ErrorCode::unsupported_format,
+                source.view->contiguous
+                    ? "the tensor is stored big-endian, and load reads no such one"
+                    : "the tensor's elements do not lie one after the other, and load reads no such one")
+        .with_path(shard.file)
+        .with_tensor(source.name)
+        .with_offset(shard.data_start + source.begin)
+        .with_hint("Rewrite the checkpoint first: hfload convert.");
+  }
   if (source.dtype == Dtype::unknown) {
     throw Error(ErrorCode::unsupported_dtype,
                 fmt::format("the dtype '{}' is not known to this version", source.dtype_name))
@@ -28,6 +37,7 @@ void require_convertible(const CheckpointTensor& source, Dtype target, const Che
         .with_tensor(source.name)
         .with_offset(shard.data_start + source.begin);
   }
+  if (source.dtype == target || (is_castable(source.dtype) && is_castable(target))) return;
   throw Error(ErrorCode::unsupported_dtype,
               fmt::format("cannot convert {} to {}", dtype_info(source.dtype).safetensors_name,
                           dtype_info(target).safetensors_name))

@@ -1,4 +1,4 @@
-"""Times `hfload load --device-map cpu` beside the safetensors package and beside what the machine can do at best.
+"""Times `hfload load --device-map cpu` beside Python packages and beside what the machine can do at best.
 
     python -m venv bench-venv && bench-venv/bin/pip install -r test/bench/requirements.txt
     cmake --build --preset release --target hfload hfload_probes
@@ -35,7 +35,10 @@ PROBES = {
     "scan_memory": "scan of memory",
     "scan_mmap": "first scan of the mapped file",
 }
-RIVALS = {"numpy": "safetensors, numpy (copies)", "torch": "safetensors, torch (load_file + clone)"}
+RIVALS = {"numpy": "safetensors, numpy (copies)", "torch": "safetensors, torch (load_file + clone)",
+          "fastsafetensors": "fastsafetensors (nogds, cpu)", "runai": "Run:ai model streamer"}
+# Ends in another dtype, so that its bytes are compared with nobody's.
+CONVERTING = {"hfload_to_float32": "**hfload** --dtype float32", "to_float32": "safetensors, torch (load_file, .to(float32))"}
 
 
 def run(command):
@@ -90,7 +93,7 @@ def measure(directory, arguments):
     paths = sorted(directory.glob("*.safetensors"))
     largest = max(paths, key=lambda path: path.stat().st_size)
     hfload = [arguments.hfload, "load", directory, "--device-map", "cpu", "--json", "--quiet", "--threads", arguments.threads]
-    samples = {"hfload": [], **{rival: [] for rival in RIVALS}}
+    samples = {"hfload": [], **{rival: [] for rival in RIVALS}, **{way: [] for way in CONVERTING}}
     probes = []
 
     def take(contender):
@@ -99,7 +102,10 @@ def measure(directory, arguments):
             probe = json.loads(output)
             probes.append({name: probe["bytes"] / probe[name] for name in PROBES})
             return
-        command = hfload if contender == "hfload" else [sys.executable, HERE / "rivals.py", contender, directory]
+        if contender.startswith("hfload"):
+            command = [*hfload, "--dtype", "float32"] if contender in CONVERTING else hfload
+        else:
+            command = [sys.executable, HERE / "rivals.py", contender, directory]
         output, seconds, peak = run(command)
         result = json.loads(output)
         samples[contender].append((result["seconds"], seconds, peak))
@@ -126,15 +132,16 @@ def report(name, model_bytes, samples, probes):
     print(f"\n### {name}\n")
     print("| loader | load: median GB/s | best | time, ratio to hfload (95 % CI) | whole process, ratio (95 % CI) | peak RSS above the weights |")
     print("|---|---|---|---|---|---|")
-    labels = {"hfload": "**hfload**", **RIVALS}
+    labels = {"hfload": "**hfload**", **RIVALS, **CONVERTING}
     for contender, label in labels.items():
         loads = [sample[0] for sample in samples[contender]]
+        base = "hfload_to_float32" if contender in CONVERTING else "hfload"
         cells = []
         for column in (0, 1):
-            ratios = [theirs[column] / ours[column] for theirs, ours in zip(samples[contender], samples["hfload"])]
+            ratios = [theirs[column] / ours[column] for theirs, ours in zip(samples[contender], samples[base])]
             median, low, high = median_with_interval(ratios)
-            cells.append("1" if contender == "hfload" else f"{median:.2f} ({low:.2f} to {high:.2f})")
-        peak = max(sample[2] for sample in samples[contender]) - model_bytes
+            cells.append("1" if contender == base else f"{median:.2f} ({low:.2f} to {high:.2f})")
+        peak = max(sample[2] for sample in samples[contender]) - model_bytes * (2 if contender in CONVERTING else 1)
         print(f"| {label} | {rate(model_bytes, statistics.median(loads))} | {rate(model_bytes, min(loads))} "
               f"| {cells[0]} | {cells[1]} | {peak / 2**20:.0f} MiB |")
     print("\n| probe, all threads | median GB/s | best | max/min | hfload's rate as a part of it (95 % CI) |")
@@ -157,7 +164,7 @@ def describe_machine(arguments):
     version = subprocess.run([arguments.hfload, "--version"], capture_output=True, text=True).stdout.strip()
     from importlib.metadata import version as installed
 
-    packages = ", ".join(f"{name} {installed(name)}" for name in ("safetensors", "torch", "numpy"))
+    packages = ", ".join(f"{name} {installed(name)}" for name in ("safetensors", "fastsafetensors", "runai-model-streamer", "torch", "numpy"))
     return (f"{cpu}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB, Linux {platform.release()}, {filesystem}; load average "
             f"{os.getloadavg()[0]:.1f} at the start. {version}, {arguments.threads} threads; {packages}. {arguments.rounds} rounds.")
 

@@ -1,7 +1,9 @@
-"""One load by the safetensors package in a process of its own: `rivals.py numpy|torch MODEL_DIRECTORY`.
+"""One load by a Python package in a process of its own: `rivals.py numpy|torch|fastsafetensors|runai|to_float32 MODEL_DIRECTORY`.
 
 Prints {"seconds": ..., "bytes": ...}. As in hfload, every byte ends in memory that the process owns: numpy's tensors are
-copies already, torch's are views of the mapped file and are cloned. Imports are not timed. With `--checksum`, after the
+copies already, torch's are views of the mapped file and are cloned; fastsafetensors (no GPUDirect Storage, device cpu) and
+Run:ai's streamer read into buffers of their own, of which the tensors are views. to_float32 is load_file and `.to(float32)`,
+tensor by tensor. Imports are not timed. With `--checksum`, after the
 timing, the sum of all 16-bit words of all tensors is printed as well.
 """
 
@@ -40,6 +42,51 @@ def load_torch(paths):
     return load
 
 
+def load_fastsafetensors(paths):
+    import torch  # noqa: F401
+    from fastsafetensors import SafeTensorsFileLoader, SingleGroup
+
+    def load():
+        loader = SafeTensorsFileLoader(SingleGroup(), device="cpu", nogds=True)
+        loader.add_filenames({0: paths})
+        buffers = loader.copy_files_to_device()
+        tensors = {name: buffers.get_tensor(name) for name in loader.get_keys()}
+        return KeptAlive(tensors, loader, buffers)
+
+    return load
+
+
+def load_runai(paths):
+    import torch  # noqa: F401
+    from runai_model_streamer import SafetensorsStreamer
+
+    def load():
+        streamer = SafetensorsStreamer()
+        streamer.__enter__()
+        streamer.stream_files(paths)
+        return KeptAlive(dict(streamer.get_tensors()), streamer)
+
+    return load
+
+
+def load_to_float32(paths):
+    import torch
+    from safetensors.torch import load_file
+
+    def load():
+        return {name: tensor.to(torch.float32) for path in paths for name, tensor in load_file(path).items()}
+
+    return load
+
+
+class KeptAlive(dict):
+    """Tensors, with the objects that own their memory."""
+
+    def __init__(self, tensors, *owners):
+        super().__init__(tensors)
+        self.owners = owners
+
+
 def checksum(tensors):
     import numpy
 
@@ -57,7 +104,8 @@ def checksum(tensors):
 def main():
     kind, directory = sys.argv[1:3]
     paths = sorted(str(path) for path in Path(directory).glob("*.safetensors"))
-    load = {"numpy": load_numpy, "torch": load_torch}[kind](paths)
+    load = {"numpy": load_numpy, "torch": load_torch, "fastsafetensors": load_fastsafetensors, "runai": load_runai,
+            "to_float32": load_to_float32}[kind](paths)
     begin = time.perf_counter()
     tensors = load()
     seconds = time.perf_counter() - begin

@@ -1,4 +1,6 @@
-"""The part of JSON Schema that the schemas here use: type, const, enum, required, properties, additionalProperties, items, minimum."""
+"""The part of JSON Schema that the schemas here use: type, const, enum, required, properties, additionalProperties, items, minimum, pattern."""
+
+import re
 
 TYPES = {
     "object": lambda v: isinstance(v, dict),
@@ -10,7 +12,7 @@ TYPES = {
     "null": lambda v: v is None,
 }
 KEYWORDS = {"$schema", "title", "description", "type", "const", "enum", "required", "properties", "additionalProperties",
-            "items", "minimum"}
+            "items", "minimum", "pattern"}
 
 
 def faults(value, schema, where="document"):
@@ -28,6 +30,8 @@ def faults(value, schema, where="document"):
         yield f"{where} is {value!r}, which is none of {schema['enum']}"
     if "minimum" in schema and value is not None and value < schema["minimum"]:
         yield f"{where} is {value}, less than {schema['minimum']}"
+    if "pattern" in schema and isinstance(value, str) and not re.search(schema["pattern"], value):
+        yield f"{where} is {value!r}, which does not match {schema['pattern']}"
     if isinstance(value, dict):
         yield from faults_of_object(value, schema, where)
     if isinstance(value, list) and "items" in schema:

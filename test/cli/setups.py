@@ -97,9 +97,9 @@ def llama_without_its_second_shard(work):
     safetensors_writer.write_sharded(directory, shards, 2048)
 
 
-def llama_as_pytorch(work):
+def llama_in_hdf5(work):
     write_llama(work / "llama", None)
-    (work / "llama" / "pytorch_model.bin").write_bytes(b"PK\3\4 and so on")
+    (work / "llama" / "tf_model.h5").write_bytes(b"\x89HDF and so on")
 
 
 def llama_with_variant(work):
@@ -197,3 +197,11 @@ def llama_in_gptq_without_shards(work):
 
 def llama_in_gptq_of_no_bits(work):
     write_llama(work / "llama", GPTQ_TENSORS, **{**GPTQ_LLAMA, "quantization_config": {**GPTQ, "bits": 0}})
+
+
+def pickles(work):
+    """One that names os.system and torch.Size, by hand; one that is cut off; and one with a name that steers a terminal."""
+    (work / "denied.pkl").write_bytes(b"\x80\x02cos\nsystem\nctorch\nSize\nK\x02\x85\x85R.")
+    (work / "cut.pkl").write_bytes(b"\x80\x02}q")
+    (work / "steers.pkl").write_bytes(b"\x80\x02c\x1b[2J\nx\n.")
+    (work / "clean.pkl").write_bytes(b"\x80\x02}.")

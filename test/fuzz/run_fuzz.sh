@@ -12,14 +12,18 @@ cmake -S "$source" -B "$build" -DHFLOAD_FUZZ=ON -DHFLOAD_CUDA=OFF -DCMAKE_BUILD_
 cmake --build "$build" --target hfload_fuzzers --parallel 2
 rm -rf "$build/seeds"
 find "$build/test" -name hfload_write_corpus -type f -exec {} "$build/seeds" \;
+mkdir -p "$build/seeds/torch_file"
+find "$source/test/fixtures/torch" -name '*.pt' -exec cp {} "$build/seeds/torch_file" \;
+
+dictionary() { [ "$1" = torch_file ] && echo pickle.dict || echo json.dict; }
 
 fuzz() {
-  "$build/test/fuzz/$1_fuzz" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=4096 \
-    -dict="$source/test/fuzz/json.dict" -artifact_prefix="$build/findings/$1-" -print_final_stats=1 \
+  "$build/test/fuzz/$1_fuzz" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=8192 \
+    -dict="$source/test/fuzz/$(dictionary "$1")" -artifact_prefix="$build/findings/$1-" -print_final_stats=1 \
     "$build/corpus/$1" "$build/seeds/$1" > "$build/findings/$1.log" 2>&1
 }
 
-parsers="safetensors shard_index model_config offload_index"
+parsers="safetensors shard_index model_config offload_index torch_file"
 echo "$parsers: $seconds s, side by side"
 for parser in $parsers; do
   mkdir -p "$build/corpus/$parser" "$build/findings"

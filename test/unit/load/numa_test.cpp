@@ -118,6 +118,9 @@ class NodeBackend final : public Backend, private UploadQueue {
   UploadQueue* upload_queue() override { return this; }
   std::optional<NumaNode> numa_node() const override { return node_; }
   void read_back(uint64_t /*arena_offset*/, std::span<std::byte> /*into*/) override {}
+  uint64_t hash_range(uint64_t /*arena_offset*/, uint64_t /*bytes*/, uint64_t /*first_word*/) override {
+    return 0;
+  }
 
  private:
   uint64_t slot_bytes() const override { return kBytes; }

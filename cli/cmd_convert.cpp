@@ -1,0 +1,187 @@
+#include <fmt/format.h>
+
+#include <atomic>
+#include <filesystem>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "cli/commands.h"
+#include "cli/planning.h"
+#include "cli/render_convert.h"
+#include "cli/signals.h"
+#include "cli/text.h"
+#include "core/base/interrupted.h"
+#include "core/base/workers.h"
+#include "core/save/convert.h"
+
+namespace hfload::cli {
+namespace {
+
+/// The shell, which says what the state dict's order is and what is tied; nothing where it cannot be built,
+/// which is no reason not to convert.
+std::optional<Shell> shell_of(const Checkpoint& checkpoint, std::vector<std::string>& warnings) {
+  if (!checkpoint.has_config) return std::nullopt;
+  try {
+    return build_shell(checkpoint, {});
+  } catch (const Error& error) {
+    warnings.push_back(fmt::format(
+        "the model's shell cannot be built ({}): tensors stay in the order of their files, and none is tied",
+        error.message()));
+    return std::nullopt;
+  }
+}
+
+class Converter {
+ public:
+  Converter(const ConvertCommand& command, const Context& context) : command_(command), context_(context) {}
+
+  /// Fills in all but `error`.
+  void convert(const ModelOptions& model, ConvertReport& report, unsigned threads, bool show_progress) const {
+    const Checkpoint checkpoint = open_model(model, context_.environment);
+    std::optional<Shell> shell = shell_of(checkpoint, report.warnings);
+    const std::unique_ptr<TensorSource> source = open_tensor_source(checkpoint);
+    const ConvertPlan plan = plan_conversion(checkpoint, *source, shell ? &shell->tree : nullptr,
+                                             report.destination, command_.options);
+    shell.reset();
+    report.set_plan(plan);
+    report.warnings.insert(report.warnings.end(), plan.warnings.begin(), plan.warnings.end());
+    report.free_bytes = free_bytes_at(plan.destination);
+    report.status = ConvertStatus::planned;
+    if (command_.dry_run) return;
+    ConvertRun run{command_.force, threads, nullptr, [] { return received_signal() != 0; }};
+    ProgressBar bar(context_.common, context_.environment, "converting");
+    if (show_progress) {
+      run.progress = [&](const ConvertProgress& done) {
+        bar.update({done.done_bytes, done.total_bytes, done.seconds});
+      };
+    }
+    const ConvertOutcome outcome = execute(plan, *source, run);
+    bar.clear();
+    report.status = outcome.skipped ? ConvertStatus::skipped : ConvertStatus::converted;
+    report.seconds = outcome.seconds;
+  }
+
+ private:
+  const ConvertCommand& command_;
+  const Context& context_;
+};
+
+/// "mistral-7b" of "./mistral-7b/", "org/mistral-7b@main" and "mistral-7b.safetensors".
+std::string output_name(const std::string& model) {
+  std::filesystem::path path = std::filesystem::absolute(model).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  std::string name = path.filename().string();
+  if (name.ends_with(".json") && path.has_parent_path()) name = path.parent_path().filename().string();
+  if (name.ends_with(".safetensors")) name.resize(name.size() - std::string_view(".safetensors").size());
+  if (!std::filesystem::exists(model)) name = name.substr(0, name.find('@'));
+  return name;
+}
+
+std::vector<ConvertReport> name_outputs(const ConvertCommand& command) {
+  std::vector<ConvertReport> reports;
+  if (command.output_directory.empty()) {
+    reports.push_back({.source = command.sources[0].model, .destination = command.destination});
+    return reports;
+  }
+  std::set<std::string> names;
+  for (const ModelOptions& model : command.sources) {
+    const std::string name = output_name(model.model);
+    if (!names.insert(name).second) {
+      throw Error(ErrorCode::name_collision,
+                  fmt::format("two models would be converted to '{}/{}'", command.output_directory, name))
+          .with_hint("Convert them by two commands, into different directories.");
+    }
+    reports.push_back(
+        {.source = model.model, .destination = fmt::format("{}/{}", command.output_directory, name)});
+  }
+  return reports;
+}
+
+void make_directory(const std::string& path) {
+  std::error_code fault;
+  std::filesystem::create_directory(path, fault);
+  if (!fault) return;
+  throw Error(ErrorCode::io_error, fmt::format("creating the directory failed: {}", fault.message()))
+      .with_path(path);
+}
+
+/// Prints each model's line once it and all before it are done, so that the order is that of the command
+/// line.
+class OrderedLines {
+ public:
+  OrderedLines(const std::vector<ConvertReport>& reports, const Context& context)
+      : reports_(reports), context_(context), done_(reports.size()) {}
+
+  void finish(size_t index) {
+    const std::lock_guard lock(mutex_);
+    done_[index] = true;
+    for (const std::string& warning : reports_[index].warnings) {
+      context_.messages.warning(fmt::format("{}: {}", reports_[index].source, warning));
+    }
+    if (reports_[index].error) context_.messages.error(*reports_[index].error);
+    for (; printed_ < done_.size() && done_[printed_]; ++printed_) {
+      if (!context_.common.json) write_standard_output(render_conversion_line(reports_[printed_]));
+    }
+  }
+
+ private:
+  const std::vector<ConvertReport>& reports_;
+  const Context& context_;
+  std::mutex mutex_;
+  std::vector<bool> done_;
+  size_t printed_ = 0;
+};
+
+void convert_many(const ConvertCommand& command, const Context& context,
+                  std::vector<ConvertReport>& reports) {
+  if (!command.dry_run) make_directory(command.output_directory);
+  const unsigned processors = std::clamp(std::thread::hardware_concurrency(), 1U, 16U);
+  const unsigned jobs = std::min(command.jobs, static_cast<unsigned>(reports.size()));
+  const unsigned threads = command.threads != 0 ? command.threads : std::max(1U, processors / jobs);
+  const Converter converter(command, context);
+  OrderedLines lines(reports, context);
+  std::atomic<size_t> next{0};
+  run_workers(jobs, [&](unsigned) {
+    for (size_t i = next++; i < reports.size(); i = next++) {
+      try {
+        converter.convert(command.sources[i], reports[i], threads, jobs == 1);
+      } catch (const Error& error) {
+        reports[i].status = ConvertStatus::failed;
+        reports[i].error = error;
+      }
+      if (received_signal() != 0) throw Interrupted();
+      lines.finish(i);
+    }
+  });
+}
+
+}  // namespace
+
+void run_convert(const ConvertCommand& command, const Context& context) {
+  std::vector<ConvertReport> reports = name_outputs(command);
+  const bool many = !command.output_directory.empty();
+  {
+    const SignalWatch watch;
+    if (many) {
+      convert_many(command, context, reports);
+    } else {
+      Converter(command, context).convert(command.sources[0], reports[0], command.threads, true);
+      for (const std::string& warning : reports[0].warnings) context.messages.warning(warning);
+    }
+  }
+  if (context.common.json) {
+    write_standard_output(render_conversions_json(reports, command.dry_run));
+  } else if (many) {
+    context.messages.note(render_summary(reports));
+  } else {
+    write_standard_output(command.dry_run ? render_conversion_plan(reports[0])
+                                          : render_conversion_line(reports[0]));
+    if (!command.dry_run) context.messages.note(render_rate(reports[0]));
+  }
+  for (const ConvertReport& report : reports) {
+    if (report.status == ConvertStatus::failed) throw CheckFailed{};
+  }
+}
+
+}  // namespace hfload::cli

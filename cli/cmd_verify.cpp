@@ -1,0 +1,129 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/render_verify.h"
+#include "cli/signals.h"
+#include "cli/text.h"
+#include "core/base/atomic_file.h"
+#include "core/base/file.h"
+#include "core/check/structure.h"
+#include "core/format/tensor_hashes.h"
+
+namespace hfload::cli {
+namespace {
+
+void append(std::vector<Finding>& to, std::vector<Finding> from) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+}
+
+void add(std::vector<Finding>& findings, std::string_view code, std::string_view what,
+         std::vector<std::string> names) {
+  if (names.empty()) return;
+  std::ranges::sort(names);
+  const std::string message = fmt::format("{} {}", count_of(names.size(), "tensor"), what);
+  findings.push_back({code, message, std::move(names)});
+}
+
+SavedHash hash_of(const CheckpointTensor& tensor, const TensorStatistics& statistics) {
+  return {tensor.dtype_name, tensor.shape, fmt::format("{:016x}", statistics.hash)};
+}
+
+std::map<std::string, SavedHash> read_hashes(const std::string& path) {
+  const RegularFile file = open_regular_file(path);
+  try {
+    return parse_tensor_hashes(read_text_file(file, kMaxTensorHashesBytes));
+  } catch (Error& error) {
+    if (error.path().empty()) error.with_path(path);
+    throw;
+  }
+}
+
+void compare_hashes(const Verified& verified, std::map<std::string, SavedHash> expected,
+                    std::vector<Finding>& findings) {
+  std::vector<std::string> differing, fresh, missing;
+  for (size_t i = 0; i < verified.statistics.size(); ++i) {
+    if (!verified.statistics[i]) continue;
+    const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
+    const auto found = expected.find(tensor.name);
+    if (found == expected.end()) {
+      fresh.push_back(tensor.name);
+      continue;
+    }
+    if (found->second != hash_of(tensor, *verified.statistics[i])) differing.push_back(tensor.name);
+    expected.erase(found);
+  }
+  for (const auto& [name, hash] : expected) missing.push_back(name);
+  add(findings, "hash_differs", "differ from the file of hashes", std::move(differing));
+  add(findings, "hash_missing", "of the file of hashes are not there", std::move(missing));
+  add(findings, "hash_new", "are not in the file of hashes", std::move(fresh));
+}
+
+void find_bad_values(const Verified& verified, std::vector<Finding>& findings) {
+  std::vector<std::string> nan, infinite;
+  for (size_t i = 0; i < verified.statistics.size(); ++i) {
+    const auto& statistics = verified.statistics[i];
+    if (statistics && statistics->nan > 0) nan.push_back(verified.checkpoint.tensors[i].name);
+    if (statistics && statistics->infinite > 0) infinite.push_back(verified.checkpoint.tensors[i].name);
+  }
+  add(findings, "nan", "with NaN", std::move(nan));
+  add(findings, "infinity", "with infinite values", std::move(infinite));
+}
+
+std::string render_hashes(const Verified& verified) {
+  JsonWriter json;
+  json.begin_object().key("schema").string("hfload.hashes/1").key("tensors").begin_object();
+  for (size_t i = 0; i < verified.statistics.size(); ++i) {
+    if (!verified.statistics[i]) continue;
+    const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
+    const SavedHash hash = hash_of(tensor, *verified.statistics[i]);
+    json.key(tensor.name).begin_object().key("dtype").string(hash.dtype);
+    json.key("shape").numbers(hash.shape).key("hash").string(hash.hash).end_object();
+  }
+  json.end_object().end_object();
+  return json.take();
+}
+
+}  // namespace
+
+void run_verify(const VerifyCommand& command, const Context& context) {
+  std::map<std::string, SavedHash> expected;
+  if (!command.against.empty()) expected = read_hashes(command.against);
+  Verified verified;
+  {
+    const SignalWatch watch;
+    const ModelOptions& model = command.model;
+    const ModelLocation location =
+        locate_model(model.model, {model.variant, model.subfolder, context.environment.hub_cache});
+    verified.checkpoint = open_damaged_checkpoint(location, verified.findings);
+    if (verified.checkpoint.shards.empty()) {
+      throw Error(ErrorCode::weights_not_found, "there are no weights to verify")
+          .with_path(location.directory)
+          .with_hint("hfload inspect shows what a config.json alone says.");
+    }
+    StructureReport structure = check_structure(verified.checkpoint);
+    append(verified.findings, std::move(structure.findings));
+    for (const std::string& warning : verified.checkpoint.warnings) context.messages.warning(warning);
+    for (const std::string& warning : structure.warnings) context.messages.warning(warning);
+    CheckRun run{command.threads, nullptr, [] { return received_signal() != 0; }};
+    append(verified.findings, check_archives(verified.checkpoint, run));
+    ProgressBar bar(context.common, context.environment, "verifying");
+    run.progress = [&](const ConvertProgress& done) {
+      bar.update({done.done_bytes, done.total_bytes, done.seconds});
+    };
+    const auto source = open_tensor_source(verified.checkpoint, AbsentShards::allow);
+    verified.statistics = scan_tensors(verified.checkpoint, *source, run);
+  }
+  find_bad_values(verified, verified.findings);
+  if (!command.against.empty()) compare_hashes(verified, std::move(expected), verified.findings);
+  if (!command.write_hashes.empty()) write_file_atomically(command.write_hashes, render_hashes(verified));
+  write_standard_output(context.common.json ? render_verified_json(verified)
+                                            : render_verified(verified, command.tensors));
+  if (std::ranges::any_of(verified.findings, is_fault)) throw CheckFailed{};
+}
+
+}  // namespace hfload::cli

@@ -1,0 +1,124 @@
+#include "cli/options_convert.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/units.h"
+#include "core/format/dtype.h"
+
+namespace hfload::cli {
+namespace {
+
+Error usage_error(std::string message, std::string hint) {
+  return Error(ErrorCode::usage, std::move(message)).with_hint(std::move(hint));
+}
+
+/// A whole number from 1 to `most`; `fallback` where the flag is absent.
+unsigned small_number(const FlagValues& values, FlagId id, unsigned most, unsigned fallback) {
+  if (!is_given(values, id)) return fallback;
+  const std::string text = last_value(values, id);
+  unsigned number = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (fault == std::errc() && end == text.data() + text.size() && number >= 1 && number <= most)
+    return number;
+  throw usage_error(fmt::format("{} does not take '{}'", flag(id).name, text),
+                    fmt::format("{} is a number from 1 to {}.", flag(id).name, most));
+}
+
+/// The parts before and after an equals sign: the first, or the last.
+std::pair<std::string, std::string> divide(const std::string& text, FlagId id, bool at_first) {
+  const size_t equals = at_first ? text.find('=') : text.rfind('=');
+  if (equals != std::string::npos && equals > 0) return {text.substr(0, equals), text.substr(equals + 1)};
+  throw usage_error(fmt::format("{} does not take '{}'", flag(id).name, text),
+                    fmt::format("Write {}.", flag_synopsis(flag(id))));
+}
+
+std::optional<Dtype> parse_dtype(const std::string& name) {
+  for (const std::string_view known : split_choices(flag(FlagId::output_dtype).choices)) {
+    if (name == known) return dtype_from_torch_name(name);
+  }
+  throw Error(ErrorCode::invalid_dtype, fmt::format("--dtype-for does not take the dtype '{}'", name))
+      .with_hint("It is one of auto, float32, float16, bfloat16.");
+}
+
+ConvertOptions convert_options(const FlagValues& values) {
+  ConvertOptions options;
+  options.dtype = dtype_from_torch_name(choice(values, FlagId::output_dtype));
+  for (const std::string& text : values_of(values, FlagId::dtype_for)) {
+    const auto [glob, dtype] = divide(text, FlagId::dtype_for, false);
+    options.dtype_for.emplace_back(glob, parse_dtype(dtype));
+  }
+  if (is_given(values, FlagId::max_shard_size)) {
+    options.max_shard_bytes = parse_byte_size(last_value(values, FlagId::max_shard_size));
+    if (options.max_shard_bytes == 0) throw usage_error("--max-shard-size is 0", "Give a size such as 5GB.");
+  }
+  options.merge = is_given(values, FlagId::merge);
+  options.include = values_of(values, FlagId::include);
+  options.exclude = values_of(values, FlagId::exclude);
+  for (const std::string& text : values_of(values, FlagId::rename))
+    options.renames.push_back(divide(text, FlagId::rename, true));
+  if (choice(values, FlagId::tied) == "duplicate") options.tied = TiedPolicy::duplicate;
+  if (choice(values, FlagId::format) == "pytorch") options.format = WeightFormat::pytorch;
+  return options;
+}
+
+}  // namespace
+
+unsigned threads_of(const FlagValues& values, FlagId id) {
+  constexpr unsigned kMostThreads = 256;
+  return small_number(values, id, kMostThreads, 0);
+}
+
+DiffCommand diff_command(const std::vector<std::string>& arguments, const FlagValues& values) {
+  if (arguments.size() != 2 || arguments[0].empty() || arguments[1].empty())
+    throw usage_error("diff needs two models, A and B", "See hfload diff --help.");
+  DiffCommand command{.a = {arguments[0], "", ""}, .b = {arguments[1], "", ""}};
+  command.tensors = is_given(values, FlagId::tensors);
+  command.threads = threads_of(values, FlagId::check_threads);
+  if (!is_given(values, FlagId::tolerance)) return command;
+  const std::string text = last_value(values, FlagId::tolerance);
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), command.tolerance);
+  const bool whole = fault == std::errc() && end == text.data() + text.size();
+  if (whole && command.tolerance >= 0 && std::isfinite(command.tolerance)) return command;
+  throw usage_error(fmt::format("--tolerance does not take '{}'", text),
+                    "It is a number from 0, such as 1e-3.");
+}
+
+ConvertCommand convert_command(const std::vector<std::string>& arguments, const FlagValues& values) {
+  constexpr unsigned kMostJobs = 64;
+  ConvertCommand command;
+  std::vector<std::string> models = arguments;
+  command.output_directory = last_value(values, FlagId::output);
+  if (!is_given(values, FlagId::output)) {
+    if (models.size() < 2) throw usage_error("convert needs SRC and DST", "See hfload convert --help.");
+    if (models.size() > 2) {
+      throw usage_error(fmt::format("unexpected argument '{}'", models[2]),
+                        "To convert several models, give the directory of their outputs with -o.");
+    }
+    if (is_given(values, FlagId::jobs))
+      throw usage_error("--jobs says nothing without -o", "Give -o DIR too.");
+    command.destination = models[1];
+    models.resize(1);
+  } else if (command.output_directory.empty()) {
+    throw usage_error("--output needs the name of a directory", "Write -o DIR.");
+  }
+  for (const std::string& model : models) {
+    if (model.empty()) throw usage_error("the name of a model is empty", "See hfload convert --help.");
+    command.sources.push_back(
+        {model, last_value(values, FlagId::variant), last_value(values, FlagId::subfolder)});
+  }
+  if (command.output_directory.empty() && command.destination.empty())
+    throw usage_error("DST is empty", "See hfload convert --help.");
+  command.options = convert_options(values);
+  command.dry_run = is_given(values, FlagId::dry_run);
+  command.force = is_given(values, FlagId::force);
+  command.threads = threads_of(values);
+  command.jobs = small_number(values, FlagId::jobs, kMostJobs, 1);
+  return command;
+}
+
+}  // namespace hfload::cli

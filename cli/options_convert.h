@@ -1,0 +1,38 @@
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "cli/command_table.h"
+#include "cli/options.h"
+
+namespace hfload::cli {
+
+/// Values of each flag in the order given; a flag without a value counts by an entry.
+using FlagValues = std::array<std::vector<std::string>, kFlagCount>;
+
+inline const std::vector<std::string>& values_of(const FlagValues& values, FlagId id) {
+  return values[static_cast<size_t>(id)];
+}
+inline bool is_given(const FlagValues& values, FlagId id) { return !values_of(values, id).empty(); }
+
+/// The last value given, as is the custom where a flag is repeated.
+inline std::string last_value(const FlagValues& values, FlagId id) {
+  return is_given(values, id) ? values_of(values, id).back() : std::string();
+}
+
+/// The value of a flag that has a closed list of choices; the first where it is absent. Throws Error(usage,
+/// invalid_dtype).
+std::string choice(const FlagValues& values, FlagId id);
+
+/// --threads; 0 where it is absent. Throws Error(usage).
+unsigned threads_of(const FlagValues& values, FlagId id = FlagId::threads);
+
+/// The command line of convert. Throws Error of exit status 2.
+ConvertCommand convert_command(const std::vector<std::string>& arguments, const FlagValues& values);
+
+/// The command line of diff. Throws Error of exit status 2.
+DiffCommand diff_command(const std::vector<std::string>& arguments, const FlagValues& values);
+
+}  // namespace hfload::cli

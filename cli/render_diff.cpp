@@ -1,0 +1,109 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/render_verify.h"
+#include "cli/text.h"
+
+namespace hfload::cli {
+namespace {
+
+std::string change(const std::string& a, const std::string& b) {
+  return a == b ? a : fmt::format("{} -> {}", a, b);
+}
+
+void write_ulps(JsonWriter& json, const TensorDifference& pair) {
+  json.key("ulps");
+  if (!pair.ulps) {
+    json.null();
+    return;
+  }
+  json.begin_array();
+  for (size_t k = 0; k < pair.ulps->size(); ++k) {
+    const uint64_t count = (*pair.ulps)[k];
+    if (count == 0) continue;
+    // The last bucket's bound, 2^64, has no 64-bit number; no two floats are that far apart.
+    json.begin_object().key("at_most").number(k == 0 ? 0 : uint64_t{1} << std::min<size_t>(k - 1, 63));
+    json.key("values").number(count).end_object();
+  }
+  json.end_array();
+}
+
+void write_names(JsonWriter& json, const Checkpoint& checkpoint, const std::vector<uint32_t>& tensors) {
+  json.begin_array();
+  for (const uint32_t i : tensors) json.string(checkpoint.tensors[i].name);
+  json.end_array();
+}
+
+}  // namespace
+
+bool Compared::is_equal() const {
+  return difference.only_a.empty() && difference.only_b.empty() &&
+         std::ranges::all_of(difference.common,
+                             [&](const TensorDifference& pair) { return pair.within(tolerance); });
+}
+
+std::string render_compared(const Compared& compared, bool all) {
+  using Align = TextTable::Align;
+  std::string text;
+  for (const uint32_t i : compared.difference.only_a)
+    text += fmt::format("only in A: {}\n", escape_text(compared.a.tensors[i].name));
+  for (const uint32_t i : compared.difference.only_b)
+    text += fmt::format("only in B: {}\n", escape_text(compared.b.tensors[i].name));
+  TextTable table({Align::left, Align::left, Align::left, Align::left});
+  uint64_t equal = 0, near = 0, beyond = 0;
+  for (const TensorDifference& pair : compared.difference.common) {
+    const CheckpointTensor& a = compared.a.tensors[pair.a];
+    const CheckpointTensor& b = compared.b.tensors[pair.b];
+    const bool within = pair.within(compared.tolerance);
+    ++(!within ? beyond : pair.differing > 0 ? near : equal);
+    if (!all && within && pair.differing == 0 && a.dtype_name == b.dtype_name) continue;
+    std::string how = "not comparable";
+    if (pair.same_shape && pair.differing == 0) how = "equal";
+    if (pair.same_shape && pair.differing > 0) {
+      how = fmt::format("{} of {} values differ, max |a-b| {:.4g}, relative {:.4g}",
+                        group_digits(pair.differing), group_digits(pair.values), pair.max_absolute,
+                        pair.max_relative);
+      if (pair.cosine) how += fmt::format(", cosine {:.9g}", *pair.cosine);
+      if (pair.nan_mismatches > 0)
+        how += fmt::format(", NaN on one side {}", group_digits(pair.nan_mismatches));
+    }
+    table.add_row({escape_text(a.name), escape_text(change(a.dtype_name, b.dtype_name)),
+                   change(format_shape(a.shape), format_shape(b.shape)), how});
+  }
+  text += table.render();
+  text += fmt::format("{}: {} equal, {} within the tolerance, {} beyond, {} only in A, {} only in B\n",
+                      compared.is_equal() ? "equal" : "different", group_digits(equal), group_digits(near),
+                      group_digits(beyond), group_digits(compared.difference.only_a.size()),
+                      group_digits(compared.difference.only_b.size()));
+  return text;
+}
+
+std::string render_compared_json(const Compared& compared) {
+  JsonWriter json;
+  json.begin_object().key("schema").string("hfload.diff/1").key("equal").boolean(compared.is_equal());
+  json.key("tolerance").real(compared.tolerance).key("only_in_a");
+  write_names(json, compared.a, compared.difference.only_a);
+  json.key("only_in_b");
+  write_names(json, compared.b, compared.difference.only_b);
+  json.key("tensors").begin_array();
+  for (const TensorDifference& pair : compared.difference.common) {
+    const CheckpointTensor& a = compared.a.tensors[pair.a];
+    const CheckpointTensor& b = compared.b.tensors[pair.b];
+    json.begin_object().key("name").string(a.name);
+    json.key("dtype_a").string(a.dtype_name).key("dtype_b").string(b.dtype_name);
+    json.key("shape_a").numbers(a.shape).key("shape_b").numbers(b.shape);
+    json.key("within").boolean(pair.within(compared.tolerance)).key("compared").boolean(pair.same_shape);
+    json.key("values").number(pair.values).key("differing").number(pair.differing);
+    json.key("nan_mismatches").number(pair.nan_mismatches);
+    json.key("max_absolute").real(pair.max_absolute).key("max_relative").real(pair.max_relative);
+    json.key("cosine");
+    pair.cosine ? json.real(*pair.cosine) : json.null();
+    write_ulps(json, pair);
+    json.end_object();
+  }
+  json.end_array().end_object();
+  return json.take();
+}
+
+}  // namespace hfload::cli

@@ -1,0 +1,123 @@
+#include "cli/render_verify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/text.h"
+#include "core/check/structure.h"
+
+namespace hfload::cli {
+namespace {
+
+std::string text_of(const std::optional<ElementValue>& value) {
+  if (!value) return "-";
+  if (const auto* real = std::get_if<double>(&*value)) return fmt::format("{:.6g}", *real);
+  return std::visit([](auto number) { return fmt::format("{}", number); }, *value);
+}
+
+void write_value(JsonWriter& json, const std::optional<ElementValue>& value) {
+  if (!value) {
+    json.null();
+  } else if (const auto* real = std::get_if<double>(&*value)) {
+    json.real(*real);
+  } else if (const auto* integer = std::get_if<int64_t>(&*value)) {
+    json.integer(*integer);
+  } else {
+    json.number(std::get<uint64_t>(*value));
+  }
+}
+
+/// "3 NaN, 1 infinite, 2 denormal"; "all zero".
+std::string remarks(const TensorStatistics& statistics) {
+  std::vector<std::string> parts;
+  const auto add = [&](uint64_t count, std::string_view what) {
+    if (count > 0) parts.push_back(fmt::format("{} {}", group_digits(count), what));
+  };
+  add(statistics.nan, "NaN");
+  add(statistics.infinite, "infinite");
+  add(statistics.denormal, "denormal");
+  if (statistics.all_zero()) parts.emplace_back("all zero");
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::string render_findings(const std::vector<Finding>& findings) {
+  constexpr size_t kShown = 10;
+  std::string text;
+  for (const Finding& finding : findings) {
+    text += fmt::format("{}{}: {}\n", is_fault(finding) ? "" : "harmless: ", finding.code,
+                        escape_text(finding.message));
+    for (size_t i = 0; i < std::min(finding.names.size(), kShown); ++i)
+      text += fmt::format("  {}\n", escape_text(finding.names[i]));
+    if (finding.names.size() > kShown)
+      text += fmt::format("  and {} more (--json lists all)\n", group_digits(finding.names.size() - kShown));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string render_verified(const Verified& verified, bool all) {
+  using Align = TextTable::Align;
+  std::string text = render_findings(verified.findings);
+  TextTable table({Align::left, Align::left, Align::left, Align::right, Align::right, Align::right,
+                   Align::left, Align::left});
+  uint64_t tensors = 0, bytes = 0, denormal = 0;
+  for (size_t i = 0; i < verified.statistics.size(); ++i) {
+    const auto& statistics = verified.statistics[i];
+    if (!statistics) continue;
+    const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
+    ++tensors;
+    if (!tensor.repeats_another()) bytes += tensor.bytes();
+    denormal += statistics->denormal > 0;
+    const bool is_suspicious = statistics->nan > 0 || statistics->infinite > 0 || statistics->all_zero();
+    if (!all && !is_suspicious) continue;
+    table.add_row({escape_text(tensor.name), escape_text(tensor.dtype_name), format_shape(tensor.shape),
+                   text_of(statistics->min), text_of(statistics->max),
+                   statistics->mean ? fmt::format("{:.6g}", *statistics->mean) : "-",
+                   fmt::format("{:016x}", statistics->hash), remarks(*statistics)});
+  }
+  text += table.render();
+  const auto faults = std::ranges::count_if(verified.findings, is_fault);
+  const uint64_t unread = verified.statistics.size() - tensors;
+  text += fmt::format("{}: {} read, {} bytes{}{}\n",
+                      faults == 0 ? "clean" : count_of(static_cast<uint64_t>(faults), "problem"),
+                      count_of(tensors, "tensor"), group_digits(bytes),
+                      denormal > 0 ? fmt::format("; {} with denormal values", group_digits(denormal)) : "",
+                      unread > 0 ? fmt::format("; {} not there", group_digits(unread)) : "");
+  return text;
+}
+
+std::string render_verified_json(const Verified& verified) {
+  JsonWriter json;
+  const bool clean = std::ranges::none_of(verified.findings, is_fault);
+  json.begin_object().key("schema").string("hfload.verify/1").key("clean").boolean(clean);
+  json.key("findings").begin_array();
+  for (const Finding& finding : verified.findings) {
+    json.begin_object().key("code").string(finding.code).key("message").string(finding.message);
+    json.key("fault").boolean(is_fault(finding)).key("names").strings(finding.names).end_object();
+  }
+  json.end_array().key("tensors").begin_array();
+  for (size_t i = 0; i < verified.statistics.size(); ++i) {
+    const auto& statistics = verified.statistics[i];
+    if (!statistics) continue;
+    const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
+    json.begin_object().key("name").string(tensor.name).key("dtype").string(tensor.dtype_name);
+    json.key("shape").numbers(tensor.shape).key("bytes").number(tensor.bytes());
+    json.key("hash").string(fmt::format("{:016x}", statistics->hash)).key("values");
+    statistics->decoded ? json.number(statistics->values) : json.null();
+    json.key("nan").number(statistics->nan).key("infinite").number(statistics->infinite);
+    json.key("denormal").number(statistics->denormal).key("zero").number(statistics->zero);
+    json.key("all_zero").boolean(statistics->all_zero()).key("min");
+    write_value(json, statistics->min);
+    json.key("max");
+    write_value(json, statistics->max);
+    json.key("mean");
+    statistics->mean ? json.real(*statistics->mean) : json.null();
+    json.end_object();
+  }
+  json.end_array().end_object();
+  return json.take();
+}
+
+}  // namespace hfload::cli

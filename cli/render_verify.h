@@ -1,0 +1,38 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/json_writer.h"
+#include "core/check/tensor_diff.h"
+#include "core/check/tensor_scan.h"
+#include "core/model/checkpoint.h"
+
+namespace hfload::cli {
+
+/// Everything that `verify` found, before it is text or JSON.
+struct Verified {
+  Checkpoint checkpoint;
+  std::vector<Finding> findings;
+  std::vector<std::optional<TensorStatistics>> statistics;  ///< by tensor; nothing for one that is not there
+};
+
+/// Findings, a line for each tensor with values that are worth a look (`all`: for each tensor), a total.
+std::string render_verified(const Verified& verified, bool all);
+std::string render_verified_json(const Verified& verified);
+
+/// Two models and what `diff` found.
+struct Compared {
+  Checkpoint a, b;
+  CheckpointDifference difference;
+  double tolerance = 0;
+
+  bool is_equal() const;
+};
+
+/// Tensors that only one has, and a line for each that changed (`all`: for each), a total.
+std::string render_compared(const Compared& compared, bool all);
+std::string render_compared_json(const Compared& compared);
+
+}  // namespace hfload::cli

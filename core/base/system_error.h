@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cerrno>
+#include <string>
+#include <string_view>
+
+#include "core/base/error.h"
+
+namespace hfload {
+
+/// The Error for a system call that failed with `error`: no_space for a full disk or quota, else io_error.
+/// `action` says what was done: "writing".
+Error system_error(std::string_view action, int error, const std::string& path);
+
+/// Repeats a system call while signals interrupt it.
+template <class Call>
+auto retry_interrupted(Call&& call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
+
+}  // namespace hfload

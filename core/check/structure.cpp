@@ -1,0 +1,118 @@
+#include "core/check/structure.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <regex>
+#include <set>
+
+#include "core/base/directory.h"
+#include "core/base/error.h"
+#include "core/format/byte_source.h"
+#include "core/format/zip_archive.h"
+#include "core/model/findings.h"
+
+namespace hfload {
+namespace {
+
+/// "-00002-of-00003." in a file's name, as the Hub library numbers shards.
+bool is_numbered(const std::string& name) {
+  constexpr size_t kLongest = 255;
+  static const std::regex number("-[0-9]+-of-[0-9]+[.]");
+  return name.size() <= kLongest && std::regex_search(name, number);
+}
+
+/// Numbered weight files beside the index that it does not name.
+void find_unindexed_files(const Checkpoint& checkpoint, std::vector<Finding>& findings) {
+  const ModelLocation& location = checkpoint.location;
+  if (!location.weights_path.ends_with(".index.json") || checkpoint.shards.empty()) return;
+  std::set<std::string, std::less<>> named;
+  for (const Shard& shard : checkpoint.shards) named.insert(shard.file);
+  const std::string& example = checkpoint.shards.front().file;
+  const std::string extension = example.substr(std::min(example.rfind('.'), example.size()));
+  std::vector<std::string> unindexed;
+  for (const std::string& name : list_directory(location.directory.empty() ? "." : location.directory)) {
+    if (name.ends_with(extension) && is_numbered(name) && !named.contains(name)) unindexed.push_back(name);
+  }
+  if (unindexed.empty()) return;
+  const bool one = unindexed.size() == 1;
+  findings.push_back({"unindexed_files",
+                      fmt::format("{} numbered weight file{} {} not in the index", unindexed.size(),
+                                  one ? "" : "s", one ? "is" : "are"),
+                      std::move(unindexed)});
+}
+
+std::string archive_start(const RegularFile& file) {
+  constexpr uint64_t kBytes = 4;
+  std::string start(std::min(kBytes, file.identity.bytes), '\0');
+  read_exactly(file, 0, std::as_writable_bytes(std::span(start)));
+  return start;
+}
+
+}  // namespace
+
+StructureReport check_structure(const Checkpoint& checkpoint) {
+  StructureReport report;
+  try {
+    const Shell shell = build_shell(checkpoint, {});
+    if (shell.tree.from_tensor_names) {
+      report.warnings.emplace_back(
+          "the model's class is not known: names and shapes are not compared with it");
+    } else {
+      report.warnings = shell.warnings;
+    }
+    report.findings = compare_with_checkpoint(shell, checkpoint);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::unsupported_architecture) {
+      report.warnings.push_back(error.message());
+    } else if (error.exit_status() == 3) {
+      report.findings.push_back({error_code_info(error.code()).name, error.message(), {}});
+    } else {
+      throw;
+    }
+  }
+  find_unindexed_files(checkpoint, report.findings);
+  return report;
+}
+
+bool is_fault(const Finding& finding) {
+  return finding.code != "legacy_buffers" && finding.code != "tied_weights_saved";
+}
+
+std::vector<Finding> check_archives(const Checkpoint& checkpoint, const CheckRun& run) {
+  std::vector<TensorPiece> pieces;  // of which `tensor` is the shard
+  std::vector<ZipMember> members;
+  for (uint32_t s = 0; s < checkpoint.shards.size(); ++s) {
+    const Shard& shard = checkpoint.shards[s];
+    if (!shard.present || shard.damaged || shard.format != ShardFormat::pytorch) continue;
+    const RegularFile file = reopen_shard(checkpoint, s);
+    if (!is_zip(archive_start(file))) continue;
+    for (ZipMember& member : read_zip_archive(FileSource(file)).members) {
+      pieces.push_back({s, member.data_offset, member.bytes});
+      members.push_back(std::move(member));
+    }
+  }
+  std::mutex mutex;
+  std::map<uint32_t, std::vector<std::string>> wrong;
+  run_pieces(pieces, {run.threads, nullptr, run.interrupted}, [&](size_t index, unsigned) {
+    const RegularFile file = reopen_shard(checkpoint, pieces[index].tensor);
+    if (zip_member_crc(FileSource(file), members[index]) == members[index].crc) return;
+    const std::lock_guard lock(mutex);
+    wrong[pieces[index].tensor].push_back(members[index].name);
+  });
+  std::vector<Finding> findings;
+  for (auto& [shard, names] : wrong) {
+    std::ranges::sort(names);
+    findings.push_back(
+        {"wrong_checksum",
+         fmt::format("{}: the CRC-32 of {} member{} of the archive is wrong", checkpoint.shards[shard].file,
+                     names.size(), names.size() == 1 ? "" : "s"),
+         std::move(names)});
+  }
+  return findings;
+}
+
+}  // namespace hfload

@@ -1,0 +1,108 @@
+#include "core/format/pickle_file_scan.h"
+
+#include <algorithm>
+#include <array>
+
+#include "core/format/lfs_pointer.h"
+#include "core/format/zip_archive.h"
+
+namespace hfload {
+namespace {
+
+// torch.save's legacy layout: magic number, protocol, system, object, keys; then raw storages.
+constexpr size_t kLegacyPickles = 5;
+constexpr uint64_t kStartBytes = 64;
+
+constexpr std::string_view kPickleNames[] = {".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt"};
+
+bool has_pickle_name(std::string_view name) {
+  return std::ranges::any_of(kPickleNames, [&](std::string_view ending) { return name.ends_with(ending); });
+}
+
+bool starts_like_pickle(std::string_view start) {
+  return start.size() >= 2 && start[0] == '\x80' && start[1] >= 1 && start[1] <= 5;
+}
+
+class FileScanner {
+ public:
+  explicit FileScanner(const ByteSource& source) : source_(source) {}
+
+  FileScan run() && {
+    try {
+      const std::string start = read_start(0, source_.bytes());
+      refuse_lfs_pointer(start);
+      if (is_zip(start)) {
+        scan_archive();
+      } else {
+        scan_pickles("", 0, source_.bytes());
+      }
+    } catch (const Error& error) {
+      if (error.exit_status() != 3 && error.exit_status() != 4) throw;
+      found_.fault = error;
+    }
+    return std::move(found_);
+  }
+
+ private:
+  std::string read_start(uint64_t offset, uint64_t bytes) const {
+    std::string start(std::min(kStartBytes, bytes), '\0');
+    source_.read(offset, std::as_writable_bytes(std::span(start)));
+    return start;
+  }
+
+  void scan_archive() {
+    const ZipArchive archive = read_zip_archive(source_);
+    for (const ZipMember& member : archive.members) {
+      const size_t slash = member.name.find('/');
+      const bool is_storage =
+          slash != std::string::npos && std::string_view(member.name).substr(slash).starts_with("/data/");
+      if (!has_pickle_name(member.name) &&
+          (is_storage || !starts_like_pickle(read_start(member.data_offset, member.bytes))))
+        continue;
+      scan_pickles(member.name, member.data_offset, member.data_offset + member.bytes);
+    }
+  }
+
+  /// Pickles one after the other until `end`, or until one has a fault.
+  void scan_pickles(const std::string& member, uint64_t begin, uint64_t end) {
+    const size_t first = found_.pickles.size();
+    do {
+      if (found_.pickles.size() >= kMaxScannedPickles) {
+        throw Error(ErrorCode::invalid_pickle, "the file holds more than 10,000 pickles").with_offset(begin);
+      }
+      found_.pickles.push_back({member, begin, scan_pickle(source_, begin, end)});
+      const ScannedPickle& pickle = found_.pickles.back();
+      if (pickle.scan.fault) return;
+      begin = pickle.scan.end;
+      const bool is_legacy = found_.pickles[first].scan.is_legacy_magic;
+      if (is_legacy && found_.pickles.size() - first == kLegacyPickles) return;
+    } while (begin < end);
+  }
+
+  const ByteSource& source_;
+  FileScan found_;
+};
+
+}  // namespace
+
+uint64_t FileScan::count(GlobalVerdict verdict) const {
+  uint64_t count = 0;
+  for (const ScannedPickle& pickle : pickles)
+    count += static_cast<uint64_t>(std::ranges::count(pickle.scan.globals, verdict, &ScannedGlobal::verdict));
+  return count;
+}
+
+const Error* FileScan::first_fault() const {
+  if (fault) return &*fault;
+  const auto bad =
+      std::ranges::find_if(pickles, [](const ScannedPickle& p) { return p.scan.fault.has_value(); });
+  return bad == pickles.end() ? nullptr : &*bad->scan.fault;
+}
+
+FileScan scan_pickle_file(const ByteSource& source) { return FileScanner(source).run(); }
+
+bool may_hold_pickle(std::string_view name, std::string_view start) {
+  return has_pickle_name(name) || starts_like_pickle(start);
+}
+
+}  // namespace hfload

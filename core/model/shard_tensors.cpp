@@ -1,0 +1,107 @@
+#include "core/model/shard_tensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "core/base/checked.h"
+#include "core/base/error.h"
+#include "core/format/safetensors.h"
+#include "core/format/torch_file.h"
+
+namespace hfload {
+namespace {
+
+std::vector<CheckpointTensor> read_safetensors(Shard& shard, const RegularFile& file,
+                                               std::vector<std::string>& notes) {
+  SafetensorsHeader header = read_safetensors_header(file);
+  notes = std::move(header.notes);
+  shard.data_start = header.data_start;
+  shard.metadata = std::move(header.metadata);
+  std::vector<CheckpointTensor> tensors;
+  tensors.reserve(header.tensors.size());
+  for (TensorInfo& info : header.tensors) {
+    CheckpointTensor& tensor = tensors.emplace_back();
+    tensor.name = std::move(info.name);
+    tensor.described = true;
+    tensor.dtype = info.dtype;
+    tensor.dtype_name = std::move(info.dtype_name);
+    tensor.shape = std::move(info.shape);
+    tensor.begin = info.begin;
+    tensor.end = info.end;
+  }
+  return tensors;
+}
+
+CheckpointTensor from_torch(TorchTensor& info, const TorchFile& torch) {
+  const TorchStorage& storage = torch.storages[info.storage];
+  CheckpointTensor tensor;
+  tensor.name = std::move(info.name);
+  tensor.described = true;
+  tensor.dtype = info.dtype->dtype;
+  tensor.dtype_name =
+      tensor.dtype == Dtype::unknown ? info.dtype->name : dtype_info(tensor.dtype).safetensors_name;
+  tensor.shape = std::move(info.shape);
+  tensor.begin = info.data_offset(storage);
+  const std::optional<uint64_t> end = checked_add(tensor.begin, info.bytes);
+  if (!end)
+    throw Error(ErrorCode::shape_overflow, "the size of the tensor does not fit in 64 bits")
+        .with_tensor(tensor.name);
+  tensor.end = *end;
+  StorageView& view = tensor.view.emplace();
+  view.storage_begin = storage.data_offset;
+  view.storage_end = storage.data_offset + storage.bytes;
+  view.first_element = info.first_element;
+  view.strides = std::move(info.strides);
+  view.element_bytes = info.dtype->element_bytes;
+  view.swap_bytes = torch.big_endian ? info.dtype->swap_bytes : 1;
+  view.contiguous = info.contiguous;
+  return tensor;
+}
+
+std::vector<CheckpointTensor> read_torch(const RegularFile& file, std::vector<std::string>& notes) {
+  TorchFile torch = read_torch_file(file);
+  notes = std::move(torch.notes);
+  std::vector<CheckpointTensor> tensors;
+  tensors.reserve(torch.tensors.size());
+  for (TorchTensor& info : torch.tensors) tensors.push_back(from_torch(info, torch));
+  std::ranges::stable_sort(tensors, {}, [](const CheckpointTensor& t) { return std::pair(t.begin, t.end); });
+  const auto elsewhere = [](const CheckpointTensor& t) { return !t.is_in_place(); };
+  if (const auto count = std::ranges::count_if(tensors, elsewhere); count > 0) {
+    notes.push_back(
+        fmt::format("{} not stored contiguous and little-endian, '{}' for one: to be loaded, the checkpoint "
+                    "has to be rewritten (hfload convert)",
+                    count == 1 ? "a tensor is" : fmt::format("{} tensors are", count),
+                    std::ranges::find_if(tensors, elsewhere)->name));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+std::vector<CheckpointTensor> read_shard_tensors(Shard& shard, const RegularFile& file,
+                                                 std::vector<std::string>& warnings) {
+  std::vector<std::string> notes;
+  std::vector<CheckpointTensor> tensors =
+      shard.format == ShardFormat::pytorch ? read_torch(file, notes) : read_safetensors(shard, file, notes);
+  for (const std::string& text : notes) warnings.push_back(fmt::format("{}: {}", shard.file, text));
+  return tensors;
+}
+
+void find_tied_storages(std::vector<CheckpointTensor>& tensors) {
+  using Elements = std::tuple<uint32_t, uint64_t, uint64_t, Dtype, std::string_view,
+                              const std::vector<uint64_t>&, const std::vector<uint64_t>&>;
+  std::map<Elements, uint32_t> first;
+  for (uint32_t i = 0; i < tensors.size(); ++i) {
+    CheckpointTensor& t = tensors[i];
+    if (!t.view || t.bytes() == 0) continue;
+    const auto [it, is_new] = first.try_emplace(
+        Elements(t.shard, t.view->storage_begin, t.begin, t.dtype, t.dtype_name, t.shape, t.view->strides),
+        i);
+    if (!is_new) t.view->same_as = it->second;
+  }
+}
+
+}  // namespace hfload

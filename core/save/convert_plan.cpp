@@ -1,0 +1,271 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <regex>
+#include <set>
+
+#include "core/base/checked.h"
+#include "core/base/error.h"
+#include "core/base/glob.h"
+#include "core/format/config_dtype.h"
+#include "core/save/convert.h"
+#include "core/save/destination.h"
+#include "core/save/model_files.h"
+#include "core/save/pytorch_writer.h"
+#include "core/save/tied.h"
+
+namespace hfload {
+namespace {
+
+bool matches_any(const std::vector<std::string>& globs, const std::string& name) {
+  return std::ranges::any_of(globs, [&](const std::string& glob) { return matches_glob(glob, name); });
+}
+
+class Renamer {
+ public:
+  explicit Renamer(const std::vector<std::pair<std::string, std::string>>& renames) {
+    for (const auto& [pattern, replacement] : renames) {
+      try {
+        rules_.emplace_back(std::regex(pattern), replacement);
+      } catch (const std::regex_error& fault) {
+        throw Error(ErrorCode::usage,
+                    fmt::format("--rename: '{}' is no regular expression: {}", pattern, fault.what()))
+            .with_hint("It is an ECMAScript expression, and the replacement may hold $1 and $&.");
+      }
+    }
+  }
+
+  std::string rename(std::string name) const {
+    // The standard library's matcher recurses for every character.
+    constexpr size_t kLongest = 2000;
+    for (const auto& [pattern, replacement] : rules_) {
+      if (name.size() > kLongest) {
+        throw Error(ErrorCode::usage, "a tensor's name is too long for --rename")
+            .with_tensor(name.substr(0, kLongest))
+            .with_hint("Leave the tensor out with --exclude, or do without --rename.");
+      }
+      name = std::regex_replace(name, pattern, replacement);
+    }
+    return name;
+  }
+
+ private:
+  std::vector<std::pair<std::regex, std::string>> rules_;
+};
+
+/// Modules whose tensors belong to quantised weights: casting their scales would change what they mean.
+std::set<std::string_view> quantized_modules(const Checkpoint& checkpoint) {
+  std::set<std::string_view> modules;
+  if (checkpoint.config.find("quantization_config") == nullptr) return modules;
+  for (const CheckpointTensor& tensor : checkpoint.tensors) {
+    const bool cast = tensor.dtype == Dtype::f32 || tensor.dtype == Dtype::f16 || tensor.dtype == Dtype::bf16;
+    const std::string_view name = tensor.name;
+    if (!cast) modules.insert(name.substr(0, std::min(name.rfind('.'), name.size())));
+  }
+  return modules;
+}
+
+class Planner {
+ public:
+  Planner(const Checkpoint& checkpoint, const TensorSource& source, const ModuleTree* tree,
+          const ConvertOptions& options, ConvertPlan& plan)
+      : checkpoint_(checkpoint), source_(source), tree_(tree), options_(options), plan_(plan) {}
+
+  void plan_tensors() {
+    const Renamer renamer(options_.renames);
+    const std::set<std::string_view> quantized = quantized_modules(checkpoint_);
+    for (Selected& selected : select_tensors(checkpoint_, source_, tree_, options_.tied, plan_)) {
+      const std::string name = selected.name(source_);
+      if (!options_.include.empty() && !matches_any(options_.include, name)) continue;
+      if (matches_any(options_.exclude, name)) continue;
+      const SourceTensor& described = source_.tensors()[selected.source];
+      const std::vector<uint64_t> shape(described.shape.begin(), described.shape.end());
+      OutputTensor tensor{renamer.rename(name), described.dtype, shape, described.bytes};
+      const std::string_view module =
+          std::string_view(name).substr(0, std::min(name.rfind('.'), name.size()));
+      add(std::move(tensor), selected, target_dtype(name, described, quantized.contains(module)));
+    }
+    require_distinct_names();
+    if (plan_.tensors.empty() && !source_.tensors().empty()) {
+      throw Error(ErrorCode::usage, "--include and --exclude leave no tensor")
+          .with_hint("hfload inspect --tensors shows the names.");
+    }
+    if (unconverted_ > 0) {
+      plan_.warnings.push_back(
+          fmt::format("{} stays {}, which hfload does not convert{}", first_unconverted_,
+                      dtype_info(unconverted_dtype_).torch_name,
+                      unconverted_ > 1 ? fmt::format(" (and {} more like it)", unconverted_ - 1) : ""));
+    }
+  }
+
+  void plan_files() {
+    const std::vector<SplitTensor> sizes = split_tensors();
+    const uint64_t limit =
+        options_.merge || plan_.single_file ? std::numeric_limits<uint64_t>::max() : options_.max_shard_bytes;
+    std::string name(weights_file_name(plan_.format));
+    if (plan_.single_file) name = plan_.destination.substr(plan_.destination.rfind('/') + 1);
+    const ShardSplit split = split_into_shards(sizes, limit, name);
+    plan_.tensor_bytes = split.total_size_bytes;
+    for (const SplitFile& file : split.files) {
+      plan_.files.push_back({file.name, layout(file)});
+      plan_.output_bytes += plan_.files.back().layout.file_bytes;
+    }
+    plan_.entry_point = split.files.front().name;
+    if (split.sharded()) {
+      plan_.entry_point = fmt::format("{}.index.json", name);
+      add_text(plan_.entry_point, shard_index_text(split, sizes, total_parameters()));
+    }
+  }
+
+  void plan_other_files() {
+    if (plan_.single_file) return;
+    if (!checkpoint_.location.config_path.empty()) {
+      const RegularFile file = open_regular_file(checkpoint_.location.config_path);
+      const std::string text = read_text_file(file, kMaxConfigBytes);
+      add_text("config.json",
+               options_.dtype ? config_with_dtype(text, dtype_info(*options_.dtype).torch_name) : text);
+    }
+    for (CopiedFile& file : find_model_files(checkpoint_.location)) {
+      plan_.output_bytes += file.bytes;
+      plan_.copies.push_back(std::move(file));
+    }
+  }
+
+ private:
+  Dtype target_dtype(const std::string& name, const SourceTensor& described, bool quantized) {
+    Dtype wanted = quantized ? described.dtype : options_.dtype.value_or(described.dtype);
+    for (const auto& [glob, dtype] : options_.dtype_for) {
+      if (matches_glob(glob, name)) wanted = dtype.value_or(described.dtype);
+    }
+    if (!dtype_info(described.dtype).is_float) return described.dtype;
+    if (conversion_between(described.dtype, wanted)) return wanted;
+    if (unconverted_++ == 0) {
+      first_unconverted_ = name;
+      unconverted_dtype_ = described.dtype;
+    }
+    return described.dtype;
+  }
+
+  void require_distinct_names() const {
+    std::vector<uint32_t> order(plan_.tensors.size());
+    std::iota(order.begin(), order.end(), 0U);
+    const auto name_of = [&](uint32_t i) -> const std::string& { return plan_.tensors[i].name; };
+    std::ranges::sort(order, {}, name_of);
+    const auto equal = std::ranges::adjacent_find(order, {}, name_of);
+    if (equal == order.end()) return;
+    throw Error(ErrorCode::name_collision,
+                fmt::format("'{}' and '{}' would both be called '{}'",
+                            source_.tensors()[plan_.sources[equal[0]]].name,
+                            source_.tensors()[plan_.sources[equal[1]]].name, name_of(equal[0])))
+        .with_tensor(name_of(equal[0]))
+        .with_hint("Change --rename, or leave one of them out with --exclude.");
+  }
+
+  void add(OutputTensor tensor, const Selected& selected, Dtype target) {
+    const Dtype from = tensor.dtype;
+    if (from == Dtype::unknown) {
+      throw Error(ErrorCode::unsupported_dtype, fmt::format("the dtype {} has no place in what is written",
+                                                            checkpoint_.tensors[selected.source].dtype_name))
+          .with_tensor(tensor.name)
+          .with_hint("Leave the tensor out with --exclude.");
+    }
+    if (target != from) {
+      const std::optional<uint64_t> bytes = tensor_bytes(target, tensor.shape);
+      if (!bytes) {
+        throw Error(ErrorCode::shape_overflow, "the size of the tensor does not fit in 64 bits")
+            .with_tensor(tensor.name);
+      }
+      tensor.dtype = target;
+      tensor.bytes = *bytes;
+      ++plan_.converted_tensors;
+    }
+    plan_.tensors.push_back(std::move(tensor));
+    plan_.sources.push_back(selected.source);
+    plan_.casts.push_back(conversion_between(from, target).value_or(CastKind::none));
+    // Equal elements cast to different dtypes are no longer the same.
+    constexpr uint64_t kDtypes = 64;
+    same_elements_.push_back(selected.same_elements ? std::optional(*selected.same_elements * kDtypes +
+                                                                    static_cast<uint64_t>(target))
+                                                    : std::nullopt);
+  }
+
+  /// Tensors without elements share the storage at no address, as in torch.
+  std::vector<SplitTensor> split_tensors() const {
+    constexpr uint64_t kNoAddress = std::numeric_limits<uint64_t>::max();
+    std::vector<SplitTensor> sizes;
+    for (size_t i = 0; i < plan_.tensors.size(); ++i) {
+      const OutputTensor& tensor = plan_.tensors[i];
+      SplitTensor size{tensor.name, tensor.bytes};
+      if (plan_.format == WeightFormat::pytorch) size.storage = same_elements_[i];
+      if (tensor.bytes == 0) size.storage = kNoAddress;
+      sizes.push_back(size);
+    }
+    return sizes;
+  }
+
+  FileLayout layout(const SplitFile& file) const {
+    return plan_.format == WeightFormat::pytorch
+               ? pytorch_layout(plan_.tensors, file.tensors, same_elements_, file.name)
+               : safetensors_layout(plan_.tensors, file.tensors);
+  }
+
+  /// What save_pretrained writes to the index; nothing where the output is no longer that model.
+  std::optional<uint64_t> total_parameters() const {
+    const bool whole = options_.include.empty() && options_.exclude.empty() && options_.renames.empty();
+    if (tree_ == nullptr || tree_->from_tensor_names || !whole) return std::nullopt;
+    return tree_->parameter_count();
+  }
+
+  void add_text(std::string name, std::string text) {
+    plan_.output_bytes += text.size();
+    plan_.texts.push_back({std::move(name), std::move(text)});
+  }
+
+  const Checkpoint& checkpoint_;
+  const TensorSource& source_;
+  const ModuleTree* tree_;
+  const ConvertOptions& options_;
+  ConvertPlan& plan_;
+  std::vector<std::optional<uint64_t>> same_elements_;  ///< by output tensor
+  uint64_t unconverted_ = 0;
+  std::string first_unconverted_;
+  Dtype unconverted_dtype_ = Dtype::unknown;
+};
+
+}  // namespace
+
+std::optional<CastKind> conversion_between(Dtype from, Dtype to) {
+  struct Pair {
+    Dtype from, to;
+    CastKind kind;
+  };
+  constexpr Pair kPairs[] = {
+      {Dtype::f32, Dtype::f16, CastKind::f32_to_f16},   {Dtype::f32, Dtype::bf16, CastKind::f32_to_bf16},
+      {Dtype::f16, Dtype::f32, CastKind::f16_to_f32},   {Dtype::f16, Dtype::bf16, CastKind::f16_to_bf16},
+      {Dtype::bf16, Dtype::f32, CastKind::bf16_to_f32}, {Dtype::bf16, Dtype::f16, CastKind::bf16_to_f16},
+  };
+  if (from == to) return CastKind::none;
+  for (const Pair& pair : kPairs) {
+    if (pair.from == from && pair.to == to) return pair.kind;
+  }
+  return std::nullopt;
+}
+
+ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& source, const ModuleTree* tree,
+                            const std::string& destination, const ConvertOptions& options) {
+  ConvertPlan plan;
+  plan.destination = destination;
+  while (plan.destination.size() > 1 && plan.destination.ends_with('/')) plan.destination.pop_back();
+  plan.format = options.format;
+  plan.single_file = is_single_file(plan.destination, options.format);
+  require_apart(plan.destination, plan.single_file, checkpoint);
+  Planner planner(checkpoint, source, tree, options, plan);
+  planner.plan_tensors();
+  planner.plan_files();
+  planner.plan_other_files();
+  return plan;
+}
+
+}  // namespace hfload

@@ -1,0 +1,189 @@
+#include "core/save/destination.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <set>
+
+#include "core/base/directory.h"
+#include "core/base/error.h"
+
+namespace hfload {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<std::string_view, 2> kWeightsFiles = {"model.safetensors", "pytorch_model.bin"};
+
+std::optional<struct stat> status_of(const std::string& path) {
+  struct stat status {};
+  if (stat(path.empty() ? "." : path.c_str(), &status) != 0) return std::nullopt;
+  return status;
+}
+
+bool same_file(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+std::string existing_ancestor(const std::string& path) {
+  std::error_code ignored;
+  fs::path at = fs::absolute(path, ignored);
+  while (!status_of(at.string()) && at.has_parent_path() && at != at.parent_path()) at = at.parent_path();
+  return at.string();
+}
+
+/// Whether `directory`, or one above it, is the directory of `status`.
+bool lies_in(const std::string& directory, const struct stat& status) {
+  std::error_code fault;
+  fs::path at = fs::canonical(directory, fault);
+  if (fault) return false;
+  for (;; at = at.parent_path()) {
+    const auto found = status_of(at.string());
+    if (found && same_file(*found, status)) return true;
+    if (at == at.root_path()) return false;
+  }
+}
+
+[[noreturn]] void refuse(const std::string& destination, std::string reason) {
+  throw Error(ErrorCode::destination_is_input, std::move(reason))
+      .with_path(destination)
+      .with_hint("Choose another destination; a conversion never writes to its input.");
+}
+
+std::string in_directory(const std::string& directory, const std::string& name) {
+  return directory.empty() || directory.ends_with('/') ? directory + name : directory + "/" + name;
+}
+
+bool has_bytes(const std::string& path, uint64_t bytes) {
+  const auto status = status_of(path);
+  return status && S_ISREG(status->st_mode) && static_cast<uint64_t>(status->st_size) == bytes;
+}
+
+/// Whether a file holds a text at `offset`, but for the CRCs, of which `checksums` are the offsets, sorted.
+bool holds_at(const RegularFile& file, uint64_t offset, const std::string& expected,
+              const std::vector<uint64_t>& checksums = {}) {
+  std::string found(expected.size(), '\0');
+  read_exactly(file, offset, std::as_writable_bytes(std::span(found)));
+  auto at = std::lower_bound(checksums.begin(), checksums.end(), offset);
+  for (; at != checksums.end() && *at < offset + found.size(); ++at) found.replace(*at - offset, 4, 4, '\0');
+  return found == expected;
+}
+
+std::vector<uint64_t> checksum_offsets(const FileLayout& layout) {
+  std::vector<uint64_t> offsets;
+  for (const ChecksumPlace& place : layout.checksums) {
+    offsets.push_back(place.first_offset);
+    offsets.push_back(place.second_offset);
+  }
+  std::sort(offsets.begin(), offsets.end());
+  return offsets;
+}
+
+}  // namespace
+
+std::string_view weights_file_name(WeightFormat format) {
+  return kWeightsFiles[format == WeightFormat::pytorch ? 1 : 0];
+}
+
+bool is_single_file(std::string_view destination, WeightFormat format) {
+  if (format == WeightFormat::safetensors) return destination.ends_with(".safetensors");
+  return destination.ends_with(".bin") || destination.ends_with(".pt") || destination.ends_with(".pth");
+}
+
+void require_apart(const std::string& destination, bool single_file, const Checkpoint& checkpoint) {
+  const ModelLocation& location = checkpoint.location;
+  // A file that was named alone may have its output beside it.
+  const bool named_file = location.trust_root.empty();
+  if (!named_file) {
+    const std::string ancestor = existing_ancestor(destination);
+    for (const std::string& root : {location.directory, location.trust_root}) {
+      const auto status = status_of(root);
+      if (status && lies_in(ancestor, *status)) refuse(destination, "the output would lie in the input");
+    }
+  }
+  const auto target = status_of(destination);
+  for (const Shard& shard : checkpoint.shards) {
+    const auto input = status_of(in_directory(location.directory, shard.file));
+    if (!input) continue;
+    if (single_file && target && same_file(*input, *target)) refuse(destination, "the output is the input");
+    if (single_file || !target) continue;
+    const auto inside = status_of(in_directory(destination, shard.file));
+    if (inside && same_file(*input, *inside))
+      refuse(in_directory(destination, shard.file), "the output would replace the input");
+  }
+}
+
+ExistingSet find_existing_set(const ConvertPlan& plan) {
+  ExistingSet existing;
+  existing.steps.last = plan.entry_point;
+  if (plan.single_file) {
+    if (status_of(plan.destination)) existing.first = plan.destination;
+    return existing;
+  }
+  std::set<std::string> written;
+  for (const PlannedFile& file : plan.files) written.insert(file.name);
+  for (const TextFile& file : plan.texts) written.insert(file.name);
+  for (const CopiedFile& file : plan.copies) written.insert(file.name);
+  std::set<std::string> names;
+  if (status_of(plan.destination)) {
+    const std::vector<std::string> listed = list_directory(plan.destination);
+    names.insert(listed.begin(), listed.end());
+  }
+  std::vector<std::string> old_files;
+  for (const std::string_view weights : kWeightsFiles) {
+    for (const std::string& name : {std::string(weights), fmt::format("{}.index.json", weights)}) {
+      if (names.contains(name)) existing.steps.remove_first.push_back(name);
+    }
+    for (const std::string& name : names) {
+      if (is_shard_name(name, weights) && !written.contains(name))
+        existing.steps.remove_after.push_back(name);
+    }
+  }
+  for (const std::string& name : written) {
+    if (status_of(in_directory(plan.destination, name))) old_files.push_back(name);
+  }
+  if (!existing.steps.remove_first.empty())
+    old_files.insert(old_files.begin(), existing.steps.remove_first[0]);
+  if (!old_files.empty()) existing.first = in_directory(plan.destination, old_files.front());
+  return existing;
+}
+
+bool is_complete(const ConvertPlan& plan) {
+  const auto path_of = [&](const std::string& name) {
+    return plan.single_file ? plan.destination : in_directory(plan.destination, name);
+  };
+  for (const CopiedFile& file : plan.copies) {
+    if (!has_bytes(path_of(file.name), file.bytes)) return false;
+  }
+  for (const TextFile& file : plan.texts) {
+    if (!has_bytes(path_of(file.name), file.text.size())) return false;
+    if (!holds_at(open_regular_file(path_of(file.name)), 0, file.text)) return false;
+  }
+  for (const PlannedFile& file : plan.files) {
+    if (!has_bytes(path_of(file.name), file.layout.file_bytes)) return false;
+    const RegularFile opened = open_regular_file(path_of(file.name));
+    const std::vector<uint64_t> checksums = checksum_offsets(file.layout);
+    for (const FilePiece& piece : file.layout.pieces) {
+      if (!holds_at(opened, piece.offset, piece.bytes, checksums)) return false;
+    }
+  }
+  if (plan.single_file) return true;
+  // An entry point of another layout would be read instead.
+  for (const std::string& name : find_existing_set(plan).steps.remove_first) {
+    if (name != plan.entry_point) return false;
+  }
+  return true;
+}
+
+uint64_t free_bytes_at(const std::string& path) {
+  struct statvfs space {};
+  if (statvfs(existing_ancestor(path).c_str(), &space) != 0) return 0;
+  return uint64_t{space.f_bavail} * space.f_frsize;
+}
+
+}  // namespace hfload

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/model/checkpoint.h"
+#include "core/save/commit.h"
+#include "core/save/convert.h"
+
+namespace hfload {
+
+/// "model.safetensors" or "pytorch_model.bin".
+std::string_view weights_file_name(WeightFormat format);
+
+/// Whether DST names one weight file of the format.
+bool is_single_file(std::string_view destination, WeightFormat format);
+
+/// Refuses a destination that is the input or lies in it, by the identity of directories and files and not by
+/// their names. Throws Error(destination_is_input).
+void require_apart(const std::string& destination, bool single_file, const Checkpoint& checkpoint);
+
+/// What a directory holds that a plan concerns.
+struct ExistingSet {
+  std::string
+      first;  ///< a file that the plan would replace or that is the entry point of weights; may be empty
+  CommitSteps steps;  ///< how the plan takes the set's place
+};
+ExistingSet find_existing_set(const ConvertPlan& plan);
+
+/// Whether the destination is as a finished run of this plan leaves it: every file of its size, every header
+/// and text equal. Tensors are not read.
+bool is_complete(const ConvertPlan& plan);
+
+}  // namespace hfload

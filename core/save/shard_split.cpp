@@ -1,0 +1,152 @@
+#include "core/save/shard_split.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <unordered_map>
+#include <utility>
+
+namespace hfload {
+namespace {
+
+struct StemAndExtension {
+  std::string_view stem, extension;  ///< the extension with its dot
+};
+
+StemAndExtension divide(std::string_view file_name) {
+  const size_t dot = std::min(file_name.rfind('.'), file_name.size());
+  return {file_name.substr(0, dot), file_name.substr(dot)};
+}
+
+/// The shards before tensors of a known storage are put with their first.
+std::vector<std::vector<uint32_t>> divide_firsts(
+    std::span<const SplitTensor> tensors, uint64_t max_bytes,
+    std::unordered_map<uint64_t, std::vector<uint32_t>>& storages, uint64_t& total_bytes) {
+  std::vector<std::vector<uint32_t>> shards;
+  std::vector<uint32_t> current;
+  uint64_t current_bytes = 0;
+  for (uint32_t i = 0; i < tensors.size(); ++i) {
+    const SplitTensor& tensor = tensors[i];
+    if (tensor.storage) {
+      std::vector<uint32_t>& sharing = storages[*tensor.storage];
+      sharing.push_back(i);
+      if (sharing.size() > 1) continue;
+    }
+    total_bytes += tensor.bytes;
+    if (tensor.bytes > max_bytes) {
+      shards.push_back({i});
+      continue;
+    }
+    if (current_bytes > max_bytes - tensor.bytes) {
+      shards.push_back(std::exchange(current, {}));
+      current_bytes = 0;
+    }
+    current.push_back(i);
+    current_bytes += tensor.bytes;
+  }
+  if (!current.empty() || shards.empty()) shards.push_back(std::move(current));
+  return shards;
+}
+
+void append_unicode_escape(std::string& out, uint32_t code_point) {
+  if (code_point < 0x10000) {
+    fmt::format_to(std::back_inserter(out), "\\u{:04x}", code_point);
+    return;
+  }
+  code_point -= 0x10000;
+  fmt::format_to(std::back_inserter(out), "\\u{:04x}\\u{:04x}", 0xD800 + (code_point >> 10),
+                 0xDC00 + (code_point & 0x3FF));
+}
+
+/// The bytes of a UTF-8 sequence that starts with `lead`.
+size_t sequence_bytes(unsigned char lead) { return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4; }
+
+}  // namespace
+
+ShardSplit split_into_shards(std::span<const SplitTensor> tensors, uint64_t max_shard_bytes,
+                             std::string_view file_name) {
+  ShardSplit split;
+  std::unordered_map<uint64_t, std::vector<uint32_t>> storages;
+  std::vector<std::vector<uint32_t>> shards =
+      divide_firsts(tensors, max_shard_bytes, storages, split.total_size_bytes);
+  for (std::vector<uint32_t>& shard : shards) {
+    std::vector<uint32_t> complete;
+    for (const uint32_t tensor : shard) {
+      if (!tensors[tensor].storage) {
+        complete.push_back(tensor);
+        continue;
+      }
+      const std::vector<uint32_t>& sharing = storages.at(*tensors[tensor].storage);
+      complete.insert(complete.end(), sharing.begin(), sharing.end());
+    }
+    std::sort(complete.begin(), complete.end());
+    shard = std::move(complete);
+  }
+  const auto [stem, extension] = divide(file_name);
+  for (size_t i = 0; i < shards.size(); ++i) {
+    const std::string suffix = shards.size() == 1 ? "" : fmt::format("-{:05}-of-{:05}", i + 1, shards.size());
+    split.files.push_back({fmt::format("{}{}{}", stem, suffix, extension), std::move(shards[i])});
+  }
+  return split;
+}
+
+bool is_shard_name(std::string_view name, std::string_view file_name) {
+  constexpr std::string_view kPattern = "-#####-of-#####";
+  const auto [stem, extension] = divide(file_name);
+  if (name.size() != stem.size() + kPattern.size() + extension.size() || !name.starts_with(stem) ||
+      !name.ends_with(extension)) {
+    return false;
+  }
+  return std::ranges::equal(name.substr(stem.size(), kPattern.size()), kPattern, [](char c, char expected) {
+    return expected == '#' ? c >= '0' && c <= '9' : c == expected;
+  });
+}
+
+std::string shard_index_text(const ShardSplit& split, std::span<const SplitTensor> tensors,
+                             std::optional<uint64_t> total_parameters) {
+  std::vector<std::pair<std::string_view, std::string_view>> weight_map;
+  weight_map.reserve(tensors.size());
+  for (const SplitFile& file : split.files) {
+    for (const uint32_t tensor : file.tensors) weight_map.emplace_back(tensors[tensor].name, file.name);
+  }
+  // Python sorts by code points, which in UTF-8 is the order of bytes.
+  std::sort(weight_map.begin(), weight_map.end());
+  std::string text = "{\n  \"metadata\": {\n";
+  const auto out = std::back_inserter(text);
+  if (total_parameters) fmt::format_to(out, "    \"total_parameters\": {},\n", *total_parameters);
+  fmt::format_to(out, "    \"total_size\": {}\n  }},\n", split.total_size_bytes);
+  text += weight_map.empty() ? "  \"weight_map\": {" : "  \"weight_map\": {\n";
+  for (size_t i = 0; i < weight_map.size(); ++i) {
+    fmt::format_to(out, "    {}: {}{}\n", python_json_string(weight_map[i].first),
+                   python_json_string(weight_map[i].second), i + 1 < weight_map.size() ? "," : "");
+  }
+  text += weight_map.empty() ? "}\n}\n" : "  }\n}\n";
+  return text;
+}
+
+std::string python_json_string(std::string_view text) {
+  std::string out = "\"";
+  for (size_t at = 0; at < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[at]);
+    const size_t bytes = std::min(sequence_bytes(lead), text.size() - at);
+    constexpr std::string_view kEscaped = "\"\\\b\f\n\r\t", kLetters = "\"\\bfnrt";
+    if (const size_t known = kEscaped.find(text[at]); known != std::string_view::npos) {
+      out += '\\';
+      out += kLetters[known];
+    } else if (bytes > 1) {
+      uint32_t code_point = lead & (0xFFU >> (bytes + 1));
+      for (size_t i = 1; i < bytes; ++i)
+        code_point = code_point << 6 | (static_cast<unsigned char>(text[at + i]) & 0x3FU);
+      append_unicode_escape(out, code_point);
+    } else if (lead < 0x20 || lead == 0x7F) {
+      append_unicode_escape(out, lead);
+    } else {
+      out += text[at];
+    }
+    at += bytes;
+  }
+  return out + '"';
+}
+
+}  // namespace hfload

@@ -1,0 +1,141 @@
+#include "core/save/tensor_source.h"
+
+#include <fmt/format.h>
+
+#include <list>
+#include <map>
+#include <mutex>
+#include <semaphore>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/format/tensor_reader.h"
+
+namespace hfload {
+namespace {
+
+std::string shard_path(const Checkpoint& checkpoint, const Shard& shard) {
+  const std::string& directory = checkpoint.location.directory;
+  return directory.empty() ? shard.file : fmt::format("{}/{}", directory, shard.file);
+}
+
+class CheckpointSource final : public TensorSource {
+ public:
+  CheckpointSource(const Checkpoint& checkpoint, AbsentShards absent) : checkpoint_(checkpoint) {
+    if (absent == AbsentShards::refuse) require_complete();
+    tensors_.reserve(checkpoint.tensors.size());
+    for (const CheckpointTensor& tensor : checkpoint.tensors)
+      tensors_.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes()});
+    for (uint32_t i = 0; i < tensors_.size(); ++i) {
+      if (!checkpoint.tensors[i].repeats_another()) continue;
+      const uint32_t first = *checkpoint.tensors[i].view->same_as;
+      tensors_[first].same_elements = tensors_[i].same_elements = first;
+    }
+  }
+
+  std::span<const SourceTensor> tensors() const override { return tensors_; }
+
+  void read(uint32_t tensor, uint64_t offset, std::span<std::byte> into) const override {
+    const CheckpointTensor& described = checkpoint_.tensors[tensor];
+    const auto file = open(described.shard);
+    try {
+      if (described.is_in_place()) {
+        read_exactly(*file, in_place_offset(described) + offset, into);
+        return;
+      }
+      const StridedTensor stored = stored_elements(checkpoint_, described);
+      strided_reads_.acquire();
+      const Release release{strided_reads_};
+      read_tensor_elements(*file, stored, offset / stored.element_bytes, into);
+    } catch (Error& error) {
+      error.with_tensor(std::string(tensors_[tensor].name));
+      throw;
+    }
+  }
+
+  std::optional<FileRange> file_range(uint32_t tensor) const override {
+    const CheckpointTensor& described = checkpoint_.tensors[tensor];
+    if (!described.is_in_place()) return std::nullopt;
+    return FileRange{open(described.shard), in_place_offset(described)};
+  }
+
+  void require_unchanged() const override {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [shard, identity] : identities_) {
+      const RegularFile file = reopen_shard(checkpoint_, shard);
+      require_same(file, identity);
+    }
+  }
+
+ private:
+  /// Strided reads take up to 16 MiB each beside the caller's buffer.
+  static constexpr std::ptrdiff_t kMostStridedReads = 2;
+  using Slots = std::counting_semaphore<kMostStridedReads>;
+  struct Release {
+    Slots& slots;
+    ~Release() { slots.release(); }
+  };
+
+  void require_complete() const {
+    if (checkpoint_.shards.empty()) {
+      throw Error(ErrorCode::weights_not_found, "there are no weights to convert")
+          .with_path(checkpoint_.location.directory);
+    }
+    for (const Shard& shard : checkpoint_.shards) {
+      if (!shard.present) {
+        throw Error(ErrorCode::shard_missing, "this shard of the checkpoint does not exist")
+            .with_path(shard_path(checkpoint_, shard))
+            .with_hint("Put the missing shards into the model directory.");
+      }
+      if (!shard.is_read()) {
+        throw Error(ErrorCode::unsupported_format, "this is no safetensors file and no PyTorch checkpoint")
+            .with_path(shard_path(checkpoint_, shard));
+      }
+    }
+  }
+
+  uint64_t in_place_offset(const CheckpointTensor& tensor) const {
+    return checkpoint_.shards[tensor.shard].data_start + tensor.begin;
+  }
+
+  /// Keeps the files that were asked for last open.
+  std::shared_ptr<const RegularFile> open(uint32_t shard) const {
+    constexpr size_t kMostOpen = 64;
+    const std::lock_guard lock(mutex_);
+    for (auto it = open_.begin(); it != open_.end(); ++it) {
+      if (it->first != shard) continue;
+      open_.splice(open_.begin(), open_, it);
+      return open_.front().second;
+    }
+    auto file = std::make_shared<const RegularFile>(reopen_shard(checkpoint_, shard));
+    const auto [known, is_new] = identities_.emplace(shard, file->identity);
+    if (!is_new) require_same(*file, known->second);
+    open_.emplace_front(shard, file);
+    if (open_.size() > kMostOpen) open_.pop_back();
+    return file;
+  }
+
+  static void require_same(const RegularFile& file, const FileIdentity& identity) {
+    if (file.identity == identity) return;
+    throw Error(ErrorCode::changed_during_read, "the file was truncated or replaced while it was read")
+        .with_path(file.path)
+        .with_hint("Wait until nothing writes to the file and run the command again.");
+  }
+
+  const Checkpoint& checkpoint_;
+  std::vector<SourceTensor> tensors_;
+  mutable Slots strided_reads_{kMostStridedReads};
+  mutable std::mutex mutex_;
+  mutable std::list<std::pair<uint32_t, std::shared_ptr<const RegularFile>>> open_;  ///< latest first
+  mutable std::map<uint32_t, FileIdentity> identities_;
+};
+
+}  // namespace
+
+std::unique_ptr<TensorSource> open_tensor_source(const Checkpoint& checkpoint, AbsentShards absent) {
+  return std::make_unique<CheckpointSource>(checkpoint, absent);
+}
+
+}  // namespace hfload

@@ -1,0 +1,168 @@
+#include "core/save/tied.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <numeric>
+#include <set>
+#include <unordered_map>
+
+#include "core/base/error.h"
+#include "core/model/match_keys.h"
+
+namespace hfload {
+namespace {
+
+bool equal_elements(const TensorSource& source, uint32_t a, uint32_t b) {
+  const SourceTensor& first = source.tensors()[a];
+  const SourceTensor& second = source.tensors()[b];
+  if (first.dtype != second.dtype || !std::ranges::equal(first.shape, second.shape)) return false;
+  if (first.same_elements && first.same_elements == second.same_elements) return true;
+  constexpr uint64_t kPieceBytes = 1 << 20;
+  std::vector<std::byte> left(std::min(kPieceBytes, first.bytes)), right(left.size());
+  for (uint64_t at = 0; at < first.bytes; at += kPieceBytes) {
+    const size_t bytes = std::min(kPieceBytes, first.bytes - at);
+    source.read(a, at, std::span(left).first(bytes));
+    source.read(b, at, std::span(right).first(bytes));
+    if (std::memcmp(left.data(), right.data(), bytes) != 0) return false;
+  }
+  return true;
+}
+
+/// What a checkpoint's tensors are in the model.
+struct Places {
+  std::vector<uint32_t> order;     ///< of the state dict: indices of source tensors
+  std::vector<TensorId> tensor;    ///< by source tensor; kNoId where the model has none
+  std::vector<std::string> names;  ///< the model's, by source tensor; empty where it has none
+};
+
+Places find_places(const Checkpoint& checkpoint, const ModuleTree* tree, std::vector<std::string>& warnings) {
+  const size_t count = checkpoint.tensors.size();
+  Places places{std::vector<uint32_t>(count), std::vector<TensorId>(count, kNoId),
+                std::vector<std::string>(count)};
+  std::iota(places.order.begin(), places.order.end(), 0U);
+  if (tree == nullptr || tree->from_tensor_names) return places;
+  try {
+    places.names = match_keys(*tree, checkpoint).shell_names;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corrupted_state_dict) throw;
+    warnings.push_back(fmt::format("{}; the tensors stay in the order of their files", error.message()));
+    return places;
+  }
+  const ModuleIndex index(*tree);
+  for (size_t i = 0; i < count; ++i) {
+    if (!places.names[i].empty()) places.tensor[i] = index.tensor(places.names[i]);
+  }
+  std::stable_sort(places.order.begin(), places.order.end(),
+                   [&](uint32_t a, uint32_t b) { return places.tensor[a] < places.tensor[b]; });
+  return places;
+}
+
+/// The checkpoint's name for a parameter of the model, after the example of another one: with the same prefix
+/// taken off.
+std::string checkpoint_name(const std::string& wanted, const std::string& model_name,
+                            const std::string& saved_name) {
+  if (model_name.ends_with(saved_name)) {
+    const std::string prefix = model_name.substr(0, model_name.size() - saved_name.size());
+    if (wanted.starts_with(prefix)) return wanted.substr(prefix.size());
+  }
+  return wanted;
+}
+
+class TiedSelection {
+ public:
+  TiedSelection(const Checkpoint& checkpoint, const TensorSource& source, const ModuleTree* tree,
+                ConvertPlan& plan)
+      : source_(source), tree_(tree), plan_(plan), places_(find_places(checkpoint, tree, plan.warnings)) {}
+
+  std::vector<Selected> select(TiedPolicy policy) {
+    for (const uint32_t tensor : places_.order) {
+      selected_.push_back({tensor, {}, source_.tensors()[tensor].same_elements});
+    }
+    policy == TiedPolicy::drop ? drop() : duplicate();
+    return std::move(selected_);
+  }
+
+ private:
+  /// Sharing that only the checkpoint knows of is no reason to drop a name: whoever loads the output would
+  /// miss it.
+  void drop() {
+    std::map<TensorId, uint32_t> kept;
+    std::vector<std::string> unequal;
+    std::erase_if(selected_, [&](const Selected& selected) {
+      const TensorId id = places_.tensor[selected.source];
+      if (id == kNoId) return false;
+      const auto [first, is_first] = kept.emplace(tree_->tensors[id].object, selected.source);
+      if (is_first) return false;
+      if (!equal_elements(source_, first->second, selected.source)) {
+        unequal.push_back(selected.name(source_));
+        return false;
+      }
+      plan_.dropped.push_back(selected.name(source_));
+      return true;
+    });
+    for (const std::string& name : unequal) {
+      plan_.warnings.push_back(
+          fmt::format("the config ties {}, but the checkpoint holds other values for it than for the "
+                      "parameter it is tied to: both are written",
+                      name));
+    }
+  }
+
+  void duplicate() {
+    if (tree_ == nullptr || tree_->from_tensor_names) return;
+    std::map<TensorId, Selected*> saved;
+    std::set<std::string, std::less<>> names;
+    for (Selected& selected : selected_) {
+      names.emplace(source_.tensors()[selected.source].name);
+      const TensorId id = places_.tensor[selected.source];
+      if (id != kNoId) saved.emplace(tree_->tensors[id].object, &selected);
+    }
+    std::vector<std::pair<TensorId, Selected>> added;
+    for (TensorId id = 0; id < tree_->tensors.size(); ++id) {
+      const ShellTensor& tensor = tree_->tensors[id];
+      const auto found = saved.find(tensor.object);
+      if (tensor.is_buffer || found == saved.end()) continue;
+      const uint32_t original = found->second->source;
+      if (places_.names[original] == tensor.name) continue;
+      const std::string name = checkpoint_name(tensor.name, places_.names[original],
+                                               std::string(source_.tensors()[original].name));
+      if (!names.insert(name).second) continue;
+      plan_.duplicated.push_back(name);
+      // Numbers of the format's own shared elements are indices of tensors at most; these lie above.
+      constexpr uint64_t kOfObjects = uint64_t{1} << 32;
+      found->second->same_elements = kOfObjects + tensor.object;
+      added.emplace_back(id, Selected{original, name, found->second->same_elements});
+    }
+    insert_in_order(std::move(added));
+  }
+
+  void insert_in_order(std::vector<std::pair<TensorId, Selected>> added) {
+    std::vector<Selected> merged;
+    size_t next = 0;
+    for (Selected& selected : selected_) {
+      const TensorId id = places_.tensor[selected.source];
+      while (next < added.size() && added[next].first < id) merged.push_back(std::move(added[next++].second));
+      merged.push_back(std::move(selected));
+    }
+    while (next < added.size()) merged.push_back(std::move(added[next++].second));
+    selected_ = std::move(merged);
+  }
+
+  const TensorSource& source_;
+  const ModuleTree* tree_;
+  ConvertPlan& plan_;
+  Places places_;
+  std::vector<Selected> selected_;
+};
+
+}  // namespace
+
+std::vector<Selected> select_tensors(const Checkpoint& checkpoint, const TensorSource& source,
+                                     const ModuleTree* tree, TiedPolicy policy, ConvertPlan& plan) {
+  return TiedSelection(checkpoint, source, tree, plan).select(policy);
+}
+
+}  // namespace hfload

@@ -1,0 +1,383 @@
+"""convert against what Python's packages write and read, through the program; the packages' answers are fixtures."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import stat
+import struct
+import subprocess
+import time
+import zipfile
+
+import running
+import safetensors_writer
+import setups
+
+CHECKPOINTS = running.FIXTURES / "checkpoints"
+
+
+def convert(binary, work, *arguments, status=0):
+    result = running.run(binary, ["convert", *map(str, arguments)], work)
+    assert result.status == status, result
+    return result
+
+
+def document(binary, work, *arguments, status=0):
+    return json.loads(convert(binary, work, *arguments, "--json", "--quiet", status=status).stdout)
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights_of(folder):
+    return {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name.startswith("model")}
+
+
+def tree_of(folder):
+    return {str(p.relative_to(folder)): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def read_tensors(path):
+    """{name: (dtype, shape, bytes)} of a file, by the format's specification."""
+    content = path.read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + size])
+    assert header.pop("__metadata__") == {"format": "pt"}
+    data = content[8 + size :]
+    return {n: (t["dtype"], t["shape"], data[slice(*t["data_offsets"])]) for n, t in header.items()}
+
+
+def test_output_is_what_save_pretrained_writes(binary, work):
+    cases = [json.loads(line) for line in (running.FIXTURES / "save" / "saved.jsonl").read_text().splitlines()]
+    assert len(cases) > 60
+    wrong = []
+    for number, case in enumerate(cases):
+        flags = ["--dtype", case["dtype"]] if case["dtype"] else []
+        convert(binary, work, CHECKPOINTS / case["model"], f"out{number}", "--max-shard-size", case["max_shard_size"], "-q", *flags)
+        if weights_of(work / f"out{number}") != case["files"]:
+            wrong.append((case["model"], case["dtype"], case["max_shard_size"], sorted(case["files"]), sorted(weights_of(work / f"out{number}"))))
+    assert not wrong, wrong[:3]
+
+
+def float_bits(data, dtype):
+    """Bits of the elements as float32, by the definitions of bfloat16 and float16."""
+    if dtype == "BF16":
+        return [bits << 16 for (bits,) in struct.iter_unpack("<H", data)]
+    if dtype == "F16":
+        return [struct.unpack("<I", struct.pack("<f", value))[0] for (value,) in struct.iter_unpack("<e", data)]
+    return [bits for (bits,) in struct.iter_unpack("<I", data)]
+
+
+def test_dtypes_by_rules(binary, work):
+    tensors = [("norm.weight", "F32", [5]), ("head.norm.weight", "F32", [3]), ("w", "F32", [4, 4]), ("steps", "I64", [2]),
+               ("mask", "BOOL", [3]), ("half", "BF16", [4]), ("wide", "F64", [1])]
+    safetensors_writer.BYTES["F64"] = 8
+    safetensors_writer.write(work / "a.safetensors", tensors)
+    result = convert(binary, work, "a.safetensors", "b.safetensors", "--dtype", "float16", "--dtype-for", "*norm*=float32",
+                     "--dtype-for", "head.*=bfloat16", "--dtype-for", "half=auto")
+    assert "wide stays float64" in result.stderr, result
+    content = (work / "a.safetensors").read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    before = {n: content[8 + size :][slice(*t["data_offsets"])] for n, t in json.loads(content[8 : 8 + size]).items()}
+    after = read_tensors(work / "b.safetensors")
+    dtypes = {n: t[0] for n, t in after.items()}
+    assert dtypes == {"norm.weight": "F32", "head.norm.weight": "BF16", "w": "F16", "steps": "I64", "mask": "BOOL", "half": "BF16", "wide": "F64"}
+    for name in ("norm.weight", "steps", "mask", "half", "wide"):
+        assert after[name][2] == before[name], name
+    # bfloat16 is the upper half of float32, rounded to the nearest, ties to even.
+    expected = [(bits + 0x7FFF + (bits >> 16 & 1)) >> 16 & 0xFFFF for bits in float_bits(before["head.norm.weight"], "F32")]
+    assert after["head.norm.weight"][2] == struct.pack("<3H", *expected)
+
+
+def test_reshard_changes_no_tensor(binary, work):
+    source = CHECKPOINTS / "t5-v1_0-tiny"
+    whole = read_tensors(source / "model.safetensors")
+    for number, size in enumerate(["1KB", "3KB", "7KiB", "30KB", "1GB"]):
+        convert(binary, work, source, f"s{number}", "--max-shard-size", size, "-q")
+        tensors = {}
+        for path in sorted((work / f"s{number}").glob("*.safetensors")):
+            assert not set(tensors) & set(read_tensors(path))
+            tensors |= read_tensors(path)
+        assert tensors == whole, size
+    convert(binary, work, "s0", "merged", "--merge", "-q")
+    assert sha256(work / "merged" / "model.safetensors") == sha256(source / "model.safetensors")
+
+
+def test_any_number_of_threads_writes_the_same(binary, work):
+    safetensors_writer.write(work / "a.safetensors", [(f"t{i}", "F32", [1001 * i]) for i in range(40)] + [("big", "F32", [3 * 2**20])])
+    trees = []
+    for number, threads in enumerate([1, 2, 7, 16]):
+        env = {"TZ": f"UTC{number}"}
+        result = running.run(binary, ["convert", "a.safetensors", f"d{number}", "--dtype", "bfloat16", "--dtype-for", "t3*=auto",
+                                      "--max-shard-size", "1MB", "--threads", str(threads), "-q"], work, env)
+        assert result.status == 0, result
+        trees.append(tree_of(work / f"d{number}"))
+    assert len(trees[0]) > 3 and all(tree == trees[0] for tree in trees)
+
+
+TIED = {"tie_word_embeddings": True}
+
+
+def test_tied_parameters(binary, work):
+    once = [t for t in setups.LLAMA_TENSORS if t[0] != "lm_head.weight"]
+    setups.write_llama(work / "once", once, **TIED)
+    convert(binary, work, "once", "duplicated", "--tied", "duplicate", "-q")
+    both = read_tensors(work / "duplicated" / "model.safetensors")
+    assert both["lm_head.weight"] == both["model.embed_tokens.weight"] and len(both) == len(setups.LLAMA_TENSORS)
+    report = document(binary, work, "duplicated", "dropped")["models"][0]
+    assert report["dropped_tensors"] == ["lm_head.weight"], report
+    assert set(read_tensors(work / "dropped" / "model.safetensors")) == {n for n, _, _ in once}
+    # Saved apart with other values: both are kept, and it is said.
+    setups.write_llama(work / "apart", **TIED)
+    result = convert(binary, work, "apart", "kept")
+    assert "lm_head.weight" in result.stderr and "other values" in result.stderr, result
+    assert len(read_tensors(work / "kept" / "model.safetensors")) == len(setups.LLAMA_TENSORS)
+    # Not tied by the config: equal or not, both stay.
+    (work / "duplicated" / "config.json").write_text(json.dumps(setups.LLAMA))
+    assert document(binary, work, "duplicated", "untied")["models"][0]["dropped_tensors"] == []
+
+
+def test_selection_and_names(binary, work):
+    setups.llama(work)
+    convert(binary, work, "llama", "part", "--include", "model.layers.*", "--exclude", "*mlp*", "--rename", r"^model\.layers\.(\d+)\.=h$1/",
+            "--rename", r"\.weight$=", "-q")
+    names = set(read_tensors(work / "part" / "model.safetensors"))
+    assert len(names) == 12 and "h0/self_attn.q_proj" in names and "h1/input_layernorm" in names, names
+    result = convert(binary, work, "llama", "clash", "--rename", r"layers\.\d=layers", status=2)
+    assert "[name_collision]" in result.stderr and not (work / "clash").exists(), result
+    assert "[usage]" in convert(binary, work, "llama", "x", "--rename", "(=", status=2).stderr
+    assert "[usage]" in convert(binary, work, "llama", "x", "--include", "nothing", status=2).stderr
+    assert "[name_collision]" in convert(binary, work, "llama", "x", "--include", "lm_head.weight", "--rename", ".+=__metadata__", status=2).stderr
+
+
+def test_destinations_that_are_refused(binary, work):
+    setups.llama(work)
+    before = tree_of(work)
+    (work / "link").symlink_to("llama")
+    os.link(work / "llama" / "model.safetensors", work / "hard.safetensors")
+    (work / "file").write_text("")
+    for source, destination, code, status in [
+        ("llama", "llama", "destination_is_input", 2),
+        ("llama", "llama/", "destination_is_input", 2),
+        ("llama", "link", "destination_is_input", 2),
+        ("llama", "link/deep", "destination_is_input", 2),
+        ("llama", "llama/new.safetensors", "destination_is_input", 2),
+        ("link", "llama/x", "destination_is_input", 2),
+        ("llama/model.safetensors", "llama", "destination_is_input", 2),
+        ("llama/model.safetensors", "llama/model.safetensors", "destination_is_input", 2),
+        ("llama/model.safetensors", "hard.safetensors", "destination_is_input", 2),
+        ("llama", "absent/deep", "not_found", 8),
+        ("llama", "file", "not_a_file", 5),
+        ("llama", "file/x", "not_a_file", 5),
+        ("absent", "x", "not_found", 8),
+        ("llama/config.json", "x", "weights_not_found", 8),
+    ]:
+        for flags in [[], ["--force"]]:
+            result = running.run(binary, ["convert", source, destination, *flags], work)
+            assert result.status == status and f"[{code}]" in result.stderr and result.stdout == "", (source, destination, result)
+    left = {n: v for n, v in tree_of(work).items() if not n.startswith("link") and n not in ("hard.safetensors", "file")}
+    assert left == before
+
+
+def test_what_exists_is_replaced_by_force_alone(binary, work):
+    setups.llama(work)
+    convert(binary, work, "llama", "out", "--max-shard-size", "1KB", "-q")
+    sharded = tree_of(work / "out")
+    (work / "out" / "notes.txt").write_text("mine")
+    assert "complete" in convert(binary, work, "llama", "out", "--max-shard-size", "1KB", "-q").stdout
+    refused = convert(binary, work, "llama", "out", "-q", status=5)
+    assert "[destination_exists]" in refused.stderr
+    assert tree_of(work / "out") == sharded | {"notes.txt": sha256(work / "out" / "notes.txt")}
+    convert(binary, work, "llama", "out", "--force", "-q")
+    assert sorted(tree_of(work / "out")) == ["config.json", "model.safetensors", "notes.txt"]
+    convert(binary, work, "llama", "out", "--force", "--max-shard-size", "1KB", "-q")
+    assert tree_of(work / "out") == sharded | {"notes.txt": sha256(work / "out" / "notes.txt")}
+
+
+def test_other_files(binary, work):
+    setups.llama(work)
+    source = work / "llama"
+    for name, text in [("tokenizer.json", "{}"), ("README.md", "# m"), ("1_Pooling/config.json", "{}"), (".git/HEAD", "x"), (".hidden", "x"),
+                       ("pytorch_model.bin", "x"), ("onnx/model.onnx", "x"), ("flax_model.msgpack", "x"), ("old.index.json", "x")]:
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text(text)
+    (source / "outside").symlink_to("/etc/hostname")
+    (source / "inside").symlink_to("README.md")
+    os.mkfifo(source / "pipe")
+    convert(binary, work, "llama", "out", "--dtype", "bfloat16", "-q")
+    assert sorted(tree_of(work / "out")) == ["1_Pooling/config.json", "README.md", "config.json", "inside", "model.safetensors", "tokenizer.json"]
+    assert not (work / "out" / "inside").is_symlink()
+    expected = (source / "config.json").read_text().replace('"float16"', '"bfloat16"')
+    assert (work / "out" / "config.json").read_text() == expected
+    mode = stat.S_IMODE((work / "out" / "model.safetensors").stat().st_mode)
+    assert mode == stat.S_IMODE((source / "model.safetensors").stat().st_mode)
+
+
+def test_quantised_weights_keep_their_scales(binary, work):
+    tensors = [("q.weight", "I8", [4, 4]), ("q.weight_scale", "F32", [4]), ("norm.weight", "F32", [4])]
+    (work / "m").mkdir()
+    (work / "m" / "config.json").write_text('{"quantization_config": {"quant_method": "x"}}')
+    safetensors_writer.write(work / "m" / "model.safetensors", tensors)
+    convert(binary, work, "m", "out", "--dtype", "float16", "-q")
+    dtypes = {n: t[0] for n, t in read_tensors(work / "out" / "model.safetensors").items()}
+    assert dtypes == {"q.weight": "I8", "q.weight_scale": "F32", "norm.weight": "F16"}
+
+
+def test_many_models(binary, work):
+    for name in ("a", "b", "c"):
+        setups.write_llama(work / name)
+    (work / "bad").mkdir()
+    (work / "bad" / "model.safetensors").write_bytes(b"no")
+    arguments = ["a", "bad", "b/", "-o", "all", "--dtype", "bfloat16", "--jobs", "3"]
+    first = convert(binary, work, *arguments, status=1)
+    assert first.stdout.splitlines() == ["converted a to all/a: 2 files, 4.69 KiB", "failed bad to all/bad: header_too_small",
+                                         "converted b/ to all/b: 2 files, 4.69 KiB"], first
+    assert note_in(first.stderr) == "3 models: 2 converted, 1 failed"
+    shutil.rmtree(work / "all" / "a")
+    again = document(binary, work, "a", "b", "c", "-o", "all", "--dtype", "bfloat16")
+    assert [m["status"] for m in again["models"]] == ["converted", "skipped", "converted"]
+    # What is there is of another dtype: that model fails, the others do not.
+    mixed = document(binary, work, "a", "d", "-o", "all", status=1)
+    assert [(m["status"], m.get("error", {}).get("code")) for m in mixed["models"]] == [("failed", "destination_exists"), ("failed", "not_found")]
+    assert "[name_collision]" in convert(binary, work, "a", "./a/", "-o", "other", status=2).stderr
+
+
+def note_in(text):
+    return next(line.removeprefix("note: ") for line in text.splitlines() if line.startswith("note: "))
+
+
+def test_model_in_the_hub_cache(binary, work):
+    repository = work / "hub" / "models--org--m"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    setups.write_llama(work / "plain")
+    for file in (work / "plain").iterdir():
+        file.rename(repository / "blobs" / file.name)
+        (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
+    result = running.run(binary, ["convert", "org/m", "out", "-q"], work, {"HF_HUB_CACHE": str(work / "hub")})
+    assert result.status == 0 and sorted(tree_of(work / "out")) == ["config.json", "model.safetensors"], result
+    inside = running.run(binary, ["convert", "org/m", str(repository / "out"), "-q"], work, {"HF_HUB_CACHE": str(work / "hub")})
+    assert "[destination_is_input]" in inside.stderr, inside
+
+
+class StateDictUnpickler(pickle.Unpickler):
+    """Reads data.pkl with CPython's own pickle machine; what it names is answered here, and nothing else may be named."""
+
+    STORAGES = {"FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16", "LongStorage": "I64", "BoolStorage": "BOOL",
+                "ByteStorage": "U8", "CharStorage": "I8", "IntStorage": "I32"}
+    BYTES = {**safetensors_writer.BYTES, "F8_E4M3": 1}
+
+    def __init__(self, archive):
+        self.archive, self.folder = archive, archive.namelist()[0].removesuffix("/data.pkl")
+        super().__init__(archive.open(f"{self.folder}/data.pkl"))
+
+    def find_class(self, module, name):
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        if module == "torch" and name in self.STORAGES:
+            return self.STORAGES[name]
+        if (module, name) in [("torch.storage", "UntypedStorage"), ("torch", "float8_e4m3fn")]:
+            return "F8_E4M3" if module == "torch" else "U8"
+        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_tensor_v3"):
+            return self.rebuild
+        raise AssertionError((module, name))
+
+    def persistent_load(self, pid):
+        kind, dtype, key, location, count = pid
+        data = self.archive.read(f"{self.folder}/data/{key}")
+        assert (kind, location, len(data)) == ("storage", "cpu", count * self.BYTES[dtype]), pid
+        return dtype, data
+
+    def rebuild(self, storage, offset, shape, strides, requires_grad, hooks, dtype=None):
+        row_major = [safetensors_writer.element_count(shape[i + 1 :]) if 0 not in shape else None for i in range(len(shape))]
+        assert offset == 0 and requires_grad is False and hooks == {}
+        assert 0 in shape or list(strides) == row_major, (shape, strides)
+        return dtype or storage[0], list(shape), storage[1]
+
+
+def read_pytorch(path):
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        content = path.read_bytes()
+        for member in archive.infolist():
+            name_bytes, extra_bytes = struct.unpack("<HH", content[member.header_offset + 26 : member.header_offset + 30])
+            assert (member.header_offset + 30 + name_bytes + extra_bytes) % 64 == 0 and member.compress_type == zipfile.ZIP_STORED
+        return StateDictUnpickler(archive).load()
+
+
+def test_pytorch_files(binary, work):
+    for model in ("t5-v1_0-tiny", "gpt2-tiny", "bert-mlm-tiny"):
+        source = read_tensors(CHECKPOINTS / model / "model.safetensors")
+        convert(binary, work, CHECKPOINTS / model, model, "--format", "pytorch", "-q")
+        assert read_pytorch(work / model / "pytorch_model.bin") == source
+        convert(binary, work, CHECKPOINTS / model, f"{model}-sharded", "--format", "pytorch", "--max-shard-size", "9KB", "-q")
+        index = json.loads((work / f"{model}-sharded" / "pytorch_model.bin.index.json").read_text())
+        tensors = {}
+        for path in (work / f"{model}-sharded").glob("*.bin"):
+            read = read_pytorch(path)
+            assert all(index["weight_map"][name] == path.name for name in read)
+            tensors |= read
+        assert tensors == source and set(index["weight_map"]) == set(source)
+        assert "complete" in convert(binary, work, CHECKPOINTS / model, model, "--format", "pytorch", "-q").stdout
+    safetensors_writer.BYTES["F8_E4M3"] = 1
+    odd = [("s", "F32", []), ("e", "F32", [0, 3]), ("é.\n", "BF16", [2, 1, 3, 2]), ("f", "F8_E4M3", [70000]), ("l", "I64", [300]), ("b", "BOOL", [3])]
+    safetensors_writer.write(work / "odd.safetensors", odd, {"format": "pt"})
+    convert(binary, work, "odd.safetensors", "odd.pt", "--format", "pytorch", "-q", "--threads", "4")
+    assert read_pytorch(work / "odd.pt") == read_tensors(work / "odd.safetensors")
+    cast = ["--format", "pytorch", "--dtype", "float16", "--dtype-for", "*b*=auto"]
+    big = [(f"t{i}", "F32", [700_000 + i]) for i in range(4)] + [("b", "U8", [9_000_001])]
+    safetensors_writer.write(work / "big.safetensors", big)
+    for threads in (1, 5):
+        (work / f"{threads}").mkdir()
+        convert(binary, work, "big.safetensors", f"{threads}/m.pt", *cast, "-q", "--threads", threads)
+    assert sha256(work / "1" / "m.pt") == sha256(work / "5" / "m.pt") and len(read_pytorch(work / "1" / "m.pt")) == 5
+
+
+def test_tied_parameters_share_a_storage_in_pytorch_files(binary, work):
+    once = [t for t in setups.LLAMA_TENSORS if t[0] != "lm_head.weight"]
+    setups.write_llama(work / "once", once, **TIED)
+    report = document(binary, work, "once", "out", "--tied", "duplicate", "--format", "pytorch")["models"][0]
+    assert report["duplicated_tensors"] == ["lm_head.weight"] and report["tensor_bytes"] == 2512 - 256
+    tensors = read_pytorch(work / "out" / "pytorch_model.bin")
+    assert tensors["lm_head.weight"] == tensors["model.embed_tokens.weight"] and list(tensors)[-1] == "lm_head.weight"
+    with zipfile.ZipFile(work / "out" / "pytorch_model.bin") as archive:
+        assert sum("/data/" in name for name in archive.namelist()) == len(once)
+
+
+def anonymous_bytes(process):
+    try:
+        with open(f"/proc/{process.pid}/status") as file:
+            return next((int(line.split()[1]) * 1024 for line in file if line.startswith("RssAnon:")), 0)
+    except (ProcessLookupError, FileNotFoundError):
+        return 0
+
+
+def most_anonymous_bytes(binary, work, arguments):
+    process = subprocess.Popen([binary, "convert", *arguments], cwd=work, env=running.environment(work, {}), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    most = samples = 0
+    while process.poll() is None:
+        most, samples = max(most, anonymous_bytes(process)), samples + 1
+        time.sleep(0.002)
+    assert process.returncode == 0, process.communicate()
+    assert samples > 20, samples
+    return most
+
+
+def test_little_memory_for_large_tensors(binary, work):
+    """One tensor of 1 GiB, cast and copied; HFLOAD_LARGE=1 takes 8 GiB."""
+    with open(binary, "rb") as file:
+        if b"__asan_" in (program := file.read()) or b"__tsan_" in program:
+            return
+    size = 2**33 if os.environ.get("HFLOAD_LARGE") else 2**30
+    safetensors_writer.write(work / "a.safetensors", [("w", "F32", [size // 4]), ("x", "F32", [3])], sparse=True)
+    for name, flags in [("cast", ["--dtype", "bfloat16"]), ("copy", [])]:
+        most = most_anonymous_bytes(binary, work, ["a.safetensors", f"{name}.safetensors", "-q", "--threads", "16", *flags])
+        assert most <= 64 * 2**20, f"{name}: {most} bytes"
+        (work / f"{name}.safetensors").unlink()

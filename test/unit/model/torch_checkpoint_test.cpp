@@ -1,0 +1,121 @@
+#include <catch2/catch.hpp>
+#include <map>
+
+#include "core/base/error.h"
+#include "core/model/checkpoint.h"
+#include "core/model/pickle_files.h"
+#include "core/model/shell.h"
+#include "test/support/fixtures.h"
+#include "test/support/sha256.h"
+#include "test/support/temp_directory.h"
+
+namespace hfload {
+namespace {
+
+Checkpoint open(const std::string& fixture) {
+  return open_checkpoint(locate_model(test::fixture_path(fixture), {}));
+}
+
+std::string bytes_of(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
+  std::string bytes(tensor.bytes(), '\0');
+  read_tensor_elements(open_shard(checkpoint, tensor.shard), stored_elements(checkpoint, tensor), 0,
+                       std::as_writable_bytes(std::span(bytes)));
+  return bytes;
+}
+
+TEST_CASE("a model in PyTorch's format has the tensors of the same one in safetensors", "[model]") {
+  for (const std::string name : {"llama-tiny", "gpt2-tiny"}) {
+    INFO(name);
+    const Checkpoint torch = open("torch/" + name), safetensors = open("checkpoints/" + name);
+    CHECK(torch.complete());
+    std::map<std::string, const CheckpointTensor*> expected;
+    for (const CheckpointTensor& tensor : safetensors.tensors) expected[tensor.name] = &tensor;
+    size_t repeated = 0;
+    for (const CheckpointTensor& tensor : torch.tensors) {
+      INFO(tensor.name);
+      CHECK(tensor.is_in_place());
+      if (tensor.repeats_another()) {
+        ++repeated;
+        CHECK(bytes_of(torch, tensor) == bytes_of(torch, torch.tensors[*tensor.view->same_as]));
+        continue;
+      }
+      // Of two names of one storage, either comes first.
+      const std::string saved = tensor.name == "lm_head.weight" && !expected.contains(tensor.name)
+                                    ? "transformer.wte.weight"
+                                    : tensor.name;
+      REQUIRE(expected.contains(saved));
+      const CheckpointTensor& other = *expected.at(saved);
+      CHECK(tensor.dtype == other.dtype);
+      CHECK(tensor.dtype_name == other.dtype_name);
+      CHECK(tensor.shape == other.shape);
+      CHECK(bytes_of(torch, tensor) == bytes_of(safetensors, other));
+    }
+    CHECK(torch.tensors.size() - repeated == expected.size());
+    CHECK(torch.described_bytes() == safetensors.described_bytes());
+  }
+}
+
+TEST_CASE("a checkpoint's strided and big-endian tensors become what torch makes of them", "[model]") {
+  size_t elsewhere = 0;
+  for (const ConfigValue& row : test::read_jsonl_fixture("torch/expected.jsonl")) {
+    const Checkpoint checkpoint = open("torch/" + test::string_of(test::at(row, "file")));
+    std::map<std::string, std::string> digests;
+    for (const ConfigValue& tensor : test::array_of(test::at(row, "tensors")))
+      digests[test::string_of(test::at(tensor, "name"))] = test::string_of(test::at(tensor, "sha256"));
+    REQUIRE(checkpoint.tensors.size() == digests.size());
+    for (const CheckpointTensor& tensor : checkpoint.tensors) {
+      INFO(checkpoint.shards[0].file << ' ' << tensor.name);
+      elsewhere += tensor.is_in_place() ? 0 : 1;
+      CHECK(test::sha256(bytes_of(checkpoint, tensor)) == digests.at(tensor.name));
+    }
+  }
+  CHECK(elsewhere > 40);
+}
+
+TEST_CASE("names of one storage are one parameter, views of a part are not", "[model]") {
+  const Checkpoint checkpoint = open("torch/views.pt");
+  for (const CheckpointTensor& tensor : checkpoint.tensors) {
+    INFO(tensor.name);
+    CHECK(tensor.repeats_another() == (tensor.name == "lm_head.weight"));
+  }
+  const Shell shell = build_shell(checkpoint, {});
+  CHECK(shell.tree.tied_groups() ==
+        std::vector<std::vector<std::string>>{{"embed.weight", "lm_head.weight"}});
+}
+
+TEST_CASE("an index that names what a PyTorch shard lacks", "[model]") {
+  const test::TempDirectory directory;
+  directory.write("pytorch_model.bin.index.json", R"({"weight_map":{"w":"a.bin","base":"a.bin"}})");
+  directory.write("a.bin", test::read_file(test::fixture_path("torch/views.pt")));
+  try {
+    open_checkpoint(locate_model(directory.path(), {}));
+    FAIL("accepted");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::tensor_not_in_shard);
+    CHECK(error.tensor() == "w");
+  }
+  directory.write("pytorch_model.bin.index.json", R"({"weight_map":{"base":"a.bin"}})");
+  const Checkpoint checkpoint = open_checkpoint(locate_model(directory.path(), {}));
+  CHECK(checkpoint.tensors.size() == 1);
+  CHECK(checkpoint.warnings.back().find("20 tensors") != std::string::npos);
+}
+
+TEST_CASE("the files that a scan looks into", "[model]") {
+  const test::TempDirectory directory;
+  const auto found = [&] {
+    std::vector<std::string> names;
+    for (const std::string& path : find_pickle_files(directory.path(), {}))
+      names.push_back(path.substr(directory.path().size() + 1));
+    return names;
+  };
+  CHECK(found().empty());
+  for (const char* name : {"b.bin", "config.json", "model.safetensors", "sub/a.pt", "empty"})
+    directory.write(name, "");
+  directory.write("odd.name", "\x80\x04N.");
+  directory.link("linked.pkl", "b.bin");
+  CHECK(found() == std::vector<std::string>{"b.bin", "linked.pkl", "odd.name", "sub/a.pt"});
+  CHECK(find_pickle_files(directory / "empty", {}) == std::vector<std::string>{directory / "empty"});
+}
+
+}  // namespace
+}  // namespace hfload
