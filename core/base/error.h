@@ -49,7 +49,7 @@
   X(unsafe_path, 3, "a path in a weight map or a cache, or a tensor's name as a file name, is unsafe")       \
   X(lfs_pointer, 3, "a file is a Git LFS pointer, not the weights")                                          \
   X(invalid_index, 3, "a shard index lacks its weight map or has one of the wrong type")                     \
-  X(invalid_hashes, 3, "a file of tensor hashes is not of the form that verify writes")                       \
+  X(invalid_hashes, 3, "a file of tensor hashes is not of the form that verify writes")                      \
   X(invalid_config, 3, "a config.json has a value of the wrong type or out of range")                        \
   X(tensor_not_in_shard, 3, "the index names a tensor that its shard does not hold")                         \
   X(corrupted_state_dict, 3, "names of base model and task model are mixed in one checkpoint")               \
