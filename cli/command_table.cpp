@@ -274,6 +274,13 @@ constexpr Flag kFlags[] = {
      .value = "X",
      .help = "The largest absolute difference that counts as equal. Default: 0, every value must be the "
              "same."},
+    {.id = FlagId::check,
+     .name = "--check",
+     .help = "Compute products of many shapes, dtypes and epilogues by every kernel, and compare them with a "
+             "reference on the CPU."},
+    {.id = FlagId::bench,
+     .name = "--bench",
+     .help = "Time products of language models beside cuBLAS, in blocks that alternate."},
 };
 static_assert(std::size(kFlags) == kFlagCount);
 static_assert([] {
@@ -398,6 +405,13 @@ constexpr Example kDiffExamples[] = {
     {"hfload diff a.safetensors pytorch_model.bin --json", "for scripts"},
 };
 
+constexpr FlagId kGemmFlags[] = {FlagId::check, FlagId::bench};
+
+constexpr Example kGemmExamples[] = {
+    {"hfload gemm --check", "are the products right on this GPU"},
+    {"hfload gemm --bench --json", "how fast they are beside cuBLAS, for a script"},
+};
+
 constexpr Example kCompletionExamples[] = {
     {"hfload completion bash > ~/.local/share/bash-completion/completions/hfload", "bash"},
     {"hfload completion zsh > ~/.zfunc/_hfload", "zsh, with ~/.zfunc in fpath"},
@@ -478,6 +492,16 @@ constexpr Command kCommands[] = {
                     "no difference.",
      .examples = kDiffExamples,
      .flags = kDiffFlags},
+    {.id = CommandId::gemm,
+     .name = "gemm",
+     .argument = "",
+     .argument_kind = ValueKind::none,
+     .summary = "Check and time the matrix products that run a model on a GPU",
+     .description = "Checks the kernels for matrix products against a reference, or times them beside "
+                    "cuBLAS, which is looked for at run time. Needs an NVIDIA GPU. The exit status is 1 "
+                    "where a product is wrong.",
+     .examples = kGemmExamples,
+     .flags = kGemmFlags},
     {.id = CommandId::completion,
      .name = "completion",
      .argument = "SHELL",

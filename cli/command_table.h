@@ -11,7 +11,7 @@ namespace hfload::cli {
 /// The one table of commands, flags and exit statuses. The parser, --help, the man page and the completions
 /// are all made from it.
 
-enum class CommandId : uint8_t { inspect, plan, load, scan, convert, verify, diff, completion };
+enum class CommandId : uint8_t { inspect, plan, load, scan, convert, verify, diff, gemm, completion };
 
 enum class FlagId : uint8_t {
   json,
@@ -67,8 +67,10 @@ enum class FlagId : uint8_t {
   write_hashes,
   against,
   tolerance,
+  check,
+  bench,
 };
-inline constexpr size_t kFlagCount = 53;
+inline constexpr size_t kFlagCount = 55;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };
@@ -92,7 +94,7 @@ struct Example {
 struct Command {
   CommandId id;
   std::string_view name;
-  std::string_view argument;  ///< "MODEL"; "MODEL..." where there may be several
+  std::string_view argument;  ///< "MODEL"; "MODEL..." where there may be several; empty: none
   ValueKind argument_kind = ValueKind::file;
   std::string_view argument_choices = {};
   bool several_arguments = false;

@@ -27,6 +27,7 @@ void run_scan(const ScanCommand& command, const Context& context);
 void run_convert(const ConvertCommand& command, const Context& context);
 void run_verify(const VerifyCommand& command, const Context& context);
 void run_diff(const DiffCommand& command, const Context& context);
+void run_gemm(const GemmCommand& command, const Context& context);
 void run_completion(const CompletionCommand& command, const Context& context);
 
 }  // namespace hfload::cli

@@ -27,6 +27,7 @@ void dispatch(const CommandLine& line, const Context& context) {
     void operator()(const ConvertCommand& command) const { run_convert(command, context); }
     void operator()(const VerifyCommand& command) const { run_verify(command, context); }
     void operator()(const DiffCommand& command) const { run_diff(command, context); }
+    void operator()(const GemmCommand& command) const { run_gemm(command, context); }
     void operator()(const CompletionCommand& command) const { run_completion(command, context); }
     void operator()(const HelpRequest& help) const { write_standard_output(render_help(help.command)); }
     void operator()(VersionRequest) const {

@@ -160,6 +160,12 @@ KeyMode key_mode(const FlagValues& values) {
   return strict ? KeyMode::strict : ignore ? KeyMode::ignore_mismatched : KeyMode::complete;
 }
 
+GemmCommand gemm_command(const FlagValues& values) {
+  const GemmCommand gemm{is_given(values, FlagId::check), is_given(values, FlagId::bench)};
+  if (!gemm.check && !gemm.bench) throw usage_error("gemm needs --check or --bench", see_help("gemm"));
+  return gemm;
+}
+
 ParsedCommand typed_command(CommandId id, const std::vector<std::string>& arguments,
                             const FlagValues& values) {
   const std::string& argument = arguments.front();
@@ -194,6 +200,8 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
                            threads_of(values, FlagId::check_threads)};
     case CommandId::diff:
       return diff_command(arguments, values);
+    case CommandId::gemm:
+      return gemm_command(values);
     case CommandId::completion:
       return CompletionCommand{argument};
   }
@@ -349,6 +357,10 @@ CommonOptions scan_common_options(const std::vector<std::string>& arguments) {
 }
 
 void require_arguments(const Command& command, const std::vector<std::string>& arguments) {
+  if (command.argument.empty()) {
+    if (arguments.front().empty()) return;
+    throw usage_error(fmt::format("unexpected argument '{}'", arguments.front()), see_help(command.name));
+  }
   if (std::find(arguments.begin(), arguments.end(), "") != arguments.end()) {
     throw usage_error(fmt::format("{} needs {}", command.name, command.argument), see_help(command.name));
   }

@@ -101,6 +101,11 @@ struct DiffCommand {
   unsigned threads = 0;  ///< 0: one per processor, at most 16
 };
 
+struct GemmCommand {
+  bool check = false;
+  bool bench = false;
+};
+
 /// What to print: a shell's name, or one of the hidden documents "man" and "errors".
 struct CompletionCommand {
   std::string shell;
@@ -115,7 +120,7 @@ struct VersionRequest {};
 
 using ParsedCommand =
     std::variant<InspectCommand, PlanCommand, LoadCommand, ScanCommand, ConvertCommand, VerifyCommand,
-                 DiffCommand, CompletionCommand, HelpRequest, VersionRequest>;
+                 DiffCommand, GemmCommand, CompletionCommand, HelpRequest, VersionRequest>;
 
 struct CommandLine {
   CommonOptions common;

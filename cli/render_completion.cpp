@@ -163,7 +163,8 @@ std::string render_zsh_completion() {
     cases += fmt::format("    {})\n        _arguments -s \\\n", command.name);
     for (const FlagId id : all_flags_of(command)) cases += zsh_flag(flag(id));
     cases += fmt::format("        '{}:{}:{}'\n        ;;\n", command.several_arguments ? "*" : "",
-                         command.argument, zsh_action(command.argument_kind, command.argument_choices));
+                         command.argument.empty() ? "no argument" : command.argument,
+                         zsh_action(command.argument_kind, command.argument_choices));
   }
   return fmt::format(
       R"(#compdef hfload

@@ -63,12 +63,13 @@ std::string render_program_help() {
 
 std::string render_command_help(const Command& command) {
   std::string out = fmt::format("{}.\n\n", command.summary) + render_examples(command.examples);
-  out += fmt::format("\nUsage: hfload {} [FLAGS] {}\n\n", command.name, command.argument) +
+  out += fmt::format("\nUsage: hfload {} [FLAGS]{}{}\n\n", command.name, command.argument.empty() ? "" : " ",
+                     command.argument) +
          paragraph(command.description);
   if (command.argument_kind == ValueKind::file) {
     out += fmt::format("\n{} is one of:\n", command.argument.substr(0, command.argument.find(' ')));
     for (const std::string_view form : model_forms()) out += entry("-", form, 4);
-  } else {
+  } else if (command.argument_kind == ValueKind::choice) {
     out += fmt::format("\n{} is one of: {}.\n", command.argument,
                        fmt::join(split_choices(command.argument_choices), ", "));
   }

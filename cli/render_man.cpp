@@ -44,8 +44,8 @@ std::string render_flags(std::span<const FlagId> ids) {
 }
 
 std::string render_command(const Command& command) {
-  std::string out = fmt::format(".SS {} {}\n{}", roff(command.name), roff(command.argument),
-                                sentences(command.description));
+  std::string out = fmt::format(".SS {}{}{}\n{}", roff(command.name), command.argument.empty() ? "" : " ",
+                                roff(command.argument), sentences(command.description));
   out += render_flags(command.flags);
   out += ".PP\nExamples:\n";
   for (const Example& example : command.examples) {
@@ -62,8 +62,9 @@ std::string render_man_page() {
   out += ".SH NAME\nhfload \\- open, plan and load Hugging Face models without Python\n";
   out += ".SH SYNOPSIS\n";
   for (const Command& command : commands()) {
-    out += fmt::format(".B hfload {}\n[\\fIflags\\fR] \\fI{}\\fR\n.br\n", roff(command.name),
-                       roff(command.argument));
+    const std::string argument =
+        command.argument.empty() ? std::string() : fmt::format(" \\fI{}\\fR", roff(command.argument));
+    out += fmt::format(".B hfload {}\n[\\fIflags\\fR]{}\n.br\n", roff(command.name), argument);
   }
   out += ".SH DESCRIPTION\n";
   for (const Command& command : commands())

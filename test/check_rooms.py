@@ -12,8 +12,9 @@ MAY_INCLUDE = {
     "core/load": ["core/base", "core/format", "core/model", "core/plan", "kernels"],
     "core/save": ["core/base", "core/format", "core/model", "kernels"],
     "core/check": ["core/base", "core/format", "core/model", "core/save", "kernels"],
+    "core/run": ["core/base", "core/format", "core/model", "core/plan", "core/load", "kernels"],
     "kernels": [],
-    "cli": ["core/base", "core/format", "core/model", "core/plan", "core/load", "core/save", "core/check"],
+    "cli": ["core/run", "core/base", "core/format", "core/model", "core/plan", "core/load", "core/save", "core/check"],
 }
 PACKAGES = {"simdjson": ["core/format"], "CLI": ["cli"], "spdlog": ["cli"]}
 

@@ -19,6 +19,7 @@
   X(empty_subset, 1, "a pattern of --subset matches no tensor of the model")                                 \
   X(device_map_incomplete, 1, "a device map gives no device for some tensors")                               \
   X(verify_failed, 1, "bytes read back from a device differ from the file's")                                \
+  X(gemm_mismatch, 1, "a product that a kernel computed differs from the reference")                         \
   X(usage, 2, "the command line cannot be understood")                                                       \
   X(invalid_size, 2, "a byte size is not a number with a unit such as 20GiB or 5GB")                         \
   X(invalid_device, 2, "a device is not an integer, cpu or disk")                                            \
@@ -48,7 +49,7 @@
   X(unsafe_path, 3, "a path in a weight map or a cache, or a tensor's name as a file name, is unsafe")       \
   X(lfs_pointer, 3, "a file is a Git LFS pointer, not the weights")                                          \
   X(invalid_index, 3, "a shard index lacks its weight map or has one of the wrong type")                     \
-  X(invalid_hashes, 3, "a file of tensor hashes is not of the form that verify writes")                       \
+  X(invalid_hashes, 3, "a file of tensor hashes is not of the form that verify writes")                      \
   X(invalid_config, 3, "a config.json has a value of the wrong type or out of range")                        \
   X(tensor_not_in_shard, 3, "the index names a tensor that its shard does not hold")                         \
   X(corrupted_state_dict, 3, "names of base model and task model are mixed in one checkpoint")               \

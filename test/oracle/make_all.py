@@ -10,6 +10,7 @@ if __name__ == "__main__":
         import make_device_maps
         import make_dtypes
         import make_family_caches
+        import make_gemms
         import make_hashes
         import make_keys
         import make_modules
@@ -24,7 +25,7 @@ if __name__ == "__main__":
 
         # The checkpoints come first: make_keys loads them.
         scripts = (make_checkpoints, make_modules, make_device_maps, make_small_models, make_keys, make_casts, make_caches,
-                   make_sizes, make_dtypes, make_offload, make_hashes, make_family_caches, make_torch_files, make_safetensors_files, make_saved, make_shard_splits,
+                   make_sizes, make_dtypes, make_offload, make_hashes, make_gemms, make_family_caches, make_torch_files, make_safetensors_files, make_saved, make_shard_splits,
                    make_weight_statistics)
     else:
         import make_device_maps

@@ -6,7 +6,7 @@ import subprocess
 
 import running
 
-COMMANDS = ["inspect", "plan", "load", "completion"]
+COMMANDS = ["inspect", "plan", "load", "gemm", "completion"]
 SHELLS = ["bash", "zsh", "fish"]
 
 
@@ -40,7 +40,7 @@ def test_help_fits_80_columns(binary, work):
 def test_every_flag_is_in_the_man_page(binary, work):
     page = text_of(binary, work, "completion", "man").replace("\\-", "-")
     for command, flags in flags_in_help(binary, work).items():
-        begin = page.index(f".SS {command} ") if command else page.index(".SS Of every command")
+        begin = re.search(rf"^\.SS {command}\b", page, re.M).start() if command else page.index(".SS Of every command")
         end = page.find(".SS ", begin + 1)
         common = page[page.index(".SS Of every command") : page.index(".SS inspect")]
         for flag in flags:

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "cli/json_writer.h"
+#include "core/run/gemm_bench.h"
+#include "core/run/gemm_check.h"
+
+namespace hfload::cli {
+
+/// Tables of Markdown: what was checked, one row for each kernel, tile and dtype; what was timed.
+std::string render_gemm_checks(std::span<const GemmCheck> checks);
+std::string render_gemm_bench(const GemmBench& bench);
+
+/// The values of "check" and "bench" in the document of gemm --json.
+void write_gemm_checks(JsonWriter& json, std::span<const GemmCheck> checks);
+void write_gemm_bench(JsonWriter& json, const GemmBench& bench);
+
+}  // namespace hfload::cli

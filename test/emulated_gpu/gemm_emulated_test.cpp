@@ -1,0 +1,125 @@
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "core/run/gemm_check.h"
+#include "kernels/gemm_case.h"
+#include "kernels/gemm_device.h"
+#include "test/emulated_gpu/emulator.h"
+
+namespace hfload::test {
+namespace {
+
+struct Size {
+  int64_t m, n, k, batch, pad;
+};
+constexpr Size kSizes[] = {{1, 1, 1, 1, 0},      {1, 7, 13, 1, 3},    {3, 5, 0, 1, 0},
+                           {2, 9, 2056, 1, 8},   {7, 6, 1040, 2, 0},  {16, 72, 320, 1, 0},
+                           {17, 33, 72, 2, 8},   {65, 70, 129, 1, 0}, {70, 130, 200, 1, 8},
+                           {130, 259, 72, 1, 8}, {40, 24, 1096, 3, 0}};
+/// What splits K into several ranges in shapes that are small enough to emulate.
+constexpr GemmDevice kDevice{90, 4, 232'448};
+
+GemmCase case_of(const Size& size, GemmDtype dtype, GemmEpilogue epilogue, bool scaled, bool exact) {
+  const GemmCase::Shape shape{.dtype = dtype,
+                              .epilogue = epilogue,
+                              .m = size.m,
+                              .n = size.n,
+                              .k = size.k,
+                              .batch = size.batch,
+                              .alpha = scaled ? -2.0F : 1.0F,
+                              .beta = scaled ? 0.5F : 0.0F,
+                              .pad = size.pad};
+  return exact ? exact_gemm_case(shape, 5) : random_gemm_case(shape, 6);
+}
+
+/// Computes by one rule on the emulated GPU and compares every element, and the memory around them.
+void check(const GemmRule& rule, const GemmCase& problem, bool exact) {
+  GemmCase before = problem;
+  if (before.shape.beta == 0) before.poison_target();
+  GemmCase result = before;
+  const GemmPlan plan = plan_gemm_by(rule, result.gemm, kDevice);
+  std::vector<float> workspace(static_cast<size_t>(plan.workspace_bytes / 4), NAN);
+  REQUIRE(launch_gemm(result.gemm, plan, workspace.data(), nullptr) == 0);
+  CHECK(result.padding_is(before));
+  int faults = 0;
+  for (int64_t e = 0; e < problem.shape.batch; ++e) {
+    for (int64_t r = 0; r < problem.shape.m; ++r) {
+      for (int64_t c = 0; c < problem.shape.n; ++c) {
+        double wanted = gemm_reference_element(problem.gemm, e, r, c);
+        if (exact) {
+          std::byte rounded[4];
+          gemm_store(problem.shape.dtype, rounded, 0, wanted);
+          wanted = gemm_load(problem.shape.dtype, rounded, 0);
+        }
+        const double bound = exact ? 0 : gemm_error_bound(problem.gemm, e, r, c);
+        faults += std::abs(result.target(e, r, c) - wanted) <= bound ? 0 : 1;
+      }
+    }
+  }
+  CHECK(faults == 0);
+}
+
+void check_kernel(GemmKernel kernel) {
+  int products = 0;
+  for (const Emulator::Timing timing : {Emulator::Timing::eager, Emulator::Timing::lazy}) {
+    Emulator::current().set_timing(timing);
+    int trial = 0;
+    for (const GemmRule& rule : gemm_rules()) {
+      if (rule.kernel != kernel) continue;
+      for (const Size& size : kSizes) {
+        for (const GemmDtype dtype : {GemmDtype::f32, GemmDtype::f16, GemmDtype::bf16}) {
+          const auto epilogue = static_cast<GemmEpilogue>(trial % kGemmEpilogues);
+          const bool exact = trial % 4 < 2;
+          const GemmCase problem =
+              case_of(size, dtype, exact ? GemmEpilogue::none : epilogue, trial % 3 == 0, exact);
+          if (!can_run(rule, problem.gemm, kDevice)) continue;
+          // Half of them each time: fibers are slow.
+          if (++trial % 2 != static_cast<int>(timing) % 2) continue;
+          ++products;
+          CAPTURE(gemm_kernel_name(kernel), rule.tile_m, rule.tile_n, size.m, size.n, size.k,
+                  gemm_dtype_name(dtype), static_cast<int>(timing), exact,
+                  gemm_epilogue_name(problem.shape.epilogue));
+          check(rule, problem, exact);
+        }
+      }
+    }
+  }
+  CHECK(products > 10);
+}
+
+TEST_CASE("emulated: the naive kernel computes the reference's product") { check_kernel(GemmKernel::naive); }
+TEST_CASE("emulated: the tiled kernel computes the reference's product") { check_kernel(GemmKernel::tiled); }
+TEST_CASE("emulated: the vector kernel computes the reference's product") {
+  check_kernel(GemmKernel::vector);
+}
+TEST_CASE("emulated: the simt kernel computes the reference's product") { check_kernel(GemmKernel::simt); }
+TEST_CASE("emulated: the mma kernel computes the reference's product") { check_kernel(GemmKernel::mma); }
+TEST_CASE("emulated: the wgmma kernel computes the reference's product") { check_kernel(GemmKernel::wgmma); }
+
+TEST_CASE("emulated: hfload gemm's check finds no fault in any kernel that can compute small products") {
+  Emulator::current().set_timing(Emulator::Timing::lazy);
+  double done = 0;
+  uint64_t products = 0;
+  for (const GemmCheck& check : check_gemms(0, 3000, [&](double part) { done = part; })) {
+    CAPTURE(gemm_kernel_name(check.rule.kernel), check.rule.tile_m, gemm_dtype_name(check.dtype));
+    CHECK(check.first_fault == "");
+    CHECK(check.faults == 0);
+    products += check.products;
+  }
+  CHECK(products > 300);
+  CHECK(done > 0);
+}
+
+TEST_CASE("emulated: all epilogues of a split product") {
+  for (int i = 0; i < kGemmEpilogues; ++i) {
+    const GemmCase problem =
+        case_of({12, 40, 1096, 1, 0}, GemmDtype::bf16, static_cast<GemmEpilogue>(i), true, false);
+    CAPTURE(i);
+    const GemmPlan plan = plan_gemm(problem.gemm, kDevice);
+    CHECK(plan.tiling.splits > 1);
+    check(plan.rule, problem, false);
+  }
+}
+
+}  // namespace
+}  // namespace hfload::test
