@@ -6,7 +6,7 @@ import subprocess
 
 import running
 
-COMMANDS = ["inspect", "plan", "load", "gemm", "completion"]
+COMMANDS = ["inspect", "plan", "load", "scan", "convert", "verify", "diff", "gemm", "completion"]
 SHELLS = ["bash", "zsh", "fish"]
 
 
