@@ -98,7 +98,9 @@ ReadPath read_path(const FlagValues& values) {
   const std::string name = last_value(values, FlagId::io);
   if (name == "pread") return ReadPath::pread;
   if (name == "direct") return ReadPath::direct;
-  return name == "mmap" ? ReadPath::mapping : ReadPath::automatic;
+  if (name == "mmap") return ReadPath::mapping;
+  if (name == "auto") return ReadPath::automatic;
+  throw usage_error(fmt::format("--io does not take '{}'", name), "It takes auto, pread, direct or mmap.");
 }
 
 /// A flag that counts something: a whole number from 1.
