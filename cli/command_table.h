@@ -23,6 +23,7 @@ enum class FlagId : uint8_t {
   version,
   variant,
   subfolder,
+  key,
   tensors,
   tree,
   filter,

@@ -74,9 +74,40 @@ TEST_CASE("Files of torch.save hold what torch finds in them") {
     std::vector<std::string> others;
     for (const TorchOther& other : file.others) others.push_back(other.name);
     CHECK(others == test::strings_of(test::at(row, "others")));
-    CHECK(file.notes.size() == (others.empty() ? 0 : 1));
+    const ConfigValue* inside = row.find("inside");
+    const bool is_inside = inside != nullptr && !inside->is_null();
+    CHECK(file.notes.size() == (others.empty() ? 0U : 1U) + (is_inside ? 1U : 0U));
+    if (is_inside) CHECK(file.notes[0].find("dict '" + test::string_of(*inside) + "'") != std::string::npos);
   }
   CHECK(tensors > 150);
+}
+
+TEST_CASE("No dict of several is taken for the model, and none of a name that says nothing") {
+  const std::map<std::string, std::string> files = {{"two_models.pt", "dicts 'model' and 'state_dict'"},
+                                                    {"ema_alone.pt", "dict 'ema'"}};
+  for (const auto& [name, found] : files) {
+    INFO(name);
+    const RegularFile file = open_regular_file(test::fixture_path("torch/" + name));
+    try {
+      read_torch_file(file);
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error_code_info(error.code()).name == "unsupported_format");
+      CHECK(error.message().find(found) != std::string::npos);
+      CHECK(error.hint().find("--key ") != std::string::npos);
+    }
+    try {
+      read_torch_file(file, "epoch");
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error_code_info(error.code()).name == "weights_not_found");
+    }
+  }
+  const RegularFile file = open_regular_file(test::fixture_path("torch/two_models.pt"));
+  const TorchFile chosen = read_torch_file(file, "state_dict");
+  REQUIRE(chosen.tensors.size() == 1);
+  CHECK(chosen.tensors[0].name == "w");
+  CHECK(chosen.notes.size() == 1);
 }
 
 TEST_CASE("Other files of torch are named for what they are") {
