@@ -71,7 +71,7 @@ enum class FlagId : uint8_t {
   check,
   bench,
 };
-inline constexpr size_t kFlagCount = 55;
+inline constexpr size_t kFlagCount = 56;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };

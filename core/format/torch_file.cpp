@@ -1,5 +1,3 @@
-    if (count == 1) {
-      const InnerDict& found = *std::ranges::find_if(inner, is_meant);
 #include "core/format/torch_file.h"
 
 #include <fmt/format.h>
@@ -206,7 +204,8 @@ class StateDictReader {
           .with_hint(inner.empty() ? "It has none; do without --key."
                                    : fmt::format("It has '{}'.", names_of(inner)));
     }
-    if (!key_.empty() || std::ranges::count_if(inner, is_meant) == 1) {
+    if (count == 1) {
+      const InnerDict& found = *std::ranges::find_if(inner, is_meant);
       file_.notes.push_back(fmt::format("the tensors are those of the dict '{}' in the file; {} left out",
                                         json::shorten(found.name), beside(members.size() / 2 - 1)));
       return found.id;
