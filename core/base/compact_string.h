@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -39,8 +40,10 @@ class CompactString {
   std::string str() const { return std::string(view()); }
   operator std::string_view() const { return view(); }  // NOLINT
 
-  bool operator==(std::string_view other) const { return view() == other; }
-  bool operator==(const CompactString& other) const { return view() == other.view(); }
+  template <std::convertible_to<std::string_view> Text>
+  bool operator==(const Text& other) const {
+    return view() == std::string_view(other);
+  }
 
  private:
   std::unique_ptr<char[]> data_;
