@@ -6,9 +6,9 @@
 
 Every sample is a process of its own, on files proved to be in the page cache; the contenders take turns in random order,
 and what counts is the median over rounds of the ratio within a round, with its bootstrap 95 % confidence interval.
-Before each sample another process touches as much memory as it will need and ends, because a virtual machine may have to
-ask its host for memory that has been free for some seconds, at a small part of the speed of what is measured (--as-found
-leaves that out). Besides: 120,000 small tensors beside one large one, files that are not in the page cache (--cold), and
+A virtual machine may have to ask its host for memory that has been free for some seconds, at a small part of the speed of
+what is measured. So another process holds most of the free memory all the while, and before each sample one touches what is
+left and ends (--as-found leaves that out). Besides: 120,000 small tensors beside one large one, files that are not in the page cache (--cold), and
 headers and mappings in a process that lives long. Prints Markdown.
 """
 
@@ -96,9 +96,28 @@ def hfload_load(directory, arguments):
     return [arguments.hfload, "load", directory, "--device-map", "cpu", "--json", "--quiet", "--threads", arguments.threads]
 
 
-def touch_memory(wanted_bytes, arguments):
-    if not arguments.as_found:
-        run([arguments.probes, "touch", wanted_bytes + 2**28])
+class MemoryAtHand:
+    """Keeps the memory that samples of `need_bytes` use small, and touches it before each."""
+
+    def __init__(self, need_bytes, arguments):
+        self.need_bytes, self.arguments, self.holder = need_bytes + 2**29, arguments, None
+
+    def __enter__(self):
+        free = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemFree")) * 1024
+        spare = free - self.need_bytes - 2**30
+        if not self.arguments.as_found and spare > 0:
+            command = [self.arguments.probes, "hold", str(spare)]
+            self.holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.holder.stdout.readline()
+        return self
+
+    def __exit__(self, *_):
+        if self.holder:
+            self.holder.communicate()
+
+    def touch(self):
+        if not self.arguments.as_found:
+            run([self.arguments.probes, "touch", self.need_bytes])
 
 
 def measure(directory, arguments):
@@ -111,7 +130,7 @@ def measure(directory, arguments):
     probes = []
 
     def take(contender):
-        touch_memory(2 * model_bytes if contender == "probes" or contender in CONVERTING else model_bytes, arguments)
+        memory.touch()
         if contender == "probes":
             output, _, _ = run([arguments.probes, "load", largest, arguments.threads])
             probe = json.loads(output)
@@ -130,12 +149,14 @@ def measure(directory, arguments):
     sums = {json.loads(run([sys.executable, HERE / "rivals.py", rival, directory, "--checksum"])[0])["checksum"] for rival in RIVALS}
     if len(sums) != 1:
         sys.exit("the rivals read different bytes")
-    for _ in range(arguments.rounds):
-        warm(paths)
-        order = ["probes", *samples]
-        random.shuffle(order)
-        for contender in order:
-            take(contender)
+    # What converts needs twice the bytes, and the mapped file's pages besides are no fresh memory.
+    with MemoryAtHand(2 * model_bytes, arguments) as memory:
+        for _ in range(arguments.rounds):
+            warm(paths)
+            order = ["probes", *samples]
+            random.shuffle(order)
+            for contender in order:
+                take(contender)
     return samples, probes
 
 
@@ -179,14 +200,17 @@ def report(name, model_bytes, samples, probes):
 def many_and_one(directories, arguments):
     """The rate of many small tensors as a part of that of one large tensor of as many bytes."""
     ratios, rates = [], {name: [] for name in directories}
-    for _ in range(arguments.rounds):
-        for name in random.sample(list(directories), len(directories)):
-            paths = list(directories[name].glob("*.safetensors"))
-            warm(paths)
-            model_bytes = sum(path.stat().st_size for path in paths)
-            touch_memory(model_bytes, arguments)
-            rates[name].append(model_bytes / json.loads(run(hfload_load(directories[name], arguments))[0])["seconds"])
-        ratios.append(rates["many"][-1] / rates["one"][-1])
+    paths = {name: list(directory.glob("*.safetensors")) for name, directory in directories.items()}
+    model_bytes = {name: sum(path.stat().st_size for path in paths[name]) for name in directories}
+    for name in directories:
+        warm(paths[name])
+    with MemoryAtHand(max(model_bytes.values()), arguments) as memory:
+        for _ in range(arguments.rounds):
+            for name in random.sample(list(directories), len(directories)):
+                warm(paths[name])
+                memory.touch()
+                rates[name].append(model_bytes[name] / json.loads(run(hfload_load(directories[name], arguments))[0])["seconds"])
+            ratios.append(rates["many"][-1] / rates["one"][-1])
     median, low, high = median_with_interval(ratios)
     print(f"\n### {arguments.many:,} tensors of {SMALL_KIB} KiB beside one tensor of as many bytes\n")
     print(f"hfload: {statistics.median(rates['many']) / 1e9:.2f} GB/s and {statistics.median(rates['one']) / 1e9:.2f} GB/s; "
@@ -220,7 +244,6 @@ def cold(name, directory, arguments):
     model_bytes = sum(path.stat().st_size for path in paths)
     ours, probes, ways = [], {}, set()
     for _ in range(arguments.rounds):
-        touch_memory(model_bytes, arguments)
         evict(paths)
         result = json.loads(run(hfload_load(directory, arguments))[0])
         ours.append(model_bytes / result["seconds"])

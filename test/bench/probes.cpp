@@ -4,6 +4,8 @@
 //   hfload_probes copy DIRECTORY TARGET BYTES THREADS
 //       reads all shards of a directory and writes as many bytes as wanted, flushed to the disk
 //   hfload_probes touch BYTES                  touches that much memory and gives it back
+//   hfload_probes hold BYTES                   touches that much memory, prints a line, keeps it until its
+//   input ends
 #include <cerrno>
 #include <filesystem>
 #include <memory>
@@ -151,9 +153,14 @@ void copy(const char* directory, const char* target, uint64_t wanted, unsigned t
   close(out);
 }
 
-void touch(size_t bytes) {
+void touch(size_t bytes, bool hold) {
   const Mapping memory(bytes);
   for (size_t offset = 0; offset < bytes; offset += 4096) memory.data()[offset] = std::byte{1};
+  if (!hold) return;
+  std::puts("held");
+  std::fflush(stdout);
+  while (std::getchar() != EOF) {
+  }
 }
 
 unsigned thread_count(const char* text) { return static_cast<unsigned>(std::max(1, std::atoi(text))); }
@@ -170,8 +177,8 @@ int main(int argc, char** argv) {
     cold(argv[2], thread_count(argv[3]), std::strtoull(argv[4], nullptr, 10));
   } else if (probe == "copy" && argc == 6) {
     copy(argv[2], argv[3], std::strtoull(argv[4], nullptr, 10), thread_count(argv[5]));
-  } else if (probe == "touch" && argc == 3) {
-    touch(std::strtoull(argv[2], nullptr, 10));
+  } else if ((probe == "touch" || probe == "hold") && argc == 3) {
+    touch(std::strtoull(argv[2], nullptr, 10), probe == "hold");
   } else {
     std::fputs("usage: see the head of test/bench/probes.cpp\n", stderr);
     return 2;
