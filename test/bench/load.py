@@ -243,16 +243,18 @@ def cold(name, directory, arguments):
     largest = max(paths, key=lambda path: path.stat().st_size)
     model_bytes = sum(path.stat().st_size for path in paths)
     ours, probes, ways = [], {}, set()
-    for _ in range(arguments.rounds):
-        evict(paths)
-        result = json.loads(run(hfload_load(directory, arguments))[0])
-        ours.append(model_bytes / result["seconds"])
-        ways |= {key.removesuffix("_bytes") for key in ("cached_bytes", "buffered_bytes", "direct_bytes") if result["io"][key]}
-        for threads in (2, 8):
-            for chunk in (1, 4):
-                row = json.loads(run([arguments.probes, "cold", largest, threads, chunk])[0])
-                for way in ("buffered", "direct"):
-                    probes.setdefault((way, threads, chunk), []).append(row["bytes"] / row[way])
+    with MemoryAtHand(2 * model_bytes, arguments) as memory:
+        for _ in range(arguments.rounds):
+            evict(paths)
+            memory.touch()
+            result = json.loads(run(hfload_load(directory, arguments))[0])
+            ours.append(model_bytes / result["seconds"])
+            ways |= {key.removesuffix("_bytes") for key in ("cached_bytes", "buffered_bytes", "direct_bytes") if result["io"][key]}
+            for threads in (2, 8):
+                for chunk in (1, 4):
+                    row = json.loads(run([arguments.probes, "cold", largest, threads, chunk])[0])
+                    for way in ("buffered", "direct"):
+                        probes.setdefault((way, threads, chunk), []).append(row["bytes"] / row[way])
     print(f"\n### Not in the page cache: {name}\n")
     print(f"hfload read by: {', '.join(sorted(ways))}.\n")
     print("| | median GB/s | best | max/min | hfload's rate as a part of it (95 % CI) |\n|---|---|---|---|---|")
