@@ -122,20 +122,19 @@ void copy(const char* directory, const char* target, uint64_t wanted, unsigned t
     inputs.push_back(std::make_unique<Input>(entry.path().c_str()));
     total += inputs.back()->bytes;
   }
-  std::filesystem::create_directory(target);
+  const int out = open(target, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  if (out < 0) fail(target);
+  if (const int error = posix_fallocate(out, 0, static_cast<off_t>(wanted)); error != 0) {
+    errno = error;
+    fail("posix_fallocate");
+  }
   std::vector<std::vector<std::byte>> buffers(threads, std::vector<std::byte>(kChunkBytes));
+  uint64_t before = 0;
   for (const auto& input : inputs) {
-    // A file for each shard, as a conversion leaves; bytes stand at the place that is proportional to theirs.
+    // The output's place of a byte of the input is proportional to its place among all inputs.
     const auto place = [&](size_t offset) {
-      return static_cast<uint64_t>(static_cast<unsigned __int128>(wanted) * offset / total);
+      return static_cast<uint64_t>(static_cast<unsigned __int128>(wanted) * (before + offset) / total);
     };
-    const std::string path = std::string(target) + "/" + std::to_string(&input - inputs.data());
-    const int out = open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
-    if (out < 0) fail(path.c_str());
-    if (const int error = posix_fallocate(out, 0, static_cast<off_t>(place(input->bytes))); error != 0) {
-      errno = error;
-      fail("posix_fallocate");
-    }
     time_chunks(input->bytes, threads, [&](size_t offset, size_t size, unsigned thread) {
       const std::span<std::byte> buffer(buffers[thread]);
       read_chunk(input->fd, offset, buffer.first(size));
@@ -148,9 +147,10 @@ void copy(const char* directory, const char* target, uint64_t wanted, unsigned t
         at += static_cast<uint64_t>(put);
       }
     });
-    if (fsync(out) != 0) fail("fsync");
-    close(out);
+    before += input->bytes;
   }
+  if (fsync(out) != 0) fail("fsync");
+  close(out);
 }
 
 void touch(size_t bytes, bool hold) {
