@@ -121,8 +121,7 @@ void run_verify(const VerifyCommand& command, const Context& context) {
   find_bad_values(verified, verified.findings);
   if (!command.against.empty()) compare_hashes(verified, std::move(expected), verified.findings);
   if (!command.write_hashes.empty()) {
-    write_file_atomically(command.write_hashes,
-                          [&](const TextSink& sink) { write_hashes(verified, sink); });
+    write_file_atomically(command.write_hashes, [&](const TextSink& sink) { write_hashes(verified, sink); });
   }
   if (context.common.json) {
     write_verified_json(verified, write_standard_output);

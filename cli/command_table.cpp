@@ -48,8 +48,9 @@ constexpr Flag kFlags[] = {
      .name = "--key",
      .kind = ValueKind::word,
      .value = "NAME",
-     .help = "Take the weights of a PyTorch checkpoint from the dict of that name inside it, as a trainer saves "
-             "several."},
+     .help =
+         "Take the weights of a PyTorch checkpoint from the dict of that name inside it, as a trainer saves "
+         "several."},
     {.id = FlagId::tensors, .name = "--tensors", .help = "List every tensor: name, dtype, shape, bytes."},
     {.id = FlagId::tree,
      .name = "--tree",
@@ -300,15 +301,14 @@ static_assert([] {
 constexpr FlagId kCommonFlags[] = {FlagId::json,  FlagId::progress, FlagId::color,
                                    FlagId::quiet, FlagId::verbose,  FlagId::help};
 
-constexpr FlagId kInspectFlags[] = {FlagId::tensors,  FlagId::tree,    FlagId::patterns, FlagId::filter,
+constexpr FlagId kInspectFlags[] = {FlagId::tensors,  FlagId::tree,    FlagId::patterns,  FlagId::filter,
                                     FlagId::metadata, FlagId::variant, FlagId::subfolder, FlagId::key};
 
-constexpr FlagId kPlanFlags[] = {FlagId::device_map,     FlagId::max_memory,      FlagId::context,
-                                 FlagId::batch,          FlagId::kv_dtype,        FlagId::dtype,
-                                 FlagId::no_split,       FlagId::explain,         FlagId::svg,
-                                 FlagId::offload_folder, FlagId::offload_buffers, FlagId::fallback_allocation,
-                                 FlagId::compat,         FlagId::variant,         FlagId::subfolder,
-                                 FlagId::key};
+constexpr FlagId kPlanFlags[] = {
+    FlagId::device_map, FlagId::max_memory,     FlagId::context,         FlagId::batch,
+    FlagId::kv_dtype,   FlagId::dtype,          FlagId::no_split,        FlagId::explain,
+    FlagId::svg,        FlagId::offload_folder, FlagId::offload_buffers, FlagId::fallback_allocation,
+    FlagId::compat,     FlagId::variant,        FlagId::subfolder,       FlagId::key};
 
 constexpr FlagId kLoadFlags[] = {FlagId::device_map,
                                  FlagId::max_memory,
@@ -337,15 +337,14 @@ constexpr FlagId kLoadFlags[] = {FlagId::device_map,
                                  FlagId::key};
 
 constexpr FlagId kConvertFlags[] = {
-    FlagId::output_dtype, FlagId::dtype_for, FlagId::max_shard_size, FlagId::merge,
-    FlagId::format,       FlagId::include,   FlagId::exclude,        FlagId::rename,
-    FlagId::tied,         FlagId::output,    FlagId::jobs,           FlagId::dry_run,
-    FlagId::force,        FlagId::threads,   FlagId::variant,        FlagId::subfolder,
-    FlagId::key};
+    FlagId::output_dtype, FlagId::dtype_for, FlagId::max_shard_size, FlagId::merge,   FlagId::format,
+    FlagId::include,      FlagId::exclude,   FlagId::rename,         FlagId::tied,    FlagId::output,
+    FlagId::jobs,         FlagId::dry_run,   FlagId::force,          FlagId::threads, FlagId::variant,
+    FlagId::subfolder,    FlagId::key};
 
-constexpr FlagId kVerifyFlags[] = {FlagId::tensors,       FlagId::write_hashes, FlagId::against,
-                                   FlagId::check_threads, FlagId::variant,      FlagId::subfolder,
-                                   FlagId::key};
+constexpr FlagId kVerifyFlags[] = {
+    FlagId::tensors, FlagId::write_hashes, FlagId::against, FlagId::check_threads,
+    FlagId::variant, FlagId::subfolder,    FlagId::key};
 
 constexpr FlagId kDiffFlags[] = {FlagId::tolerance, FlagId::tensors, FlagId::check_threads};
 

@@ -92,7 +92,8 @@ class Comparison {
       // Dtypes that are not decoded are compared as bytes, and so only with themselves.
       const bool is_decoded = has_values(a.dtype) && has_values(b.dtype);
       const bool is_complex_pair = (a.dtype == Dtype::c64) == (b.dtype == Dtype::c64);
-      pair.same_shape = a.shape == b.shape && is_complex_pair && (is_decoded || a.dtype_name() == b.dtype_name());
+      pair.same_shape =
+          a.shape == b.shape && is_complex_pair && (is_decoded || a.dtype_name() == b.dtype_name());
       pair.has_ulps = pair.same_shape && a.dtype == b.dtype && float_format(a.dtype);
       if (pair.same_shape) pair.values = has_values(a.dtype) ? a.bytes() / value_bytes(a.dtype) : a.bytes();
       for (const Dtype dtype : {a.dtype, b.dtype}) {
@@ -147,8 +148,7 @@ class Comparison {
     for (size_t k = 1; k < counts.size(); ++k) (*pair.ulps)[k] += counts[k];
   }
 
-  void compare_bytes(const TensorPiece& piece, const TensorDifference& pair, Buffers& buffers,
-                     Tally& tally) {
+  void compare_bytes(const TensorPiece& piece, const TensorDifference& pair, Buffers& buffers, Tally& tally) {
     PieceReader reader_a(source_a_, pair.a, piece.first_byte, piece.bytes, slots_a_);
     PieceReader reader_b(source_b_, pair.b, piece.first_byte, piece.bytes, slots_b_);
     for (uint64_t done = 0; done < piece.bytes; done += kBlockValues) {

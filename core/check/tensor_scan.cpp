@@ -319,7 +319,7 @@ class Scan {
   std::vector<TensorPiece> pieces_;
   std::vector<std::optional<TensorStatistics>> results_;  ///< by tensor
   std::mutex mutex_;                                      ///< of parts_
-  std::map<size_t, Tally> parts_;  ///< by piece, of tensors that are several pieces
+  std::map<size_t, Tally> parts_;                         ///< by piece, of tensors that are several pieces
   std::vector<Buffers> buffers_;
   PieceReader::Slots gather_slots_{PieceReader::kMostGathering};
 };

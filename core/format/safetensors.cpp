@@ -90,8 +90,8 @@ class HeaderReader {
   }
 
  private:
-  /// Names are views of the text until the parser is gone: what it takes, with a copy of them, would be most of
-  /// the memory of opening a file.
+  /// Names are views of the text until the parser is gone: what it takes, with a copy of them, would be most
+  /// of the memory of opening a file.
   void read_document(simdjson::padded_string text) {
     {
       json::Document document(std::move(text), kLengthPrefixBytes);
@@ -260,7 +260,9 @@ class HeaderReader {
   void validate_offsets(size_t index, uint64_t data_end) const {
     const TensorInfo& tensor = header_.tensors[index];
     const auto fail = [&](ErrorCode code, std::string message) {
-      throw Error(code, std::move(message)).with_tensor(tensor.name.str()).with_offset(fields_[index].data_offsets);
+      throw Error(code, std::move(message))
+          .with_tensor(tensor.name.str())
+          .with_offset(fields_[index].data_offsets);
     };
     if (tensor.end < tensor.begin) {
       fail(ErrorCode::offset_reversed,
@@ -327,7 +329,7 @@ class HeaderReader {
   SafetensorsHeader header_;
   std::vector<std::string_view> names_;  ///< of the tensors of the same index, until they hold their own
   std::vector<FieldOffsets> fields_;     ///< of the tensors of the same index
-  std::vector<uint64_t> shape_;       ///< of the tensor that is being read
+  std::vector<uint64_t> shape_;          ///< of the tensor that is being read
   Oddity unknown_dtypes_, unknown_fields_;
 };
 

@@ -42,8 +42,8 @@ struct Box {
   std::vector<Axis> axes;
 };
 
-/// Divides the elements [begin, end) of the axes from `level` on, counted in row-major order, into boxes: whole
-/// rows, and the parts of rows before and after them.
+/// Divides the elements [begin, end) of the axes from `level` on, counted in row-major order, into boxes:
+/// whole rows, and the parts of rows before and after them.
 void add_boxes(const std::vector<Axis>& axes, size_t level, uint64_t begin, uint64_t end, uint64_t at,
                uint64_t out, std::vector<Box>& boxes) {
   if (begin == end) return;

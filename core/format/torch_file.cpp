@@ -181,7 +181,8 @@ class StateDictReader {
     std::vector<InnerDict> found;
     for (size_t i = 0; i < members.size(); i += 2) {
       const PickleId key = members[i], value = members[i + 1];
-      if (tree_.kind(key) == PickleKind::string && tree_.kind(value) == PickleKind::dict && has_tensors(value))
+      if (tree_.kind(key) == PickleKind::string && tree_.kind(value) == PickleKind::dict &&
+          has_tensors(value))
         found.push_back({std::string(tree_.text(key)), value});
     }
     return found;
@@ -211,10 +212,11 @@ class StateDictReader {
       return found.id;
     }
     if (!inner.empty()) {
-      throw fault(ErrorCode::unsupported_format,
-                  fmt::format("the file's tensors are in the dict{} '{}', and nothing says which is the model",
-                              inner.size() == 1 ? "" : "s", names_of(inner)),
-                  tree_.offset(root))
+      throw fault(
+          ErrorCode::unsupported_format,
+          fmt::format("the file's tensors are in the dict{} '{}', and nothing says which is the model",
+                      inner.size() == 1 ? "" : "s", names_of(inner)),
+          tree_.offset(root))
           .with_hint(fmt::format("Name one: --key {}", json::shorten(inner.front().name)));
     }
     return root;
@@ -388,10 +390,10 @@ class StateDictReader {
     if (file_.others.empty()) return;
     const TorchOther& first = file_.others.front();
     const size_t count = file_.others.size();
-      file_.notes.push_back(fmt::format("{} that {} no tensor {} left out, '{}' ({}) for one",
-                                        count == 1 ? "an entry" : fmt::format("{} entries", count),
-                                        count == 1 ? "is" : "are", count == 1 ? "is" : "are",
-                                        json::shorten(first.name), first.kind));
+    file_.notes.push_back(fmt::format("{} that {} no tensor {} left out, '{}' ({}) for one",
+                                      count == 1 ? "an entry" : fmt::format("{} entries", count),
+                                      count == 1 ? "is" : "are", count == 1 ? "is" : "are",
+                                      json::shorten(first.name), first.kind));
   }
 
   TorchContainer container_;

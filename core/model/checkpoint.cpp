@@ -85,12 +85,13 @@ class Wanted {
   std::vector<bool> found_;  ///< parallel to by_name_
 };
 
-/// Adds the tensors of a shard that is there. `wanted` are the tensors that the index expects in it; null where
-/// there is no index, and all are wanted.
+/// Adds the tensors of a shard that is there. `wanted` are the tensors that the index expects in it; null
+/// where there is no index, and all are wanted.
 void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file, Wanted* wanted,
                 std::vector<Finding>* findings) {
   Shard& shard = checkpoint.shards[shard_index];
-  std::vector<CheckpointTensor> described = read_shard_tensors(shard, file, checkpoint.location.state_dict_key, checkpoint.warnings);
+  std::vector<CheckpointTensor> described =
+      read_shard_tensors(shard, file, checkpoint.location.state_dict_key, checkpoint.warnings);
   std::vector<std::string> not_in_index;
   if (wanted == nullptr) checkpoint.tensors.reserve(checkpoint.tensors.size() + described.size());
   for (CheckpointTensor& tensor : described) {
@@ -189,7 +190,8 @@ void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
       shard.damaged = !is_missing;
       if (findings != nullptr) findings->push_back(finding_of(shard, e));
     }
-    for (const uint32_t e : entries_of[s]) add_undescribed(checkpoint, std::move(index.weight_map[e].tensor), s);
+    for (const uint32_t e : entries_of[s])
+      add_undescribed(checkpoint, std::move(index.weight_map[e].tensor), s);
   }
 }
 

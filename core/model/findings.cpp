@@ -28,9 +28,10 @@ bool is_legacy_buffer(std::string_view name) {
 }
 
 Finding wrong_total_size(uint64_t claimed, std::string_view take, uint64_t total) {
-  return {"wrong_total_size",
-          fmt::format("the index gives a total_size of {} bytes, and the tensors {} {}", claimed, take, total),
-          {}};
+  return {
+      "wrong_total_size",
+      fmt::format("the index gives a total_size of {} bytes, and the tensors {} {}", claimed, take, total),
+      {}};
 }
 
 class Comparison {

@@ -206,7 +206,8 @@ std::optional<Shell> build_known_shell(const Checkpoint& checkpoint, const Shell
       has_sixteen_bit_total(shell.tree, *checkpoint.index_total_size_bytes)) {
     shell = build_known_shell(checkpoint, {Dtype::bf16, options.compat}).value();
     shell.warnings.emplace_back(
-        "config.json names no dtype and the shards are absent: bfloat16 is taken, as the index's total_size is "
+        "config.json names no dtype and the shards are absent: bfloat16 is taken, as the index's total_size "
+        "is "
         "that of 16-bit weights");
   }
   return shell;

@@ -28,8 +28,8 @@ struct Shell {
   std::vector<std::string> warnings;
 };
 
-/// Builds the model's empty shell from the architecture that config.json names; nothing where that is unknown.
-/// Throws Error(invalid_config).
+/// Builds the model's empty shell from the architecture that config.json names; nothing where that is
+/// unknown. Throws Error(invalid_config).
 std::optional<Shell> build_known_shell(const Checkpoint& checkpoint, const ShellOptions& options);
 
 /// Builds the model's empty shell: from the architecture that config.json names, or, where it is unknown,

@@ -101,7 +101,9 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
   std::ranges::sort(plan.placements, [&](const TensorPlacement& a, const TensorPlacement& b) {
     const CheckpointTensor& x = checkpoint.tensors[a.checkpoint];
     const CheckpointTensor& y = checkpoint.tensors[b.checkpoint];
-    const auto key = [](const CheckpointTensor& t) { return std::tuple(t.shard, t.begin, t.end, t.name.view()); };
+    const auto key = [](const CheckpointTensor& t) {
+      return std::tuple(t.shard, t.begin, t.end, t.name.view());
+    };
     return key(x) < key(y);
   });
 

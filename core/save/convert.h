@@ -61,15 +61,15 @@ struct ConvertPlan {
   std::string destination;
   bool single_file = false;  ///< the destination is one weight file; else a directory
   WeightFormat format = WeightFormat::safetensors;
-  std::vector<OutputTensor> tensors;  ///< in the order of the state dict
+  std::vector<OutputTensor> tensors;                          ///< in the order of the state dict
   std::vector<std::unique_ptr<const std::string>> new_names;  ///< that `tensors` has and the source has not
-  std::vector<uint32_t> sources;      ///< of each tensor: index into TensorSource::tensors
-  std::vector<CastKind> casts;        ///< of each tensor
+  std::vector<uint32_t> sources;  ///< of each tensor: index into TensorSource::tensors
+  std::vector<CastKind> casts;    ///< of each tensor
   std::vector<PlannedFile> files;
   ShardSplit split;                          ///< what tensors the files hold
   std::optional<uint64_t> total_parameters;  ///< for the index
   std::vector<TextFile> texts;               ///< the index, config.json
-  std::vector<CopiedFile> copies;    ///< tokenizer, generation config, …
+  std::vector<CopiedFile> copies;            ///< tokenizer, generation config, …
   std::string entry_point;           ///< the file that readers look for: the index, or the only weight file
   uint64_t tensor_bytes = 0;         ///< of all tensors as written
   uint64_t output_bytes = 0;         ///< of all files

@@ -219,9 +219,10 @@ class Conversion {
     OpenFile& file = files_[index];
     const std::string path = staged_.path(file.staged);
     const int fd = descriptor_of(file);
-    write_around_tensors(plan_.tensors, plan_.files[index].layout, [&](uint64_t offset, std::string_view text) {
-      write_exactly(fd, offset, std::as_bytes(std::span(text.data(), text.size())), path);
-    });
+    write_around_tensors(
+        plan_.tensors, plan_.files[index].layout, [&](uint64_t offset, std::string_view text) {
+          write_exactly(fd, offset, std::as_bytes(std::span(text.data(), text.size())), path);
+        });
     if (has_checksums(index)) write_checksums(index, fd, path);
     staged_.finish(file.staged, std::move(file.fd));
   }
@@ -268,7 +269,7 @@ class Conversion {
   std::vector<OpenFile> files_;
   std::vector<Buffers> buffers_;  ///< by worker; each touches its own alone
   PieceReader::Slots gather_slots_{PieceReader::kMostGathering};
-  std::vector<size_t> copies_;    ///< numbers of plan_.copies in the StagedFiles
+  std::vector<size_t> copies_;  ///< numbers of plan_.copies in the StagedFiles
   WriteSchedule schedule_;
   std::vector<uint32_t> crcs_;  ///< by piece, of the bytes written, where the file holds checksums
   std::atomic<bool> kernel_copies_{true};

@@ -130,8 +130,9 @@ class Planner {
     if (!checkpoint_.location.config_path.empty()) {
       const RegularFile file = open_regular_file(checkpoint_.location.config_path);
       const std::string text = read_text_file(file, kMaxConfigBytes);
-      add_text({.name = "config.json",
-                .text = options_.dtype ? config_with_dtype(text, dtype_info(*options_.dtype).torch_name) : text});
+      add_text(
+          {.name = "config.json",
+           .text = options_.dtype ? config_with_dtype(text, dtype_info(*options_.dtype).torch_name) : text});
     }
     for (CopiedFile& file : find_model_files(checkpoint_.location)) {
       plan_.output_bytes += file.bytes;
@@ -167,10 +168,10 @@ class Planner {
     std::ranges::sort(order, {}, name_of);
     const auto equal = std::ranges::adjacent_find(order, {}, name_of);
     if (equal == order.end()) return;
-    throw Error(ErrorCode::name_collision,
-                fmt::format("'{}' and '{}' would both be called '{}'",
-                            source_.tensor(plan_.sources[equal[0]]).name,
-                            source_.tensor(plan_.sources[equal[1]]).name, name_of(equal[0])))
+    throw Error(
+        ErrorCode::name_collision,
+        fmt::format("'{}' and '{}' would both be called '{}'", source_.tensor(plan_.sources[equal[0]]).name,
+                    source_.tensor(plan_.sources[equal[1]]).name, name_of(equal[0])))
         .with_tensor(std::string(name_of(equal[0])))
         .with_hint("Change --rename, or leave one of them out with --exclude.");
   }
@@ -178,8 +179,9 @@ class Planner {
   void add(OutputTensor tensor, const Selected& selected, Dtype target) {
     const Dtype from = tensor.dtype;
     if (from == Dtype::unknown) {
-      throw Error(ErrorCode::unsupported_dtype, fmt::format("the dtype {} has no place in what is written",
-                                                            checkpoint_.tensors[selected.source].dtype_name()))
+      throw Error(ErrorCode::unsupported_dtype,
+                  fmt::format("the dtype {} has no place in what is written",
+                              checkpoint_.tensors[selected.source].dtype_name()))
           .with_tensor(std::string(tensor.name))
           .with_hint("Leave the tensor out with --exclude.");
     }

@@ -87,7 +87,8 @@ bool holds_at(const RegularFile& file, uint64_t offset, std::string_view expecte
   const uint64_t end = offset + found.size();
   auto crc = std::ranges::lower_bound(checksums, offset < kCrcBytes ? 0 : offset - kCrcBytes + 1);
   for (; crc != checksums.end() && *crc < end; ++crc) {
-    for (uint64_t at = std::max(*crc, offset); at < std::min(*crc + kCrcBytes, end); ++at) found[at - offset] = '\0';
+    for (uint64_t at = std::max(*crc, offset); at < std::min(*crc + kCrcBytes, end); ++at)
+      found[at - offset] = '\0';
   }
   return found == expected;
 }
@@ -139,7 +140,8 @@ void require_apart(const ModelLocation& location, const std::string& destination
 
 void require_shards_apart(const Checkpoint& checkpoint, const std::string& destination, bool single_file) {
   for (const Shard& shard : checkpoint.shards)
-    refuse_to_replace(in_directory(checkpoint.location.directory, shard.file), shard.file, destination, single_file);
+    refuse_to_replace(in_directory(checkpoint.location.directory, shard.file), shard.file, destination,
+                      single_file);
 }
 
 ExistingSet find_existing_set(const ConvertPlan& plan) {

@@ -123,10 +123,9 @@ void write_shard_index(const ShardSplit& split, const std::function<std::string_
   out.text() += fmt::format("    \"total_size\": {}\n  }},\n", split.total_size_bytes);
   out.text() += weight_map.empty() ? "  \"weight_map\": {" : "  \"weight_map\": {\n";
   for (size_t i = 0; i < weight_map.size(); ++i) {
-    fmt::format_to(std::back_inserter(out.text()), "    {}: {}{}\n",
-                   python_json_string(name_of(weight_map[i].tensor)),
-                   python_json_string(split.files[weight_map[i].file].name),
-                   i + 1 < weight_map.size() ? "," : "");
+    fmt::format_to(
+        std::back_inserter(out.text()), "    {}: {}{}\n", python_json_string(name_of(weight_map[i].tensor)),
+        python_json_string(split.files[weight_map[i].file].name), i + 1 < weight_map.size() ? "," : "");
   }
   out.text() += weight_map.empty() ? "}\n}\n" : "  }\n}\n";
   out.flush();

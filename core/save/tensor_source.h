@@ -62,8 +62,7 @@ class PieceReader {
   using Slots = std::counting_semaphore<kMostGathering>;
 
   /// Reads `bytes` bytes of the elements from `first_byte` on.
-  PieceReader(const TensorSource& source, uint32_t tensor, uint64_t first_byte, uint64_t bytes,
-              Slots& slots);
+  PieceReader(const TensorSource& source, uint32_t tensor, uint64_t first_byte, uint64_t bytes, Slots& slots);
   PieceReader(const PieceReader&) = delete;
   PieceReader& operator=(const PieceReader&) = delete;
   ~PieceReader();
@@ -90,8 +89,8 @@ enum class AbsentShards : uint8_t {
 };
 
 /// The tensors of a checkpoint of any format that is read. Elements that do not lie in place (strided,
-/// repeated, big-endian) are read as the contiguous little-endian tensor, with 1 MiB a thread. `checkpoint` must
-/// outlive it. Throws Error(shard_missing, unsupported_format, weights_not_found).
+/// repeated, big-endian) are read as the contiguous little-endian tensor, with 1 MiB a thread. `checkpoint`
+/// must outlive it. Throws Error(shard_missing, unsupported_format, weights_not_found).
 std::unique_ptr<TensorSource> open_tensor_source(const Checkpoint& checkpoint,
                                                  AbsentShards absent = AbsentShards::refuse);
 

@@ -32,9 +32,10 @@ bool equal_elements(const TensorSource& source, uint32_t a, uint32_t b) {
 
 /// What a checkpoint's tensors are in the model.
 struct Places {
-  std::vector<uint32_t> order;     ///< of the state dict: indices of source tensors
-  std::vector<TensorId> tensor;    ///< by source tensor; kNoId where the model has none
-  std::vector<std::string> names;  ///< the model's, by source tensor; empty where it has none; all or no names
+  std::vector<uint32_t> order;   ///< of the state dict: indices of source tensors
+  std::vector<TensorId> tensor;  ///< by source tensor; kNoId where the model has none
+  std::vector<std::string>
+      names;  ///< the model's, by source tensor; empty where it has none; all or no names
 };
 
 Places find_places(const Checkpoint& checkpoint, const ModuleTree* tree, std::vector<std::string>& warnings) {
@@ -125,14 +126,15 @@ class TiedSelection {
       if (tensor.is_buffer || found == saved.end()) continue;
       const uint32_t original = found->second->source;
       if (places_.names[original] == tensor.name) continue;
-      const std::string name = checkpoint_name(tensor.name, places_.names[original],
-                                               std::string(source_.tensor(original).name));
+      const std::string name =
+          checkpoint_name(tensor.name, places_.names[original], std::string(source_.tensor(original).name));
       if (!names.insert(name).second) continue;
       plan_.duplicated.push_back(name);
       // Numbers of the format's own shared elements are indices of tensors at most; these lie above.
       constexpr uint64_t kOfObjects = uint64_t{1} << 32;
       found->second->same_elements = kOfObjects + tensor.object;
-      added.emplace_back(id, Selected{original, std::make_unique<std::string>(name), found->second->same_elements});
+      added.emplace_back(
+          id, Selected{original, std::make_unique<std::string>(name), found->second->same_elements});
     }
     insert_in_order(std::move(added));
   }

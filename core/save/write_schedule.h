@@ -19,7 +19,7 @@ struct WriteRun {
   uint32_t file = 0;        ///< into ConvertPlan::files
   uint32_t first_slot = 0;  ///< into its slots
   CastKind cast = CastKind::none;
-  bool from_file = false;    ///< the bytes lie in the file range of the first slot's tensor, and go on after it
+  bool from_file = false;  ///< the bytes lie in the file range of the first slot's tensor, and go on after it
   uint32_t first_piece = 0;  ///< of the schedule
   uint64_t source_bytes = 0;
   uint64_t target_offset = 0;  ///< bytes from the start of the output file

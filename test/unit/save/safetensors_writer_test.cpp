@@ -30,7 +30,8 @@ std::string to_hex(std::string_view bytes) {
 class Tensors {
  public:
   void add(std::string name, Dtype dtype, std::vector<uint64_t> shape) {
-    const OutputTensor tensor{names_.emplace_back(std::move(name)), dtype, shapes_.emplace_back(std::move(shape)),
+    const OutputTensor tensor{names_.emplace_back(std::move(name)), dtype,
+                              shapes_.emplace_back(std::move(shape)),
                               tensor_bytes(dtype, shapes_.back()).value()};
     tensors.push_back(tensor);
   }
