@@ -30,8 +30,9 @@ struct TensorDifference {
   /// Of equal float dtypes: values by their distance in units in the last place. Pairs with a NaN are left
   /// out, and -0 and 0 are 0 apart.
   bool has_ulps = false;
-  uint64_t zero_ulps = 0;    ///< values 0 apart
-  Boxed<UlpHistogram> ulps;  ///< [k] values 2^(k-2) + 1 to 2^(k-1) apart, k > 0; nothing where there are none
+  uint64_t zero_ulps = 0;  ///< values 0 apart
+  Boxed<UlpHistogram> ulps =
+      {};  ///< [k] values 2^(k-2) + 1 to 2^(k-1) apart, k > 0; nothing where there are none
   /// Whether the difference is within the tolerance: |a - b| at most so much, and NaN nowhere against a
   /// number; with 0 no value may differ.
   bool within(double tolerance) const {

@@ -283,11 +283,14 @@ TEST_CASE("State dicts") {
         "invalid_storage");
   CHECK(refused(archive(state_dict({{"a", whole}, {"b", "]" + storage(number(4), "7") + "a"}}))) ==
         "invalid_storage");
-  const TorchFile file =
-      parse(archive(state_dict({{"state_dict", "}" + text("w") + whole + "s"}, {"step", "K\x01"}})));
-  CHECK(file.tensors.empty());
-  REQUIRE(file.notes.size() == 2);
-  CHECK(file.notes[1].find("'state_dict'") != std::string::npos);
+  const std::string inner = "}" + text("w") + whole + "s";
+  const TorchFile file = parse(archive(state_dict({{"state_dict", inner}, {"step", "K\x01"}})));
+  REQUIRE(file.tensors.size() == 1);
+  CHECK(file.tensors[0].name == "w");
+  REQUIRE(file.notes.size() == 1);
+  CHECK(file.notes[0].find("'state_dict'") != std::string::npos);
+  CHECK(parse(archive(state_dict({{"a", whole}, {"state_dict", inner}}))).tensors[0].name == "a");
+  CHECK(refused(archive(state_dict({{"model", inner}, {"model", inner}}))) == "unsupported_format");
   const TorchFile numbered = parse(archive("\x80\x02}K\x01" + whole + "s."));
   REQUIRE(numbered.others.size() == 1);
   CHECK(numbered.others[0].kind == "a tensor");
