@@ -39,6 +39,8 @@ std::map<std::string, SavedHash> read_hashes(const std::string& path) {
     return parse_tensor_hashes(read_text_file(file, kMaxTensorHashesBytes));
   } catch (Error& error) {
     if (error.path().empty()) error.with_path(path);
+    if (error.code() == ErrorCode::not_found)
+      error.with_hint("Give --against a file that hfload verify MODEL --write-hashes FILE wrote.");
     throw;
   }
 }

@@ -9,15 +9,16 @@
 namespace hfload {
 namespace {
 
-constexpr size_t kMostRuns = 256 << 10;     // sorted at once, 24 bytes each
-constexpr uint64_t kWindowBytes = 1 << 20;  // read at once for several runs
-constexpr uint64_t kMaxGapBytes = 4 << 10;  // read along rather than skipped
+constexpr size_t kMostRuns = 256 << 10;       // sorted at once, 16 bytes each
+constexpr uint64_t kMostRunBytes = 1 << 30;   // what a run's own numbers hold
+constexpr uint64_t kWindowBytes = 256 << 10;  // read at once for several runs
+constexpr uint64_t kMaxGapBytes = 4 << 10;    // read along rather than skipped
 
 /// Bytes that are contiguous in the file and in the tensor.
 struct Run {
   uint64_t file_offset = 0;
-  uint64_t into_offset = 0;
-  uint64_t bytes = 0;
+  uint32_t into_offset = 0;  ///< from the start of the runs that are read together
+  uint32_t bytes = 0;
 };
 
 /// Steps through a tensor's runs in row-major order.
@@ -30,6 +31,9 @@ class RunCursor {
       run_elements_ *= tensor.shape[--outer_];
     index_.resize(outer_);
   }
+
+  /// Of a run that is not cut off.
+  uint64_t run_bytes() const { return run_elements_ * tensor_.element_bytes; }
 
   void seek(uint64_t element) {
     in_run_ = element % run_elements_;
@@ -45,8 +49,9 @@ class RunCursor {
   /// The next run, of at most `bytes`.
   Run next(uint64_t bytes) {
     const uint64_t size = tensor_.element_bytes;
+    const uint64_t wanted = std::min({bytes, (run_elements_ - in_run_) * size, kMostRunBytes});
     const Run run{tensor_.data_offset + (element_offset_ + in_run_) * size, 0,
-                  std::min(bytes, (run_elements_ - in_run_) * size)};
+                  static_cast<uint32_t>(wanted)};
     in_run_ += run.bytes / size;
     if (in_run_ == run_elements_) advance();
     return run;
@@ -71,7 +76,7 @@ class RunCursor {
 };
 
 /// Reads runs in file order, near ones together.
-void read_runs(const RegularFile& file, std::vector<Run>& runs, std::vector<std::byte>& window,
+void read_runs(const ByteSource& source, std::vector<Run>& runs, std::vector<std::byte>& window,
                std::span<std::byte> into) {
   const auto by_offset = [](const Run& a, const Run& b) { return a.file_offset < b.file_offset; };
   if (!std::is_sorted(runs.begin(), runs.end(), by_offset)) std::sort(runs.begin(), runs.end(), by_offset);
@@ -85,10 +90,10 @@ void read_runs(const RegularFile& file, std::vector<Run>& runs, std::vector<std:
       end = next_end;
     }
     if (last == i + 1) {
-      read_exactly(file, begin, into.subspan(runs[i].into_offset, runs[i].bytes));
+      source.read(begin, into.subspan(runs[i].into_offset, runs[i].bytes));
     } else {
       window.resize(std::max<size_t>(window.size(), end - begin));
-      read_exactly(file, begin, std::span(window).first(end - begin));
+      source.read(begin, std::span(window).first(end - begin));
       for (size_t k = i; k < last; ++k)
         std::memcpy(into.data() + runs[k].into_offset, window.data() + (runs[k].file_offset - begin),
                     runs[k].bytes);
@@ -105,26 +110,33 @@ void swap_byte_order(std::span<std::byte> bytes, uint32_t group) {
 
 }  // namespace
 
-void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, uint64_t first,
+void read_tensor_elements(const ByteSource& source, const StridedTensor& tensor, uint64_t first,
                           std::span<std::byte> into) {
   if (into.empty()) return;
   if (into.size() % tensor.element_bytes != 0)
-    throw Error(ErrorCode::internal, "a part of an element is asked for").with_path(file.path);
+    throw Error(ErrorCode::internal, "a part of an element is asked for");
   RunCursor cursor(tensor);
   cursor.seek(first);
   std::vector<Run> runs;
+  runs.reserve(std::min<uint64_t>(kMostRuns, into.size() / cursor.run_bytes() + 2));
   std::vector<std::byte> window;
   for (uint64_t done = 0; done < into.size();) {
+    const uint64_t begin = done;
     runs.clear();
-    while (done < into.size() && runs.size() < kMostRuns) {
+    while (done < into.size() && runs.size() < kMostRuns && done - begin < kMostRunBytes) {
       Run run = cursor.next(into.size() - done);
-      run.into_offset = done;
+      run.into_offset = static_cast<uint32_t>(done - begin);
       done += run.bytes;
       runs.push_back(run);
     }
-    read_runs(file, runs, window, into);
+    read_runs(source, runs, window, into.subspan(begin, done - begin));
   }
   if (tensor.swap_bytes > 1) swap_byte_order(into, tensor.swap_bytes);
+}
+
+void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, uint64_t first,
+                          std::span<std::byte> into) {
+  read_tensor_elements(FileSource(file), tensor, first, into);
 }
 
 }  // namespace hfload

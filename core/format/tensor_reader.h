@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/base/file.h"
+#include "core/format/byte_source.h"
 
 namespace hfload {
 
@@ -19,9 +20,13 @@ struct StridedTensor {
 };
 
 /// Reads elements [first, first + into.size() / element_bytes) of the tensor, counted in row-major order, as
-/// contiguous little-endian bytes. Memory beyond `into` is at most about 16 MiB, whatever the strides; larger
+/// contiguous little-endian bytes. Memory beyond `into` is at most 4.3 MiB, whatever the strides; larger
 /// pieces are read faster when the tensor is not contiguous (1 MiB and more is good). `into` is a whole
-/// number of elements within the tensor. Throws as read_exactly.
+/// number of elements within the tensor. Throws as the source's read.
+void read_tensor_elements(const ByteSource& source, const StridedTensor& tensor, uint64_t first,
+                          std::span<std::byte> into);
+
+/// The same of a file. Throws as read_exactly.
 void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, uint64_t first,
                           std::span<std::byte> into);
 

@@ -3,39 +3,34 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <unordered_map>
-#include <unordered_set>
+#include <optional>
+#include <utility>
 
 #include "core/base/checked.h"
 #include "core/base/error.h"
 #include "core/format/json.h"
 #include "core/format/torch_container.h"
+#include "core/format/torch_storages.h"
 
 namespace hfload {
 namespace {
 
-/// A part of a storage that a persistent id stands for.
-struct StorageView {
-  uint32_t storage = 0;
-  const TorchDtype* dtype = nullptr;  ///< null for an untyped one
-  uint64_t first_byte = 0, bytes = 0;
-};
-
 class StateDictReader {
  public:
-  explicit StateDictReader(const ByteSource& source) : container_(source), tree_(container_.tree()) {}
+  explicit StateDictReader(const ByteSource& source)
+      : container_(source), tree_(container_.tree()), storages_(tree_) {}
 
   TorchFile read() && {
     const PickleId root = tree_.root();
     if (tree_.kind(root) != PickleKind::dict) throw no_state_dict(root);
     file_.layout = container_.layout();
     file_.big_endian = container_.big_endian();
-    claim_storages();
-    file_.storages = container_.locate(claims_);
-    const std::vector<PickleId> members = tree_.members(root);
-    std::unordered_set<std::string_view> names;
-    for (size_t i = 0; i < members.size(); i += 2) read_entry(members[i], members[i + 1], names);
-    add_notes(members);
+    storages_.claim(container_.layout());
+    file_.storages = container_.locate(storages_.claims());
+    storages_.forget_claims();
+    require_distinct_names();
+    visit_entries([&](PickleId key, PickleId value) { read_entry(key, value); });
+    add_notes();
     return std::move(file_);
   }
 
@@ -44,7 +39,7 @@ class StateDictReader {
     return Error(code, std::move(message)).with_offset(offset);
   }
   Error bad_entry(std::string message, PickleId at) const {
-    return fault(ErrorCode::invalid_tensor_entry, std::move(message), tree_.offset(at));
+    return bad_torch_entry(tree_, std::move(message), at);
   }
 
   Error no_state_dict(PickleId root) const {
@@ -56,73 +51,36 @@ class StateDictReader {
         .with_hint("Load it with torch and save the model's state_dict().");
   }
 
-  /// Every storage that the pickle refers to, also from where no tensor is read: in the legacy layout their
-  /// sizes lead from one to the next.
-  void claim_storages() {
-    std::unordered_map<std::string_view, uint32_t> by_key;
-    for (PickleId id = 0; id < tree_.size(); ++id) {
-      if (tree_.kind(id) != PickleKind::persistent) continue;
-      const std::vector<PickleId> parts = tree_.members(tree_.members(id, 1)[0], 7);
-      const bool legacy = container_.layout() == TorchLayout::legacy;
-      if (parts.size() != 5 && !(legacy && parts.size() == 6))
-        throw bad_entry("a persistent id of a storage does not have 5 fields", id);
-      StorageView view;
-      const GlobalKind kind = tree_.kind(parts[1]) == PickleKind::global ? tree_.global(parts[1]).symbol.kind
-                                                                         : GlobalKind::denied;
-      if (kind == GlobalKind::unsupported_value) {
-        throw unsupported(fmt::format("a storage is a {}", tree_.global(parts[1]).name), id);
+  template <class Visit>
+  void visit_entries(Visit&& visit) const {
+    std::optional<PickleId> key;
+    tree_.visit_members(tree_.root(), [&](PickleId member) {
+      if (!key) {
+        key = member;
+        return;
       }
-      if (kind == GlobalKind::storage) {
-        view.dtype = tree_.global(parts[1]).symbol.dtype;
-      } else if (kind != GlobalKind::untyped_storage) {
-        throw bad_entry("a persistent id has no class of storage", id);
-      }
-      if (tree_.kind(parts[2]) != PickleKind::string)
-        throw bad_entry("the key of a storage is not a string", id);
-      StorageClaim claim{std::string(tree_.text(parts[2])),
-                         unsigned_integer(parts[4], "the size of a storage"),
-                         view.dtype == nullptr ? 1 : view.dtype->element_bytes, tree_.offset(id)};
-      if (!checked_mul(claim.elements, claim.element_bytes))
-        throw fault(ErrorCode::shape_overflow, "the size of a storage does not fit in 64 bits", claim.offset);
-      view.bytes = claim.bytes();
-      if (parts.size() == 6) narrow_view(view, parts[5], claim);
-      const auto [it, is_new] =
-          by_key.try_emplace(tree_.text(parts[2]), static_cast<uint32_t>(claims_.size()));
-      view.storage = it->second;
-      if (is_new) {
-        claims_.push_back(std::move(claim));
-      } else if (claims_[view.storage].elements != claim.elements ||
-                 claims_[view.storage].element_bytes != claim.element_bytes) {
-        throw fault(ErrorCode::invalid_storage,
-                    fmt::format("storage '{}' is said to have two sizes", claim.key), claim.offset);
-      }
-      views_.emplace(id, view);
-    }
+      visit(*key, member);
+      key.reset();
+    });
   }
 
-  /// The older half of the legacy layout lets a storage be a part of another: (key, offset, size) in
-  /// elements.
-  void narrow_view(StorageView& view, PickleId metadata, const StorageClaim& root) const {
-    if (tree_.kind(metadata) == PickleKind::none) return;
-    const std::vector<PickleId> parts = tree_.members(metadata, 4);
-    if (tree_.kind(metadata) != PickleKind::tuple || parts.size() != 3)
-      throw bad_entry("the part of a storage is not given by three fields", metadata);
-    const uint64_t offset = unsigned_integer(parts[1], "the offset of a part of a storage");
-    const uint64_t elements = unsigned_integer(parts[2], "the size of a part of a storage");
-    if (offset > root.elements || elements > root.elements - offset)
-      throw fault(ErrorCode::storage_overrun, "a part of a storage reaches beyond it",
-                  tree_.offset(metadata));
-    view.first_byte = offset * root.element_bytes;
-    view.bytes = elements * root.element_bytes;
+  void require_distinct_names() const {
+    std::vector<PickleId> names;
+    visit_entries([&](PickleId key, PickleId) {
+      if (tree_.kind(key) == PickleKind::string) names.push_back(key);
+    });
+    std::ranges::stable_sort(names, {}, [&](PickleId key) { return tree_.text(key); });
+    const auto twice = std::ranges::adjacent_find(names, {}, [&](PickleId key) { return tree_.text(key); });
+    if (twice == names.end()) return;
+    throw fault(ErrorCode::duplicate_key, "the state dict has the same name twice", tree_.offset(*(twice + 1)))
+        .with_tensor(std::string(tree_.text(*twice)));
   }
 
-  uint64_t unsigned_integer(PickleId id, std::string_view what) const {
-    if (tree_.kind(id) != PickleKind::integer || tree_.integer(id) < 0)
-      throw bad_entry(fmt::format("{} is not an integer from 0 to 2^63 - 1", what), id);
-    return static_cast<uint64_t>(tree_.integer(id));
+  uint64_t unsigned_integer(PickleId id, std::string_view what, PickleId at) const {
+    return unsigned_torch_integer(tree_, id, what, at);
   }
 
-  std::vector<uint64_t> dimensions(PickleId id, std::string_view what) const {
+  std::vector<uint64_t> dimensions(PickleId id, std::string_view what, PickleId at) const {
     PickleId tuple = id;
     if (tree_.kind(id) == PickleKind::object) {  // torch.Size((…))
       const std::vector<PickleId> call = tree_.members(id, 3);
@@ -133,12 +91,15 @@ class StateDictReader {
     const std::vector<PickleId> members = tree_.members(tuple, kMaxTorchDimensions + 1);
     if (tree_.kind(tuple) != PickleKind::tuple)
       throw bad_entry(fmt::format("the tensor's {} is {}, not a tuple", what, describe(tree_.kind(tuple))),
-                      id);
+                      tree_.has_offset(id) ? id : at);
     if (members.size() > kMaxTorchDimensions)
       throw bad_entry(fmt::format("the tensor's {} has more than 64 dimensions", what), id);
     std::vector<uint64_t> values;
+    values.reserve(members.size());
     for (const PickleId member : members)
-      values.push_back(unsigned_integer(member, fmt::format("a number of the tensor's {}", what)));
+      values.push_back(unsigned_integer(member, what == "shape" ? "a number of the tensor's shape"
+                                                                : "a number of the tensor's stride",
+                                        tree_.has_offset(tuple) ? tuple : at));
     return values;
   }
 
@@ -162,15 +123,12 @@ class StateDictReader {
     }
   }
 
-  void read_entry(PickleId key, PickleId value, std::unordered_set<std::string_view>& names) {
+  void read_entry(PickleId key, PickleId value) {
     const bool named = tree_.kind(key) == PickleKind::string;
-    if (named && !names.insert(tree_.text(key)).second) {
-      throw fault(ErrorCode::duplicate_key, "the state dict has the same name twice", tree_.offset(key))
-          .with_tensor(std::string(tree_.text(key)));
-    }
     if (!named || !is_tensor(value)) {
+      if (++file_.other_count > kMaxListedOthers) return;
       std::string name =
-          named ? std::string(tree_.text(key)) : fmt::format("({})", describe(tree_.kind(key)));
+          named ? json::shorten(tree_.text(key)) : fmt::format("({})", describe(tree_.kind(key)));
       file_.others.push_back({std::move(name), is_tensor(value) ? "a tensor" : describe(tree_.kind(value))});
       return;
     }
@@ -181,6 +139,13 @@ class StateDictReader {
     } catch (Error& error) {
       error.with_tensor(std::move(tensor.name));
       throw;
+    }
+    // Many names of one tensor are few bytes of a pickle.
+    tensor_memory_ += kTensorMemoryBytes + tensor.name.size() + 16 * tensor.shape.size();
+    if (tensor_memory_ > kMaxTensorMemoryBytes + 2 * container_.pickle_bytes()) {
+      throw fault(ErrorCode::invalid_pickle,
+                  "the state dict has more tensors than a pickle of its size may have", tree_.offset(key))
+          .with_hint("It was not written by torch.save.");
     }
     file_.tensors.push_back(std::move(tensor));
   }
@@ -213,12 +178,8 @@ class StateDictReader {
     if (arguments.size() < least || arguments.size() > most)
       throw bad_entry("a tensor is made with a wrong number of arguments", at);
   }
-  static Error unsupported(std::string message, uint64_t offset) {
-    return fault(ErrorCode::unsupported_format, std::move(message), offset)
-        .with_hint("Only plain tensors are read: make it dense with torch and save it again.");
-  }
   Error unsupported(std::string message, PickleId at) const {
-    return unsupported(std::move(message), tree_.offset(at));
+    return unsupported_torch_tensor(tree_, std::move(message), at);
   }
 
   void read_call(PickleId function, PickleId tuple, PickleId at, TorchTensor& tensor) {
@@ -241,15 +202,15 @@ class StateDictReader {
       default:
         throw bad_entry(fmt::format("a tensor is made by {}.{}", global.module, global.name), at);
     }
-    const auto view = views_.find(arguments[0]);
-    if (view == views_.end()) throw bad_entry("the tensor has no storage", at);
-    tensor.dtype = view->second.dtype;
+    const std::optional<TorchStorageView> view = storages_.find(arguments[0]);
+    if (!view) throw bad_entry("the tensor has no storage", at);
+    tensor.dtype = view->dtype;
     if (global.symbol.kind == GlobalKind::rebuild_tensor_v3) tensor.dtype = dtype_of(arguments[6]);
     if (tensor.dtype == nullptr) throw bad_entry("the tensor has an untyped storage and no dtype", at);
-    tensor.first_element = unsigned_integer(arguments[1], "the tensor's offset");
-    tensor.shape = dimensions(arguments[2], "shape");
-    tensor.strides = dimensions(arguments[3], "stride");
-    check_extent(view->second, at, tensor);
+    tensor.first_element = unsigned_integer(arguments[1], "the tensor's offset", at);
+    tensor.shape = dimensions(arguments[2], "shape", at);
+    tensor.strides = dimensions(arguments[3], "stride", at);
+    check_extent(*view, at, tensor);
   }
 
   const TorchDtype* dtype_of(PickleId id) const {
@@ -261,7 +222,7 @@ class StateDictReader {
     return tree_.global(id).symbol.dtype;
   }
 
-  void check_extent(const StorageView& view, PickleId at, TorchTensor& tensor) {
+  void check_extent(const TorchStorageView& view, PickleId at, TorchTensor& tensor) {
     if (tensor.shape.size() != tensor.strides.size())
       throw bad_entry(fmt::format("the tensor has {} dimensions and {} strides", tensor.shape.size(),
                                   tensor.strides.size()),
@@ -312,35 +273,34 @@ class StateDictReader {
     return true;
   }
 
-  void add_notes(const std::vector<PickleId>& members) {
+  void add_notes() {
     if (!file_.others.empty()) {
       const TorchOther& first = file_.others.front();
-      const size_t count = file_.others.size();
+      const uint64_t count = file_.other_count;
       file_.notes.push_back(fmt::format("{} that {} no tensor {} left out, '{}' ({}) for one",
                                         count == 1 ? "an entry" : fmt::format("{} entries", count),
                                         count == 1 ? "is" : "are", count == 1 ? "is" : "are",
                                         json::shorten(first.name), first.kind));
     }
     if (!file_.tensors.empty()) return;
-    for (size_t i = 0; i < members.size(); i += 2) {
-      if (tree_.kind(members[i]) != PickleKind::string || tree_.kind(members[i + 1]) != PickleKind::dict)
-        continue;
-      const std::vector<PickleId> inner = tree_.members(members[i + 1], 2);
-      if (inner.size() < 2 || !is_tensor(inner[1])) continue;
-      file_.notes.push_back(fmt::format(
-          "there are tensors in the dict '{}', which only a trainer's code can tell to be the model; save "
-          "that dict alone to have them read",
-          json::shorten(tree_.text(members[i]))));
-      return;
-    }
+    std::optional<PickleId> dict;
+    visit_entries([&](PickleId key, PickleId value) {
+      if (dict || tree_.kind(key) != PickleKind::string || tree_.kind(value) != PickleKind::dict) return;
+      const std::vector<PickleId> inner = tree_.members(value, 2);
+      if (inner.size() == 2 && is_tensor(inner[1])) dict = key;
+    });
+    if (!dict) return;
+    file_.notes.push_back(fmt::format(
+        "there are tensors in the dict '{}', which only a trainer's code can tell to be the model; save "
+        "that dict alone to have them read",
+        json::shorten(tree_.text(*dict))));
   }
 
   TorchContainer container_;
   const PickleTree& tree_;
+  TorchStorages storages_;
   TorchFile file_;
-  std::vector<StorageClaim> claims_;
-  std::unordered_map<PickleId, StorageView> views_;  ///< by persistent value
-  uint64_t repeated_bytes_ = 0;
+  uint64_t repeated_bytes_ = 0, tensor_memory_ = 0;
 };
 
 }  // namespace

@@ -70,7 +70,7 @@ class CheckpointSource final : public TensorSource {
   }
 
  private:
-  /// Strided reads take up to 16 MiB each beside the caller's buffer.
+  /// Strided reads take up to 4.3 MiB each beside the caller's buffer.
   static constexpr std::ptrdiff_t kMostStridedReads = 2;
   using Slots = std::counting_semaphore<kMostStridedReads>;
   struct Release {
@@ -80,8 +80,12 @@ class CheckpointSource final : public TensorSource {
 
   void require_complete() const {
     if (checkpoint_.shards.empty()) {
-      throw Error(ErrorCode::weights_not_found, "there are no weights to convert")
-          .with_path(checkpoint_.location.directory);
+      const std::string& variants = checkpoint_.location.variants_hint;
+      throw Error(ErrorCode::weights_not_found, "the model has no weights")
+          .with_path(checkpoint_.location.directory)
+          .with_hint(variants.empty()
+                         ? "Put model.safetensors, or a shard index and its shards, beside config.json."
+                         : fmt::format("Weights of these variants are there: {}. Use --variant.", variants));
     }
     for (const Shard& shard : checkpoint_.shards) {
       if (!shard.present) {

@@ -59,7 +59,7 @@ enum class AbsentShards : uint8_t {
 
 /// The tensors of a checkpoint of any format that is read. Elements that do not lie in place (strided,
 /// repeated, big-endian) are read as the contiguous little-endian tensor, by at most two threads at a time
-/// and with at most 16 MiB each. `checkpoint` must outlive it. Throws Error(shard_missing,
+/// and with at most 4.3 MiB each. `checkpoint` must outlive it. Throws Error(shard_missing,
 /// unsupported_format, weights_not_found).
 std::unique_ptr<TensorSource> open_tensor_source(const Checkpoint& checkpoint,
                                                  AbsentShards absent = AbsentShards::refuse);
