@@ -195,8 +195,8 @@ OffloadPlan prepare_offload(const PlannedModel& model, const LoadPlan& plan, con
   const ModuleTree& tree = model.shell.tree;
   const auto on_disk = [](const TensorPlacement& p) { return p.device == Device::disk(); };
   const auto changes = [&](const TensorPlacement& p) {
-    return on_disk(p) && (p.dtype != tree.tensors[p.tensor].dtype ||
-                          !model.checkpoint.tensors[p.checkpoint].is_in_place());
+    return on_disk(p) &&
+           (p.dtype != tree.tensors[p.tensor].dtype || !model.checkpoint.tensors[p.checkpoint].is_in_place());
   };
   if (!folder.empty()) {
     OffloadPlan offload = plan_offload(plan, tree, model.checkpoint, folder);

@@ -45,7 +45,8 @@ std::string_view describe(PickleKind kind) {
 }
 
 PickleTree::PickleTree() {
-  for (const PickleKind kind : {PickleKind::none, PickleKind::boolean, PickleKind::boolean, PickleKind::tuple})
+  for (const PickleKind kind :
+       {PickleKind::none, PickleKind::boolean, PickleKind::boolean, PickleKind::tuple})
     values_.push_back({0, 0, static_cast<uint32_t>(kind) << 28});
 }
 

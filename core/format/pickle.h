@@ -56,8 +56,8 @@ struct PickleGlobal {
   GlobalSymbol symbol;
 };
 
-/// What a pickle says, as data. Values are shared where the pickle's memo shares them, and None, booleans, the
-/// empty tuple and small integers are one value each; there are no cycles.
+/// What a pickle says, as data. Values are shared where the pickle's memo shares them, and None, booleans,
+/// the empty tuple and small integers are one value each; there are no cycles.
 class PickleTree {
  public:
   PickleTree();
@@ -65,9 +65,7 @@ class PickleTree {
   PickleId root() const { return root_; }
   /// Indices are below this; small integers are not among them.
   PickleId size() const { return static_cast<PickleId>(values_.size()); }
-  PickleKind kind(PickleId id) const {
-    return is_small(id) ? PickleKind::integer : values_[id].kind();
-  }
+  PickleKind kind(PickleId id) const { return is_small(id) ? PickleKind::integer : values_[id].kind(); }
   /// Of the opcode that made the value, bytes from the start of the source; of those that are one value each,
   /// of the pickle.
   uint64_t offset(PickleId id) const { return begin_ + (is_small(id) ? 0 : values_[id].at); }
@@ -101,8 +99,8 @@ class PickleTree {
 
     PickleKind kind() const { return static_cast<PickleKind>(kind_and_high >> 28); }
     /// 60 bits: the index of a number or global; of text an offset and, in 17 bits, a size; of a tuple or
-    /// persistent value its first member and, from bit 32, their number; of another container its first run of
-    /// members and, from bit 32, its last.
+    /// persistent value its first member and, from bit 32, their number; of another container its first run
+    /// of members and, from bit 32, its last.
     uint64_t payload() const { return uint64_t{kind_and_high & kHigh} << 32 | low; }
   };
   /// What is left of a container's members.
@@ -119,7 +117,9 @@ class PickleTree {
   static bool is_small(PickleId id) { return (id & kSmall) != 0; }
   static bool is_container(PickleKind kind) { return kind >= PickleKind::list && kind != PickleKind::global; }
   /// A container that is complete once it is made.
-  static bool is_fixed(PickleKind kind) { return kind == PickleKind::tuple || kind == PickleKind::persistent; }
+  static bool is_fixed(PickleKind kind) {
+    return kind == PickleKind::tuple || kind == PickleKind::persistent;
+  }
   Cursor members_of(PickleId id) const;
   Cursor run_at(uint32_t run) const { return {run + 2, members_[run], members_[run + 1]}; }
   static bool at_end(const Cursor& cursor) { return cursor.left == 0; }

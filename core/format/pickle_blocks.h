@@ -16,12 +16,13 @@ class PickleBlocks {
   const T& operator[](size_t index) const { return blocks_[index / kPerBlock][index % kPerBlock]; }
 
   void push_back(const T& value) {
-    if (size_ == blocks_.size() * kPerBlock) blocks_.push_back(std::make_unique_for_overwrite<T[]>(kPerBlock));
+    if (size_ == blocks_.size() * kPerBlock)
+      blocks_.push_back(std::make_unique_for_overwrite<T[]>(kPerBlock));
     (*this)[size_++] = value;
   }
 
  private:
-  static constexpr size_t kPerBlock = 8192;
+  static constexpr size_t kPerBlock = 2048;
   std::vector<std::unique_ptr<T[]>> blocks_;
   size_t size_ = 0;
 };

@@ -78,8 +78,9 @@ class FileScanner {
       if (pickle.scan.fault) return;
       begin = pickle.scan.end;
       if (kept_bytes_ > kMaxNameBytes + begin) {
-        throw Error(ErrorCode::invalid_pickle,
-                    "the names in the file's pickles take more than 24 MiB and a byte for each byte of the file")
+        throw Error(
+            ErrorCode::invalid_pickle,
+            "the names in the file's pickles take more than 24 MiB and a byte for each byte of the file")
             .with_offset(begin);
       }
       const bool is_legacy = found_.pickles[first].scan.is_legacy_magic;

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
-
 #include "core/base/error.h"
 #include "core/format/pickle.h"
 #include "core/format/pickle_stack.h"

@@ -32,9 +32,9 @@ class PickleOpcodeReader {
   std::string line(uint64_t most_bytes);
 
   ByteReader reader_;
-  uint64_t opcodes_ = 0;                ///< read so far
-  uint64_t at_ = 0;                     ///< of the opcode, bytes from the start of the source
-  std::optional<uint64_t> frame_end_;   ///< what no opcode may straddle; nothing outside of frames
+  uint64_t opcodes_ = 0;               ///< read so far
+  uint64_t at_ = 0;                    ///< of the opcode, bytes from the start of the source
+  std::optional<uint64_t> frame_end_;  ///< what no opcode may straddle; nothing outside of frames
 
  private:
   bool cut_by_limit_;

@@ -155,8 +155,7 @@ void PickleStack::extend(PickleKind kind, size_t first) {
   if (first <= floor()) throw invalid("the stack is empty");
   const PickleId container = stack_[first - 1];
   if (tree_.kind(container) != kind) {
-    throw invalid(
-        fmt::format("it changes {}, not {}", describe(tree_.kind(container)), describe(kind)));
+    throw invalid(fmt::format("it changes {}, not {}", describe(tree_.kind(container)), describe(kind)));
   }
   add(container, from(first));
   stack_.resize(first);

@@ -50,8 +50,7 @@ class RunCursor {
   Run next(uint64_t bytes) {
     const uint64_t size = tensor_.element_bytes;
     const uint64_t wanted = std::min({bytes, (run_elements_ - in_run_) * size, kMostRunBytes});
-    const Run run{tensor_.data_offset + (element_offset_ + in_run_) * size, 0,
-                  static_cast<uint32_t>(wanted)};
+    const Run run{tensor_.data_offset + (element_offset_ + in_run_) * size, 0, static_cast<uint32_t>(wanted)};
     in_run_ += run.bytes / size;
     if (in_run_ == run_elements_) advance();
     return run;

@@ -53,14 +53,12 @@ class StateDictReader {
 
   template <class Visit>
   void visit_entries(Visit&& visit) const {
-    std::optional<PickleId> key;
+    PickleId key = 0;
+    bool is_value = false;
     tree_.visit_members(tree_.root(), [&](PickleId member) {
-      if (!key) {
-        key = member;
-        return;
-      }
-      visit(*key, member);
-      key.reset();
+      if (is_value) visit(key, member);
+      key = member;
+      is_value = !is_value;
     });
   }
 
@@ -72,7 +70,8 @@ class StateDictReader {
     std::ranges::stable_sort(names, {}, [&](PickleId key) { return tree_.text(key); });
     const auto twice = std::ranges::adjacent_find(names, {}, [&](PickleId key) { return tree_.text(key); });
     if (twice == names.end()) return;
-    throw fault(ErrorCode::duplicate_key, "the state dict has the same name twice", tree_.offset(*(twice + 1)))
+    throw fault(ErrorCode::duplicate_key, "the state dict has the same name twice",
+                tree_.offset(*(twice + 1)))
         .with_tensor(std::string(tree_.text(*twice)));
   }
 
@@ -97,9 +96,9 @@ class StateDictReader {
     std::vector<uint64_t> values;
     values.reserve(members.size());
     for (const PickleId member : members)
-      values.push_back(unsigned_integer(member, what == "shape" ? "a number of the tensor's shape"
-                                                                : "a number of the tensor's stride",
-                                        tree_.has_offset(tuple) ? tuple : at));
+      values.push_back(unsigned_integer(
+          member, what == "shape" ? "a number of the tensor's shape" : "a number of the tensor's stride",
+          tree_.has_offset(tuple) ? tuple : at));
     return values;
   }
 

@@ -66,7 +66,7 @@ struct TorchFile {
   bool big_endian = false;
   std::vector<TorchStorage> storages;  ///< those that the pickle refers to, by first reference
   std::vector<TorchTensor> tensors;    ///< in the order of the state dict
-  std::vector<TorchOther> others;  ///< the first kMaxListedOthers
+  std::vector<TorchOther> others;      ///< the first kMaxListedOthers
   uint64_t other_count = 0;
   std::vector<std::string> notes;  ///< oddities, one sentence each
 };

@@ -47,7 +47,8 @@ void TorchStorages::claim(TorchLayout layout) {
       claims_.push_back(claim);
     } else if (claims_[it->second].elements != claim.elements ||
                claims_[it->second].element_bytes != claim.element_bytes) {
-      throw Error(ErrorCode::invalid_storage, fmt::format("storage '{}' is said to have two sizes", claim.key))
+      throw Error(ErrorCode::invalid_storage,
+                  fmt::format("storage '{}' is said to have two sizes", claim.key))
           .with_offset(claim.offset);
     }
     view_of(id, it->second);
@@ -56,8 +57,7 @@ void TorchStorages::claim(TorchLayout layout) {
 }
 
 std::optional<TorchStorageView> TorchStorages::find(PickleId value) const {
-  const auto found =
-      std::ranges::lower_bound(storage_of_, value, {}, &std::pair<PickleId, uint32_t>::first);
+  const auto found = std::ranges::lower_bound(storage_of_, value, {}, &std::pair<PickleId, uint32_t>::first);
   if (found == storage_of_.end() || found->first != value) return std::nullopt;
   return view_of(found->first, found->second);
 }
@@ -83,8 +83,10 @@ const TorchDtype* TorchStorages::storage_dtype(PickleId type, PickleId at) const
 TorchStorageView TorchStorages::view_of(PickleId persistent, uint32_t storage) const {
   const std::vector<PickleId> parts = parts_of(persistent);
   TorchStorageView view{storage, storage_dtype(parts[1], persistent), 0, 0};
-  const StorageClaim of{{}, unsigned_torch_integer(tree_, parts[4], "the size of a storage", persistent),
-                        view.dtype == nullptr ? 1 : view.dtype->element_bytes, 0};
+  const StorageClaim of{{},
+                        unsigned_torch_integer(tree_, parts[4], "the size of a storage", persistent),
+                        view.dtype == nullptr ? 1 : view.dtype->element_bytes,
+                        0};
   view.bytes = of.bytes();
   if (parts.size() == 6) narrow(view, parts[5], of.elements, of.element_bytes);
   return view;

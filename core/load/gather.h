@@ -17,8 +17,8 @@ namespace hfload {
 /// threads at once.
 class GatherTurns {
  public:
-  /// Held while a worker gathers. To be taken before anything that others who wait for a turn may hold, such as
-  /// a staging slot.
+  /// Held while a worker gathers. To be taken before anything that others who wait for a turn may hold, such
+  /// as a staging slot.
   class Turn {
    public:
     /// Waits for a turn.

@@ -82,9 +82,8 @@ std::optional<NumaNode> shared_numa_node(const LoadedModel& model) {
 bool reads_over_network(const LoadPlan& plan, const Checkpoint& checkpoint) {
   if (plan.copies.empty() && plan.gathers.empty()) return false;
   const uint32_t shard =
-      plan.copies.empty()
-          ? checkpoint.tensors.at(plan.placements.at(plan.gathers.front()).checkpoint).shard
-          : plan.copies.front().shard;
+      plan.copies.empty() ? checkpoint.tensors.at(plan.placements.at(plan.gathers.front()).checkpoint).shard
+                          : plan.copies.front().shard;
   return is_on_network_file_system(reopen_shard(checkpoint, shard));
 }
 

@@ -27,7 +27,7 @@ struct WrittenTensor {
 struct OffloadPlan {
   std::string folder;
   std::vector<WrittenTensor> written;  ///< by shard, then file offset
-  std::vector<OffloadEntry> entries;       ///< of index.json afterwards, those of other tensors kept
+  std::vector<OffloadEntry> entries;   ///< of index.json afterwards, those of other tensors kept
   /// Of index.json while files that it names are replaced: the entries that stay true. Equal to what is there
   /// where no file is replaced.
   std::vector<OffloadEntry> interim_entries;
@@ -46,10 +46,10 @@ OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Che
                          const std::string& folder);
 
 /// Carries a plan out: writes in pieces of 1 MiB of the shard on several threads (3 MiB of buffers each, and
-/// what gathering takes) into temporaries beside the final files, flushes them to the disk, renames them, and writes index.json
-/// last. At no time does an index.json name a file that is not whole. On failure the temporaries are removed
-/// and the old index.json stands, less entries whose files were to be replaced where that had begun. Throws
-/// Error(io_error), Interrupted, and as execute.
+/// what gathering takes) into temporaries beside the final files, flushes them to the disk, renames them, and
+/// writes index.json last. At no time does an index.json name a file that is not whole. On failure the
+/// temporaries are removed and the old index.json stands, less entries whose files were to be replaced where
+/// that had begun. Throws Error(io_error), Interrupted, and as execute.
 void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint, const LoadOptions& options);
 
 /// Compares every written tensor with its shard, cast again by the scalar reference; returns the bytes

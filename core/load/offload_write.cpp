@@ -191,27 +191,28 @@ void for_each_piece(const OffloadPlan& plan, const Checkpoint& checkpoint, const
   const auto source_of = [&](uint64_t i) -> const CheckpointTensor& {
     return checkpoint.tensors[plan.written[pieces[i].written].checkpoint];
   };
-  run_parallel_reads(
-      checkpoint,
-      {.count = pieces.size(),
-       .shard = [&](uint64_t i) { return source_of(i).shard; },
-       .work =
-           [&](uint64_t i, OpenShard& shard, unsigned worker) {
-             const Piece& piece = pieces[i];
-             const CheckpointTensor& source = source_of(i);
-             Buffers& mine = buffers[worker];
-             mine.source.resize(piece.source_bytes);
-             try {
-               read_tensor(checkpoint, source, shard.file, piece.tensor_offset, mine.source, turns);
-               work(piece, plan.written[piece.written].cast, mine);
-             } catch (Error& error) {
-               if (error.tensor().empty()) error.with_tensor(plan.written[piece.written].names.front());
-               throw;
-             }
-             return piece.source_bytes;
-           },
-       .total_bytes = plan.source_bytes},
-      options);
+  run_parallel_reads(checkpoint,
+                     {.count = pieces.size(),
+                      .shard = [&](uint64_t i) { return source_of(i).shard; },
+                      .work =
+                          [&](uint64_t i, OpenShard& shard, unsigned worker) {
+                            const Piece& piece = pieces[i];
+                            const CheckpointTensor& source = source_of(i);
+                            Buffers& mine = buffers[worker];
+                            mine.source.resize(piece.source_bytes);
+                            try {
+                              read_tensor(checkpoint, source, shard.file, piece.tensor_offset, mine.source,
+                                          turns);
+                              work(piece, plan.written[piece.written].cast, mine);
+                            } catch (Error& error) {
+                              if (error.tensor().empty())
+                                error.with_tensor(plan.written[piece.written].names.front());
+                              throw;
+                            }
+                            return piece.source_bytes;
+                          },
+                      .total_bytes = plan.source_bytes},
+                     options);
 }
 
 void write_index(const OffloadPlan& plan, std::span<const OffloadEntry> entries) {

@@ -83,12 +83,9 @@ class ScheduleBuilder {
   Extent whole(const TensorPlacement& placement, const CheckpointTensor& tensor) const {
     const auto arena = arena_of_.find(placement.device);
     if (arena == arena_of_.end()) throw inconsistent(tensor, "its device has no arena");
-    const Extent extent{tensor.shard,
-                        arena->second,
-                        checkpoint_.shards.at(tensor.shard).data_start + tensor.begin,
-                        tensor.bytes(),
-                        placement.arena_offset,
-                        cast_between(tensor.dtype, placement.dtype)};
+    const Extent extent{
+        tensor.shard,   arena->second,          checkpoint_.shards.at(tensor.shard).data_start + tensor.begin,
+        tensor.bytes(), placement.arena_offset, cast_between(tensor.dtype, placement.dtype)};
     const uint64_t target_bytes = upload_target_bytes(extent.upload(0, extent.file_bytes));
     const uint64_t arena_bytes = plan_.arenas[arena->second].bytes;
     if (placement.arena_offset > arena_bytes || target_bytes > arena_bytes - placement.arena_offset)

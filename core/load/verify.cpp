@@ -24,15 +24,15 @@ constexpr uint64_t kPieceBytes = 1 << 20;
 /// A part of a tensor that is compared at once, or a part of a storage whose checksum is.
 struct Piece {
   enum class Of : uint8_t { tensor, storage } of = Of::tensor;
-  uint32_t index = 0;   ///< into LoadPlan::placements, or into the storages
+  uint32_t index = 0;  ///< into LoadPlan::placements, or into the storages
   uint32_t shard = 0;
   uint64_t begin = 0;   ///< of the whole, bytes from the start of the shard
   uint64_t offset = 0;  ///< from `begin`; of a tensor, as if it were contiguous
   uint64_t bytes = 0;   ///< in the shard
 };
 
-/// In the order of the shards' bytes: what is of a tensor and of its storage comes together, so that the second
-/// finds its bytes in the page cache.
+/// In the order of the shards' bytes: what is of a tensor and of its storage comes together, so that the
+/// second finds its bytes in the page cache.
 std::vector<Piece> cut_into_pieces(const LoadPlan& plan, const Checkpoint& checkpoint,
                                    std::span<const StorageCheck> storages) {
   std::vector<Piece> pieces;
@@ -220,14 +220,13 @@ Verification verify(const LoadedModel& model, const ModuleTree& tree, const Chec
   uint64_t total_bytes = 0;
   for (const Piece& piece : pieces) total_bytes += piece.bytes;
   Comparison comparison(model, tree, checkpoint, storages, pieces, reader_threads(options));
-  run_parallel_reads(
-      checkpoint,
-      {.count = pieces.size(),
-       .shard = [&](uint64_t i) { return pieces[i].shard; },
-       .work = [&](uint64_t i, OpenShard& shard,
-                   unsigned worker) { return comparison.compare(i, shard.file, worker); },
-       .total_bytes = total_bytes},
-      options);
+  run_parallel_reads(checkpoint,
+                     {.count = pieces.size(),
+                      .shard = [&](uint64_t i) { return pieces[i].shard; },
+                      .work = [&](uint64_t i, OpenShard& shard,
+                                  unsigned worker) { return comparison.compare(i, shard.file, worker); },
+                      .total_bytes = total_bytes},
+                     options);
   return comparison.finish();
 }
 

@@ -106,10 +106,11 @@ ModelLocation locate_in_directory(const fs::path& directory, const fs::path& tru
   if (found.config_path.empty() && found.weights_path.empty()) {
     Error error(ErrorCode::weights_not_found, "the directory holds neither a config.json nor weights");
     error.with_path(found.directory);
-    error.with_hint(found.variants_hint.empty()
-                        ? "Give the directory that holds config.json or model.safetensors; --subfolder names one "
-                          "below MODEL."
-                        : fmt::format("Variants are there: --variant {}", found.variants_hint));
+    error.with_hint(
+        found.variants_hint.empty()
+            ? "Give the directory that holds config.json or model.safetensors; --subfolder names one "
+              "below MODEL."
+            : fmt::format("Variants are there: --variant {}", found.variants_hint));
     throw error;
   }
   return found;
@@ -142,11 +143,12 @@ fs::path join_subfolder(const fs::path& directory, const std::string& subfolder)
     const std::string folders = folders_in(directory);
     throw Error(ErrorCode::not_found, "the subfolder does not exist")
         .with_path(joined.string())
-        .with_hint(folders.empty()
-                       ? "The model directory has no folders: leave --subfolder out."
-                       : fmt::format("The model directory has these folders: {}. Choose one with --subfolder, or "
-                                     "leave it out.",
-                                     folders));
+        .with_hint(
+            folders.empty()
+                ? "The model directory has no folders: leave --subfolder out."
+                : fmt::format("The model directory has these folders: {}. Choose one with --subfolder, or "
+                              "leave it out.",
+                              folders));
   }
   return joined;
 }
@@ -197,7 +199,8 @@ std::string download_command(const std::string& name, const std::string& revisio
 }
 
 constexpr std::string_view kModelForms =
-    "MODEL is a model directory, a weight file, a shard index, a config.json, or org/name[@revision] in the local "
+    "MODEL is a model directory, a weight file, a shard index, a config.json, or org/name[@revision] in the "
+    "local "
     "Hugging Face cache.";
 
 /// How far a path that does not exist does: "./models holds no 'gpt2'.".
@@ -278,11 +281,12 @@ ModelLocation locate_in_hub_cache(const std::string& model, const LocateOptions&
   if (options.cache.hub_cache.empty() || !fs::is_directory(repository)) {
     throw Error(ErrorCode::not_found, "no such file or directory, and no such repository in the hub cache")
         .with_path(model)
-        .with_hint(options.cache.hub_cache.empty()
-                       ? std::string(kModelForms)
-                       : fmt::format("Looked for {} and {}. Download the model first: {}; or see whether the path "
-                                     "is right, or HF_HUB_CACHE or HF_HOME name another cache.",
-                                     name, repository.string(), download_command(name, revision)));
+        .with_hint(
+            options.cache.hub_cache.empty()
+                ? std::string(kModelForms)
+                : fmt::format("Looked for {} and {}. Download the model first: {}; or see whether the path "
+                              "is right, or HF_HUB_CACHE or HF_HOME name another cache.",
+                              name, repository.string(), download_command(name, revision)));
   }
   const fs::path directory = join_subfolder(snapshot_of(repository, name, revision), options.subfolder);
   return locate_in_directory(directory, repository, options);

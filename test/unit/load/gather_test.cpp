@@ -94,7 +94,8 @@ class ViewedModel {
       for (size_t d = tensor.shape.size(); d-- > 0; rest /= tensor.shape[d])
         at += rest % tensor.shape[d] * view.strides[d];
       for (uint32_t b = 0; b < view.element_bytes; ++b) {
-        const uint32_t in_file = b / view.swap_bytes * view.swap_bytes + view.swap_bytes - 1 - b % view.swap_bytes;
+        const uint32_t in_file =
+            b / view.swap_bytes * view.swap_bytes + view.swap_bytes - 1 - b % view.swap_bytes;
         bytes.push_back(static_cast<std::byte>(content_[tensor.begin + at * view.element_bytes + in_file]));
       }
     }
@@ -207,18 +208,20 @@ TEST_CASE("a mapped load gathers what cannot be used as it lies") {
                            true);
   CHECK(viewed.plan.mapped_bytes == 0);
   CHECK(viewed.plan.gathers.size() == 2);
-  CHECK(viewed.wrong_tensors(execute(viewed.plan, viewed.checkpoint, emulated_devices(viewed.plan), {})).empty());
+  CHECK(viewed.wrong_tensors(execute(viewed.plan, viewed.checkpoint, emulated_devices(viewed.plan), {}))
+            .empty());
 }
 
 TEST_CASE("a file that is truncated while it is gathered from is an error that names the tensor") {
   const ViewedModel viewed({{Device::gpu(0), Dtype::f32, Dtype::f32, {1000, 1000}, {1, 1000}, 0, 1}});
   std::atomic<int> looks{0};
   try {
-    execute(viewed.plan, viewed.checkpoint, emulated_devices(viewed.plan),
-            {.threads = 2, .interrupted = [&] {
-               if (looks++ == 1) std::filesystem::resize_file(viewed.path(), 1'000'000);
-               return false;
-             }});
+    execute(viewed.plan, viewed.checkpoint, emulated_devices(viewed.plan), {.threads = 2, .interrupted = [&] {
+                                                                              if (looks++ == 1)
+                                                                                std::filesystem::resize_file(
+                                                                                    viewed.path(), 1'000'000);
+                                                                              return false;
+                                                                            }});
     FAIL("not noticed");
   } catch (const Error& error) {
     CHECK(error.code() == ErrorCode::changed_during_read);
@@ -228,24 +231,37 @@ TEST_CASE("a file that is truncated while it is gathered from is an error that n
 }
 
 TEST_CASE("shards are gathered from in their order, among what is copied from them") {
-  SyntheticModel synthetic({{.device = Device::cpu(), .elements = 3000, .file_dtype = Dtype::i64,
-                             .memory_dtype = Dtype::i64, .shard = 0},
-                            {.device = Device::cpu(), .elements = 3000, .file_dtype = Dtype::i64,
-                             .memory_dtype = Dtype::i64, .shard = 0},
-                            {.device = Device::cpu(), .elements = 3000, .file_dtype = Dtype::i64,
-                             .memory_dtype = Dtype::i64, .shard = 1}});
+  SyntheticModel synthetic({{.device = Device::cpu(),
+                             .elements = 3000,
+                             .file_dtype = Dtype::i64,
+                             .memory_dtype = Dtype::i64,
+                             .shard = 0},
+                            {.device = Device::cpu(),
+                             .elements = 3000,
+                             .file_dtype = Dtype::i64,
+                             .memory_dtype = Dtype::i64,
+                             .shard = 0},
+                            {.device = Device::cpu(),
+                             .elements = 3000,
+                             .file_dtype = Dtype::i64,
+                             .memory_dtype = Dtype::i64,
+                             .shard = 1}});
   // The second is gathered, though its strides are those of a contiguous tensor.
   synthetic.checkpoint.tensors[1].view =
       StorageView{.storage_crc = {}, .strides = {1}, .element_bytes = 8, .contiguous = false, .same_as = {}};
   synthetic.plan.copies.erase(synthetic.plan.copies.begin() + 1);
   synthetic.plan.gathers = {1};
-  const std::vector<ArenaAccess> access{{.host = true, .buffer_bytes = kHostBufferBytes, .gather_bytes = 10'000}};
+  const std::vector<ArenaAccess> access{
+      {.host = true, .buffer_bytes = kHostBufferBytes, .gather_bytes = 10'000}};
   const ReadSchedule schedule = make_read_schedule(synthetic.plan, synthetic.checkpoint, access);
   CHECK(std::ranges::is_sorted(schedule.chunks, {}, &ReadChunk::shard));
   // 24,000 bytes in pieces of whole elements.
-  CHECK(std::ranges::count_if(schedule.chunks, [](const ReadChunk& c) { return c.gathered.has_value(); }) == 3);
-  CHECK(synthetic.wrong_tensors(execute(synthetic.plan, synthetic.checkpoint, emulated_devices(synthetic.plan), {}))
-            .empty());
+  CHECK(std::ranges::count_if(schedule.chunks, [](const ReadChunk& c) { return c.gathered.has_value(); }) ==
+        3);
+  CHECK(
+      synthetic
+          .wrong_tensors(execute(synthetic.plan, synthetic.checkpoint, emulated_devices(synthetic.plan), {}))
+          .empty());
 }
 
 /// The models of torch/expected.jsonl that can be loaded whole.
@@ -261,8 +277,9 @@ TEST_CASE("strided and big-endian tensors are loaded as torch loads them") {
     const Shell shell = build_shell(checkpoint, {});
     KeyMatches keys = match_keys(shell.tree, checkpoint);
     // complex32 and complex128, which have no dtype here.
-    std::erase_if(keys.matches,
-                  [&](const KeyMatch& m) { return checkpoint.tensors[m.checkpoint].dtype == Dtype::unknown; });
+    std::erase_if(keys.matches, [&](const KeyMatch& m) {
+      return checkpoint.tensors[m.checkpoint].dtype == Dtype::unknown;
+    });
     for (const Device device : {Device::cpu(), Device::gpu(0)}) {
       const LoadPlan plan = make_load_plan(shell.tree, checkpoint, keys, {{"", device}}, {});
       gathered += plan.gathers.size();
