@@ -14,12 +14,7 @@ constexpr uint64_t kMostRunBytes = 1 << 30;   // what a run's own numbers hold
 constexpr uint64_t kWindowBytes = 256 << 10;  // read at once for several runs
 constexpr uint64_t kMaxGapBytes = 4 << 10;    // read along rather than skipped
 
-/// Bytes that are contiguous in the file and in the tensor.
-struct Run {
-  uint64_t file_offset = 0;
-  uint32_t into_offset = 0;  ///< from the start of the runs that are read together
-  uint32_t bytes = 0;
-};
+using Run = StridedRun;
 
 /// Steps through a tensor's runs in row-major order.
 class RunCursor {
@@ -110,15 +105,14 @@ void swap_byte_order(std::span<std::byte> bytes, uint32_t group) {
 }  // namespace
 
 void read_tensor_elements(const ByteSource& source, const StridedTensor& tensor, uint64_t first,
-                          std::span<std::byte> into) {
+                          std::span<std::byte> into, StridedReadBuffers& buffers) {
   if (into.empty()) return;
   if (into.size() % tensor.element_bytes != 0)
     throw Error(ErrorCode::internal, "a part of an element is asked for");
   RunCursor cursor(tensor);
   cursor.seek(first);
-  std::vector<Run> runs;
+  std::vector<Run>& runs = buffers.runs;
   runs.reserve(std::min<uint64_t>(kMostRuns, into.size() / cursor.run_bytes() + 2));
-  std::vector<std::byte> window;
   for (uint64_t done = 0; done < into.size();) {
     const uint64_t begin = done;
     runs.clear();
@@ -128,14 +122,15 @@ void read_tensor_elements(const ByteSource& source, const StridedTensor& tensor,
       done += run.bytes;
       runs.push_back(run);
     }
-    read_runs(source, runs, window, into.subspan(begin, done - begin));
+    read_runs(source, runs, buffers.window, into.subspan(begin, done - begin));
   }
   if (tensor.swap_bytes > 1) swap_byte_order(into, tensor.swap_bytes);
 }
 
 void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, uint64_t first,
                           std::span<std::byte> into) {
-  read_tensor_elements(FileSource(file), tensor, first, into);
+  StridedReadBuffers buffers;
+  read_tensor_elements(FileSource(file), tensor, first, into, buffers);
 }
 
 }  // namespace hfload

@@ -19,14 +19,27 @@ struct StridedTensor {
   uint32_t swap_bytes = 1;  ///< groups of so many bytes are turned round; 1: none
 };
 
-/// Reads elements [first, first + into.size() / element_bytes) of the tensor, counted in row-major order, as
-/// contiguous little-endian bytes. Memory beyond `into` is at most 4.3 MiB, whatever the strides; larger
-/// pieces are read faster when the tensor is not contiguous (1 MiB and more is good). `into` is a whole
-/// number of elements within the tensor. Throws as the source's read.
-void read_tensor_elements(const ByteSource& source, const StridedTensor& tensor, uint64_t first,
-                          std::span<std::byte> into);
+/// Bytes that are contiguous in the file and in the tensor.
+struct StridedRun {
+  uint64_t file_offset = 0;
+  uint32_t into_offset = 0;  ///< from the start of the runs that are read together
+  uint32_t bytes = 0;
+};
 
-/// The same of a file. Throws as read_exactly.
+/// What a strided read takes beside its destination: at most 4.3 MiB. Used again, they are not allocated
+/// again.
+struct StridedReadBuffers {
+  std::vector<StridedRun> runs;
+  std::vector<std::byte> window;
+};
+
+/// Reads elements [first, first + into.size() / element_bytes) of the tensor, counted in row-major order, as
+/// contiguous little-endian bytes. Larger pieces are read faster when the tensor is not contiguous (1 MiB and
+/// more is good). `into` is a whole number of elements within the tensor. Throws as the source's read.
+void read_tensor_elements(const ByteSource& source, const StridedTensor& tensor, uint64_t first,
+                          std::span<std::byte> into, StridedReadBuffers& buffers);
+
+/// The same of a file, with buffers of its own. Throws as read_exactly.
 void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, uint64_t first,
                           std::span<std::byte> into);
 

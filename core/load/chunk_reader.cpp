@@ -95,16 +95,16 @@ void ChunkReader::bring(const ReadChunk& chunk, std::span<const Upload> uploads,
 void ChunkReader::gather_elements(const ReadChunk& chunk, const Upload& upload, OpenShard& shard,
                                   unsigned worker) {
   const CheckpointTensor& tensor = checkpoint_.tensors[chunk.gathered->tensor];
+  GatherTurns::Turn turn(gather_turns_);
   const auto gather_into = [&](std::span<std::byte> into) {
     try {
       gather(checkpoint_, tensor, ScatteredSource(reader_, shard, worker, read_bytes_),
-             chunk.gathered->first_byte, into);
+             chunk.gathered->first_byte, into, turn);
     } catch (Error& error) {
       error.with_tensor(tensor.name);
       throw;
     }
   };
-  GatherTurns::Turn turn(gather_turns_);
   Backend& backend = *model_.backends[chunk.arena];
   const uint64_t target_bytes = upload_target_bytes(upload);
   const auto convert_into = [&](std::span<std::byte> into) {

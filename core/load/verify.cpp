@@ -150,9 +150,9 @@ class Comparison {
   std::span<const std::byte> mapped(const CheckpointTensor& tensor, const Piece& piece, Buffers& buffers) {
     const std::span<const std::byte> mapping = model_.mappings.at(tensor.shard).bytes();
     if (tensor.is_in_place()) return mapping.subspan(piece.begin + piece.offset, piece.bytes);
-    const GatherTurns::Turn turn(turns_);
+    GatherTurns::Turn turn(turns_);
     buffers.loaded.resize(piece.bytes);
-    gather(checkpoint_, tensor, MemorySource(mapping), piece.offset, buffers.loaded);
+    gather(checkpoint_, tensor, MemorySource(mapping), piece.offset, buffers.loaded, turn);
     return buffers.loaded;
   }
 

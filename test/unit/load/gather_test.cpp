@@ -85,7 +85,13 @@ class ViewedModel {
     plan = make_load_plan(tree, checkpoint, keys, map, {}, map_cpu);
   }
 
-  std::vector<std::byte> expected(const TensorPlacement& placement) const {
+  const std::vector<std::byte>& expected(const TensorPlacement& placement) const {
+    const auto [it, is_new] = expected_.try_emplace(placement.tensor);
+    if (is_new) it->second = expected_bytes(placement);
+    return it->second;
+  }
+
+  std::vector<std::byte> expected_bytes(const TensorPlacement& placement) const {
     const CheckpointTensor& tensor = checkpoint.tensors[placement.checkpoint];
     const StorageView& view = *tensor.view;
     std::vector<std::byte> bytes;
@@ -112,7 +118,7 @@ class ViewedModel {
     std::vector<std::string> wrong;
     for (const TensorPlacement& placement : model.plan.placements) {
       if (placement.in_file) continue;
-      const std::vector<std::byte> wanted = expected(placement);
+      const std::vector<std::byte>& wanted = expected(placement);
       std::vector<std::byte> loaded(wanted.size());
       for (size_t arena = 0; arena < model.plan.arenas.size(); ++arena) {
         if (model.plan.arenas[arena].device == placement.device)
@@ -133,6 +139,7 @@ class ViewedModel {
   TempDirectory directory_;
   std::string content_;
   std::mt19937 random_{3};
+  mutable std::map<TensorId, std::vector<std::byte>> expected_;
 };
 
 /// Several pieces each, on every device, with all ways of converting and of lying in a file.
@@ -140,12 +147,12 @@ std::vector<View> many_views() {
   std::vector<View> views;
   for (const Device device : {Device::cpu(), Device::gpu(0), Device::disk()}) {
     for (const Dtype memory : {Dtype::f32, Dtype::bf16})
-      views.push_back({device, Dtype::f32, memory, {1000, 700}, {1, 1000}, 3, 1});
+      views.push_back({device, Dtype::f32, memory, {600, 450}, {1, 600}, 3, 1});
     for (const Dtype memory : {Dtype::bf16, Dtype::f32, Dtype::f16})
-      views.push_back({device, Dtype::bf16, memory, {701, 1003}, {1, 701}, 1, 2});  // and big-endian
-    views.push_back({device, Dtype::f16, Dtype::f32, {900'001}, {1}, 7, 2});
+      views.push_back({device, Dtype::bf16, memory, {701, 803}, {1, 701}, 1, 2});  // and big-endian
+    views.push_back({device, Dtype::f16, Dtype::f32, {530'001}, {1}, 7, 2});
     views.push_back({device, Dtype::i64, Dtype::i64, {40, 30, 7}, {1, 40, 1200}, 0, 8});
-    views.push_back({device, Dtype::u8, Dtype::u8, {300'000, 5}, {1, 0}, 11, 1});
+    views.push_back({device, Dtype::u8, Dtype::u8, {220'000, 5}, {1, 0}, 11, 1});
     views.push_back({device, Dtype::i16, Dtype::i16, {2, 0, 3}, {0, 1, 5}, 0, 1});
     views.push_back({device, Dtype::f32, Dtype::f16, {}, {}, 9, 4});
   }
@@ -158,7 +165,8 @@ TEST_CASE("what does not lie in its shard as in memory is gathered to every devi
   CHECK(viewed.plan.gathers.size() == 18);  // 20, less the two without elements
   for (const ReadPath path : {ReadPath::automatic, ReadPath::pread, ReadPath::mapping, ReadPath::direct}) {
     if (path == ReadPath::direct && !open_direct(open_regular_file(viewed.path()))) continue;
-    for (const unsigned threads : {1U, 7U}) {
+    for (const unsigned threads : {2U, 7U}) {
+      if (threads == 7 && path != ReadPath::automatic) continue;
       uint64_t done = 0;
       const LoadedModel model =
           execute(viewed.plan, viewed.checkpoint, emulated_devices(viewed.plan),
@@ -184,7 +192,7 @@ TEST_CASE("gathered tensors verify, where they are and in their file") {
   const Verification verification = verify(model, viewed.tree, viewed.checkpoint, {.threads = 3});
   REQUIRE(verification.hashes.size() == viewed.plan.placements.size());
   for (size_t i = 0; i < verification.hashes.size(); ++i) {
-    const std::vector<std::byte> bytes = viewed.expected(viewed.plan.placements[i]);
+    const std::vector<std::byte>& bytes = viewed.expected(viewed.plan.placements[i]);
     CHECK(verification.hashes[i].hash == hash_of_sum(hash_part(bytes.data(), bytes.size(), 0), bytes.size()));
   }
   // The last byte of the first tensor on the CPU.
