@@ -63,11 +63,15 @@ class StateDictReader {
   }
 
   void require_distinct_names() const {
+    const auto is_name = [&](PickleId key) { return tree_.kind(key) == PickleKind::string; };
+    size_t count = 0;
+    visit_entries([&](PickleId key, PickleId) { count += is_name(key) ? 1 : 0; });
     std::vector<PickleId> names;
+    names.reserve(count);
     visit_entries([&](PickleId key, PickleId) {
-      if (tree_.kind(key) == PickleKind::string) names.push_back(key);
+      if (is_name(key)) names.push_back(key);
     });
-    std::ranges::stable_sort(names, {}, [&](PickleId key) { return tree_.text(key); });
+    std::ranges::sort(names, {}, [&](PickleId key) { return std::pair(tree_.text(key), key); });
     const auto twice = std::ranges::adjacent_find(names, {}, [&](PickleId key) { return tree_.text(key); });
     if (twice == names.end()) return;
     throw fault(ErrorCode::duplicate_key, "the state dict has the same name twice",
