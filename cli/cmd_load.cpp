@@ -126,7 +126,6 @@ BackendFactory backend_factory(const MaxMemory& max_memory, bool emulate, std::s
 std::shared_ptr<GdsLibrary> open_gds(const PlannedModel& model, const LoadCommand& command,
                                      Messages& messages) {
   if (!command.gds) return nullptr;
-  if (command.emulate_gpus) throw Error(ErrorCode::usage, "--gds needs a GPU, and --emulate-gpus has none");
   if (gpus_of(model.plan.device_map).empty()) {
     messages.note("GPUDirect Storage: not used, nothing is placed on a GPU");
     return nullptr;
@@ -196,15 +195,16 @@ OffloadPlan prepare_offload(const PlannedModel& model, const LoadPlan& plan, con
   const ModuleTree& tree = model.shell.tree;
   const auto on_disk = [](const TensorPlacement& p) { return p.device == Device::disk(); };
   const auto changes = [&](const TensorPlacement& p) {
-    return on_disk(p) && p.dtype != tree.tensors[p.tensor].dtype;
+    return on_disk(p) &&
+           (p.dtype != tree.tensors[p.tensor].dtype || !model.checkpoint.tensors[p.checkpoint].is_in_place());
   };
   if (!folder.empty()) {
     OffloadPlan offload = plan_offload(plan, tree, model.checkpoint, folder);
     messages.detail(offload.entries.empty()
                         ? fmt::format("nothing is written to {}: no weights stay on the disk", folder)
-                        : fmt::format("{} used in place, {} converted into {}",
+                        : fmt::format("{} used in place, {} written into {}",
                                       count_of(offload.in_place_tensors, "tensor"),
-                                      count_of(offload.converted.size(), "tensor"), folder));
+                                      count_of(offload.written.size(), "tensor"), folder));
     return offload;
   }
   const auto converted = std::count_if(plan.placements.begin(), plan.placements.end(), changes);
@@ -230,7 +230,7 @@ void report_outcome(const Outcome& outcome, Messages& messages) {
     text += fmt::format("; {} mapped", format_byte_size(static_cast<double>(done.mapped_bytes)));
   if (in_place > 0) text += fmt::format("; {} stay on the disk", format_byte_size(in_place));
   if (outcome.offload.written_bytes > 0) {
-    text += fmt::format("; {} converted into {}",
+    text += fmt::format("; {} written into {}",
                         format_byte_size(static_cast<double>(outcome.offload.written_bytes)),
                         outcome.offload.folder);
   }
@@ -299,7 +299,7 @@ std::string render_json(const PlannedModel& model, const LoadCommand& command, c
   if (!outcome.offload.entries.empty()) {
     json.key("offload_folder").begin_object().key("path").string(outcome.offload.folder);
     json.key("in_place_tensors").number(outcome.offload.in_place_tensors);
-    json.key("written_tensors").number(outcome.offload.converted.size());
+    json.key("written_tensors").number(outcome.offload.written.size());
     json.key("written_bytes").number(outcome.offload.written_bytes).end_object();
   }
   if (!command.subset.empty()) {

@@ -35,11 +35,12 @@ SavedHash hash_of(const CheckpointTensor& tensor, const TensorStatistics& statis
 }
 
 std::map<std::string, SavedHash> read_hashes(const std::string& path) {
-  const RegularFile file = open_regular_file(path);
   try {
-    return parse_tensor_hashes(read_text_file(file, kMaxTensorHashesBytes));
+    return parse_tensor_hashes(read_text_file(open_regular_file(path), kMaxTensorHashesBytes));
   } catch (Error& error) {
     if (error.path().empty()) error.with_path(path);
+    if (error.code() == ErrorCode::not_found)
+      error.with_hint("Give --against a file that hfload verify MODEL --write-hashes FILE wrote.");
     throw;
   }
 }

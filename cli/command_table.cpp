@@ -346,7 +346,8 @@ constexpr FlagId kVerifyFlags[] = {
     FlagId::tensors, FlagId::write_hashes, FlagId::against, FlagId::check_threads,
     FlagId::variant, FlagId::subfolder,    FlagId::key};
 
-constexpr FlagId kDiffFlags[] = {FlagId::tolerance, FlagId::tensors, FlagId::check_threads};
+constexpr FlagId kDiffFlags[] = {FlagId::tolerance, FlagId::tensors, FlagId::check_threads, FlagId::variant,
+                                 FlagId::subfolder};
 
 constexpr Example kProgramExamples[] = {
     {"hfload inspect ./mistral-7b", "what is in a model directory"},
@@ -499,7 +500,8 @@ constexpr Command kCommands[] = {
      .description = "Lists tensors that only one of two models has, changes of dtype and shape, and how far "
                     "the values of the others are apart. The models may be of different formats and shards. "
                     "The exit status is 1 when they differ beyond the tolerance; a change of dtype alone is "
-                    "no difference.",
+                    "no difference. --variant and --subfolder are of both models; to compare two variants, "
+                    "give their files.",
      .examples = kDiffExamples,
      .flags = kDiffFlags},
     {.id = CommandId::gemm,

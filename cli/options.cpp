@@ -56,11 +56,17 @@ When when(const FlagValues& values, FlagId id) {
   return value == "always" ? When::always : value == "never" ? When::never : When::automatic;
 }
 
+std::string device_map_forms() {
+  return fmt::format("--device-map takes {}, the number of a GPU, FILE.json, or a JSON object.",
+                     fmt::join(split_choices(flag(FlagId::device_map).choices), ", "));
+}
+
 DeviceMap read_device_map_file(const std::string& path) {
   try {
     return parse_device_map(read_text_file(open_regular_file(path), kMaxDeviceMapBytes));
   } catch (Error& error) {
     if (error.path().empty()) error.with_path(path);
+    if (error.code() == ErrorCode::not_found) error.with_hint(device_map_forms());
     throw;
   }
 }
@@ -87,10 +93,7 @@ DeviceMapChoice parse_device_map_choice(const std::string& text) {
   const std::string_view near = did_you_mean(text, words);
   throw Error(ErrorCode::invalid_device_map,
               fmt::format("'{}' is no strategy, no device, and no file with a device map", text))
-      .with_hint(near.empty()
-                     ? fmt::format("--device-map takes {}, the number of a GPU, FILE.json, or a JSON object.",
-                                   fmt::join(words, ", "))
-                     : fmt::format("Did you mean {}?", near));
+      .with_hint(near.empty() ? device_map_forms() : fmt::format("Did you mean {}?", near));
 }
 
 ReadPath read_path(const FlagValues& values) {
@@ -163,6 +166,23 @@ KeyMode key_mode(const FlagValues& values) {
   return strict ? KeyMode::strict : ignore ? KeyMode::ignore_mismatched : KeyMode::complete;
 }
 
+LoadCommand load_command(const std::string& model, const FlagValues& values) {
+  if (is_given(values, FlagId::gds) && is_given(values, FlagId::emulate_gpus)) {
+    throw usage_error("--gds and --emulate-gpus contradict each other",
+                      "GPUDirect Storage reads into the memory of a real GPU; leave one of them out.");
+  }
+  return {model_options(model, values),
+          planning_options(values),
+          is_given(values, FlagId::verify),
+          is_given(values, FlagId::emulate_gpus),
+          threads_of(values),
+          read_path(values),
+          is_given(values, FlagId::map),
+          is_given(values, FlagId::gds),
+          key_mode(values),
+          values_of(values, FlagId::subset)};
+}
+
 GemmCommand gemm_command(const FlagValues& values) {
   const GemmCommand gemm{is_given(values, FlagId::check), is_given(values, FlagId::bench)};
   if (!gemm.check && !gemm.bench) throw usage_error("gemm needs --check or --bench", see_help("gemm"));
@@ -183,16 +203,7 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
     case CommandId::plan:
       return PlanCommand{model_options(argument, values), planning_options(values)};
     case CommandId::load:
-      return LoadCommand{model_options(argument, values),
-                         planning_options(values),
-                         is_given(values, FlagId::verify),
-                         is_given(values, FlagId::emulate_gpus),
-                         threads_of(values),
-                         read_path(values),
-                         is_given(values, FlagId::map),
-                         is_given(values, FlagId::gds),
-                         key_mode(values),
-                         values_of(values, FlagId::subset)};
+      return load_command(argument, values);
     case CommandId::scan:
       return ScanCommand{arguments};
     case CommandId::convert:

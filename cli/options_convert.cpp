@@ -76,7 +76,10 @@ unsigned threads_of(const FlagValues& values, FlagId id) {
 DiffCommand diff_command(const std::vector<std::string>& arguments, const FlagValues& values) {
   if (arguments.size() != 2 || arguments[0].empty() || arguments[1].empty())
     throw usage_error("diff needs two models, A and B", "See hfload diff --help.");
-  DiffCommand command{.a = {arguments[0], "", "", ""}, .b = {arguments[1], "", "", ""}};
+  const std::string variant = last_value(values, FlagId::variant);
+  const std::string subfolder = last_value(values, FlagId::subfolder);
+  DiffCommand command{.a = {arguments[0], variant, subfolder, ""},
+                      .b = {arguments[1], variant, subfolder, ""}};
   command.tensors = is_given(values, FlagId::tensors);
   command.threads = threads_of(values, FlagId::check_threads);
   if (!is_given(values, FlagId::tolerance)) return command;

@@ -60,6 +60,11 @@ void write_file_atomically(const std::string& path, const std::function<void(con
   const std::string target = target_of(path);
   std::string temporary;
   const FileDescriptor fd = create_beside(target, temporary);
+  if (!fd && (errno == ENOENT || errno == ENOTDIR)) {
+    throw Error(ErrorCode::not_found, "the directory that the file is to be written to does not exist")
+        .with_path(path)
+        .with_hint("Make the directory first, or write to another one.");
+  }
   if (!fd) throw system_error("creating a file beside it", errno, path);
   try {
     write([&](std::string_view part) { write_all(fd.get(), part, path); });

@@ -37,6 +37,17 @@ uint64_t ByteReader::little_endian(unsigned count) {
   return value;
 }
 
+void ByteReader::copy_to(std::span<char> into) {
+  while (!into.empty()) {
+    if (position_ - window_begin_ >= window_.size()) fill();
+    const uint64_t at = position_ - window_begin_;
+    const uint64_t piece = std::min<uint64_t>(into.size(), window_.size() - at);
+    std::memcpy(into.data(), window_.data() + at, piece);
+    position_ += piece;
+    into = into.subspan(piece);
+  }
+}
+
 void ByteReader::append_to(std::string& into, uint64_t count) {
   while (count > 0) {
     if (position_ - window_begin_ >= window_.size()) fill();

@@ -57,6 +57,8 @@ class ByteReader {
   uint64_t little_endian(unsigned count);
   /// Appends the next `count` bytes to `into`; count <= remaining(). Allocates piece by piece.
   void append_to(std::string& into, uint64_t count);
+  /// The next bytes; as many remain.
+  void copy_to(std::span<char> into);
   /// count <= remaining().
   void skip(uint64_t count) { position_ += count; }
 

@@ -44,25 +44,40 @@ std::string_view describe(PickleKind kind) {
   return "a value";
 }
 
-double PickleTree::floating(PickleId id) const { return std::bit_cast<double>(values_[id].payload); }
+PickleTree::PickleTree() {
+  for (const PickleKind kind :
+       {PickleKind::none, PickleKind::boolean, PickleKind::boolean, PickleKind::tuple})
+    values_.push_back({0, 0, static_cast<uint32_t>(kind) << 28});
+}
+
+double PickleTree::floating(PickleId id) const { return std::bit_cast<double>(wide_[values_[id].payload()]); }
 
 std::string_view PickleTree::text(PickleId id) const {
-  const uint64_t payload = values_[id].payload;
-  return std::string_view(text_).substr(payload >> 24, payload & 0xFFFFFF);
+  const uint64_t payload = values_[id].payload(), offset = payload >> kSizeBits;
+  const char* const block = text_[offset / kTextBlockBytes].get();
+  return {block + offset % kTextBlockBytes, payload & ((1U << kSizeBits) - 1)};
+}
+
+PickleTree::Cursor PickleTree::members_of(PickleId id) const {
+  const PickleKind of = kind(id);
+  if (!is_container(of)) return {};
+  const uint64_t payload = values_[id].payload();
+  const auto first = static_cast<uint32_t>(payload), rest = static_cast<uint32_t>(payload >> 32);
+  if (is_fixed(of)) return {first, rest, kNoRun};
+  return first == kNoRun ? Cursor{} : run_at(first);
 }
 
 std::vector<PickleId> PickleTree::members(PickleId id, uint64_t at_most) const {
   std::vector<PickleId> found;
-  if (!is_container(kind(id))) return found;
-  for (uint32_t m = first(values_[id]); m != kEnd && found.size() < at_most; m = members_[m].next)
-    found.push_back(members_[m].value);
+  for (Cursor cursor = members_of(id); !at_end(cursor) && found.size() < at_most;)
+    found.push_back(take(cursor));
   return found;
 }
 
 void PickleTree::check_nesting() const {
   struct Open {
     PickleId id;
-    uint32_t next;     ///< of its members, the one to visit
+    Cursor left;       ///< its members that are to be visited
     uint16_t deepest;  ///< of its visited members
   };
   constexpr uint16_t kNew = 0, kIsOpen = UINT16_MAX;
@@ -73,16 +88,16 @@ void PickleTree::check_nesting() const {
   std::vector<float> expanded(values_.size(), 1);
   std::vector<Open> path;
   const auto enter = [&](PickleId id) {
-    const bool container = is_container(values_[id].kind);
+    const bool container = is_container(kind(id));
     depth[id] = container ? kIsOpen : 1;
     if (!container) return;
     if (path.size() >= kMaxPickleDepth) throw fault("the pickle nests deeper than 1000 levels", id);
-    path.push_back({id, first(values_[id]), 0});
+    path.push_back({id, members_of(id), 0});
   };
-  enter(root_);
+  if (!is_small(root_)) enter(root_);
   while (!path.empty()) {
     Open& open = path.back();
-    if (open.next == kEnd) {
+    if (at_end(open.left)) {
       depth[open.id] = static_cast<uint16_t>(open.deepest + 1);
       if (depth[open.id] > kMaxPickleDepth) throw fault("the pickle nests deeper than 1000 levels", open.id);
       if (expanded[open.id] > static_cast<float>(kMaxPickleExpandedValues))
@@ -90,16 +105,19 @@ void PickleTree::check_nesting() const {
       path.pop_back();
       continue;
     }
-    const PickleId member = members_[open.next].value;
-    if (depth[member] == kIsOpen)
-      throw fault(fmt::format("the pickle has {} that contains itself", describe(kind(member))), member);
-    if (depth[member] == kNew) {
-      enter(member);
-      if (depth[member] == kIsOpen) continue;
+    Cursor after = open.left;
+    const PickleId member = take(after);
+    if (!is_small(member)) {
+      if (depth[member] == kIsOpen)
+        throw fault(fmt::format("the pickle has {} that contains itself", describe(kind(member))), member);
+      if (depth[member] == kNew) {
+        enter(member);
+        if (depth[member] == kIsOpen) continue;
+      }
     }
-    open.next = members_[open.next].next;
-    open.deepest = std::max(open.deepest, depth[member]);
-    expanded[open.id] += expanded[member];
+    open.left = after;
+    open.deepest = std::max(open.deepest, is_small(member) ? uint16_t{1} : depth[member]);
+    expanded[open.id] += is_small(member) ? 1.0F : expanded[member];
   }
 }
 

@@ -12,6 +12,8 @@ namespace {
 // torch.save's legacy layout: magic number, protocol, system, object, keys; then raw storages.
 constexpr size_t kLegacyPickles = 5;
 constexpr uint64_t kStartBytes = 64;
+// Of memory, and one for each byte of the file so far.
+constexpr uint64_t kMaxNameBytes = 24 << 20;
 
 constexpr std::string_view kPickleNames[] = {".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt"};
 
@@ -72,8 +74,15 @@ class FileScanner {
       }
       found_.pickles.push_back({member, begin, scan_pickle(source_, begin, end)});
       const ScannedPickle& pickle = found_.pickles.back();
+      for (const ScannedGlobal& global : pickle.scan.globals) kept_bytes_ += global.bytes();
       if (pickle.scan.fault) return;
       begin = pickle.scan.end;
+      if (kept_bytes_ > kMaxNameBytes + begin) {
+        throw Error(
+            ErrorCode::invalid_pickle,
+            "the names in the file's pickles take more than 24 MiB and a byte for each byte of the file")
+            .with_offset(begin);
+      }
       const bool is_legacy = found_.pickles[first].scan.is_legacy_magic;
       if (is_legacy && found_.pickles.size() - first == kLegacyPickles) return;
     } while (begin < end);
@@ -81,6 +90,7 @@ class FileScanner {
 
   const ByteSource& source_;
   FileScan found_;
+  uint64_t kept_bytes_ = 0;
 };
 
 }  // namespace

@@ -1,12 +1,8 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
-#include <algorithm>
-#include <optional>
-
 #include "core/base/error.h"
 #include "core/format/pickle.h"
-#include "core/format/pickle_opcodes.h"
 #include "core/format/pickle_stack.h"
 
 namespace hfload {
@@ -15,51 +11,29 @@ namespace hfload {
 class PickleMachine : private PickleStack {
  public:
   PickleMachine(const ByteSource& source, uint64_t begin, uint64_t limit)
-      : PickleStack(begin),
-        reader_(source, begin, std::min(limit, begin + kMaxPickleBytes)),
-        cut_by_limit_(limit - begin > kMaxPickleBytes) {}
+      : PickleStack(source, begin, limit), begin_(begin) {}
 
   ParsedPickle run() && {
     while (step()) {
     }
     ParsedPickle parsed;
+    parsed.begin = begin_;
     parsed.end = reader_.position();
     parsed.tree = take_tree();
     return parsed;
   }
 
  private:
-  void need(uint64_t bytes) const {
-    if (bytes > reader_.remaining()) {
-      throw invalid(cut_by_limit_ ? "the pickle is longer than 512 MiB"
-                                  : "the pickle ends before it is complete");
-    }
-    if (frame_end_ && bytes > *frame_end_ - reader_.position())
-      throw invalid("it straddles the end of its frame");
-  }
-  uint64_t number(unsigned bytes) {
-    need(bytes);
-    return reader_.little_endian(bytes);
-  }
-
   /// Executes one opcode; false after STOP.
   bool step() {
-    at_ = reader_.position();
-    if (frame_end_ == at_) frame_end_.reset();
-    opcode_name_ = "(none)";
-    need(1);
-    const uint8_t byte = reader_.next();
-    const PickleOpcodeInfo* info = find_pickle_opcode(byte);
-    if (info == nullptr) throw invalid(fmt::format("{:#04x} is no opcode", byte));
-    opcode_name_ = info->name;
-    if (++opcodes_ > kMaxPickleOpcodes) throw invalid("the pickle has more than 50,000,000 opcodes");
-    if (opcodes_ == 1 && info->opcode != PickleOpcode::proto)
+    const PickleOpcode opcode = next_opcode().opcode;
+    if (opcodes_ == 1 && opcode != PickleOpcode::proto)
       throw invalid("a pickle of a supported protocol begins with PROTO");
-    if (info->opcode == PickleOpcode::stop) {
+    if (opcode == PickleOpcode::stop) {
       if (frame_end_ && *frame_end_ != reader_.position()) throw invalid("its frame goes on");
       return false;
     }
-    execute(info->opcode);
+    execute(opcode);
     return true;
   }
 
@@ -70,11 +44,11 @@ class PickleMachine : private PickleStack {
       case PickleOpcode::frame:
         return frame();
       case PickleOpcode::none:
-        return push(PickleKind::none);
+        return push_none();
       case PickleOpcode::newtrue:
-        return push(PickleKind::boolean, 1);
+        return push_boolean(true);
       case PickleOpcode::newfalse:
-        return push(PickleKind::boolean, 0);
+        return push_boolean(false);
       case PickleOpcode::binint:
         return push_integer(static_cast<int32_t>(number(4)));
       case PickleOpcode::binint1:
@@ -84,7 +58,7 @@ class PickleMachine : private PickleStack {
       case PickleOpcode::long1:
         return long_integer(number(1));
       case PickleOpcode::binfloat:
-        return push(PickleKind::floating, __builtin_bswap64(number(8)));
+        return push_floating(__builtin_bswap64(number(8)));
       case PickleOpcode::short_binstring:
         return text(number(1), PickleKind::bytes, true);
       case PickleOpcode::short_binunicode:
@@ -103,39 +77,39 @@ class PickleMachine : private PickleStack {
       case PickleOpcode::mark:
         return mark();
       case PickleOpcode::empty_list:
-        return push_container(PickleKind::list, {});
+        return push_empty(PickleKind::list);
       case PickleOpcode::empty_dict:
-        return push_container(PickleKind::dict, {});
+        return push_empty(PickleKind::dict);
       case PickleOpcode::empty_set:
-        return push_container(PickleKind::set, {});
+        return push_empty(PickleKind::set);
       case PickleOpcode::empty_tuple:
-        return push_container(PickleKind::tuple, {});
+        return push_empty_tuple();
       case PickleOpcode::tuple:
-        return push_container(PickleKind::tuple, pop_to_mark());
+        return collect(PickleKind::tuple, take_mark());
       case PickleOpcode::frozenset:
-        return push_container(PickleKind::set, hashable(pop_to_mark()));
+        return collect(PickleKind::set, keys_from(take_mark()));
       case PickleOpcode::tuple1:
-        return push_container(PickleKind::tuple, pop(1));
+        return collect(PickleKind::tuple, last(1));
       case PickleOpcode::tuple2:
-        return push_container(PickleKind::tuple, pop(2));
+        return collect(PickleKind::tuple, last(2));
       case PickleOpcode::tuple3:
-        return push_container(PickleKind::tuple, pop(3));
+        return collect(PickleKind::tuple, last(3));
       case PickleOpcode::append:
-        return extend(pop(1), PickleKind::list);
+        return extend(PickleKind::list, last(1));
       case PickleOpcode::appends:
-        return extend(pop_to_mark(), PickleKind::list);
+        return extend(PickleKind::list, take_mark());
       case PickleOpcode::additems:
-        return extend(hashable(pop_to_mark()), PickleKind::set);
+        return extend(PickleKind::set, keys_from(take_mark()));
       case PickleOpcode::setitem:
-        return extend(pairs(pop(2)), PickleKind::dict);
+        return extend(PickleKind::dict, pairs_from(last(2)));
       case PickleOpcode::setitems:
-        return extend(pairs(pop_to_mark()), PickleKind::dict);
+        return extend(PickleKind::dict, pairs_from(take_mark()));
       case PickleOpcode::binput:
-        return put(number(1), opcodes_);
+        return put(number(1));
       case PickleOpcode::long_binput:
-        return put(number(4), opcodes_);
+        return put(number(4));
       case PickleOpcode::memoize:
-        return put(memo_count_, opcodes_);
+        return put(memo_count());
       case PickleOpcode::binget:
         return get(number(1));
       case PickleOpcode::long_binget:
@@ -172,9 +146,18 @@ class PickleMachine : private PickleStack {
     frame_end_ = reader_.position() + bytes;
   }
 
+  size_t keys_from(size_t first) const {
+    require_hashable(first, 1);
+    return first;
+  }
+  size_t pairs_from(size_t first) const {
+    require_pairs(first);
+    return first;
+  }
+
   void long_integer(uint64_t bytes) {
     need(bytes);
-    if (bytes > 8) return keep_text(bytes, PickleKind::big_integer);
+    if (bytes > 8) return push_text(PickleKind::big_integer, bytes);
     const uint64_t raw = reader_.little_endian(static_cast<unsigned>(bytes));
     if (bytes == 0 || bytes == 8) return push_integer(static_cast<int64_t>(raw));
     const unsigned unused = 64 - 8 * static_cast<unsigned>(bytes);
@@ -186,39 +169,32 @@ class PickleMachine : private PickleStack {
     need(bytes);
     if (bytes > kMaxPickleStringBytes) {
       reader_.skip(bytes);
-      return push(PickleKind::long_text);
+      return push(PickleKind::long_text, 0);
     }
-    keep_text(bytes, kind);
-    const std::string_view kept = tree_.text(stack_.back());
+    push_text(kind, bytes);
+    const std::string_view kept = tree_.text(top());
     const bool utf8 = simdjson::validate_utf8(kept.data(), kept.size());
     if (kind == PickleKind::string && !utf8) throw invalid("the string is not valid UTF-8");
-    if (utf8_is_string && utf8) become(stack_.back(), PickleKind::string);
+    if (utf8_is_string && utf8) become(top(), PickleKind::string);
   }
 
-  void keep_text(uint64_t bytes, PickleKind kind) { push(kind, text_payload(reader_, bytes)); }
-
-  std::string line() {
-    std::string text;
-    for (;;) {
-      need(1);
-      const char c = static_cast<char>(reader_.next());
-      if (c == '\n') return text;
-      if (text.size() == kMaxPickleNameBytes) throw invalid("a name is longer than 1024 bytes");
-      text.push_back(c);
-    }
+  std::string name_line() {
+    std::string text = line(kMaxPickleNameBytes + 1);
+    if (text.size() > kMaxPickleNameBytes) throw invalid("a name is longer than 1024 bytes");
+    return text;
   }
 
   void global() {
-    const std::string module = line();
-    push_global(module, line());
+    const std::string module = name_line();
+    push_symbol(module, name_line());
   }
   void stack_global() {
     const PickleId name = pop(), module = pop();
     if (kind(name) != PickleKind::string || kind(module) != PickleKind::string)
       throw unsafe("module and name are not strings");
-    push_global(std::string(tree_.text(module)), std::string(tree_.text(name)));
+    push_symbol(std::string(tree_.text(module)), std::string(tree_.text(name)));
   }
-  void push_global(const std::string& module, const std::string& name) {
+  void push_symbol(const std::string& module, const std::string& name) {
     const GlobalSymbol symbol = find_pickle_global(module, name);
     if (symbol.kind == GlobalKind::denied) {
       const bool readable = simdjson::validate_utf8(module.data(), module.size()) &&
@@ -226,7 +202,7 @@ class PickleMachine : private PickleStack {
       throw unsafe(readable ? fmt::format("it names {}.{}, which no weights need", module, name)
                             : "it gives a name that is not UTF-8");
     }
-    push(PickleKind::global, index_of(module, name, symbol));
+    push_global(module, name, symbol);
   }
 
   /// The callable of a REDUCE or NEWOBJ; its arguments have been taken off the stack.
@@ -246,33 +222,36 @@ class PickleMachine : private PickleStack {
     switch (called.symbol.kind) {
       case GlobalKind::ordered_dict:
       case GlobalKind::counter:
-        return push_container(PickleKind::dict, dict_arguments(tuple));
+        return make_dict(tuple);
       case GlobalKind::storage:
       case GlobalKind::untyped_storage:
       case GlobalKind::tensor_class:
       case GlobalKind::dtype:
         throw unsafe(fmt::format("it calls {}.{}, which no weights need", called.module, called.name));
       default:
-        return push_container(PickleKind::object, {function, tuple});
+        return push_call(function, tuple);
     }
   }
 
   /// What `OrderedDict(…)` would hold: nothing, another dict's members, or those of a list of pairs.
-  std::vector<PickleId> dict_arguments(PickleId tuple) const {
-    const std::vector<PickleId> values = tree_.members(tuple, 2);
-    if (values.empty()) return {};
-    if (values.size() == 1 && kind(values[0]) == PickleKind::dict) return tree_.members(values[0]);
+  void make_dict(PickleId arguments) {
+    push_empty(PickleKind::dict);
+    const PickleId dict = top();
+    const std::vector<PickleId> values = tree_.members(arguments, 2);
+    if (values.empty()) return;
+    if (values.size() == 1 && kind(values[0]) == PickleKind::dict) {
+      tree_.visit_members(values[0], [&](PickleId member) { add(dict, {&member, 1}); });
+      return;
+    }
     if (values.size() != 1 || kind(values[0]) != PickleKind::list)
       throw invalid("a dict is made from neither a dict nor a list of pairs");
-    std::vector<PickleId> found;
-    for (const PickleId pair : tree_.members(values[0])) {
+    tree_.visit_members(values[0], [&](PickleId pair) {
       const bool sequence = kind(pair) == PickleKind::list || kind(pair) == PickleKind::tuple;
       const std::vector<PickleId> both = sequence ? tree_.members(pair, 3) : std::vector<PickleId>();
       if (both.size() != 2) throw invalid("a dict is made from something else than pairs");
-      found.insert(found.end(), both.begin(), both.end());
-      if (found.size() > kMaxPickleMembers) throw invalid("the pickle has more than 16,777,216 members");
-    }
-    return pairs(std::move(found));
+      require_key(both[0]);
+      add(dict, both);
+    });
   }
 
   void newobj() {
@@ -282,10 +261,10 @@ class PickleMachine : private PickleStack {
     switch (made.symbol.kind) {
       case GlobalKind::ordered_dict:
       case GlobalKind::counter:
-        return push_container(PickleKind::dict, {});
+        return push_empty(PickleKind::dict);
       case GlobalKind::value:
       case GlobalKind::unsupported_value:
-        return push_container(PickleKind::object, {type, tuple});
+        return push_call(type, tuple);
       default:
         throw unsafe(fmt::format("it makes a {}.{}, which no weights need", made.module, made.name));
     }
@@ -293,7 +272,7 @@ class PickleMachine : private PickleStack {
 
   void build() {
     const PickleId state = pop(), target = top();
-    if (kind(target) == PickleKind::object) return add(target, state);
+    if (kind(target) == PickleKind::object) return add(target, {&state, 1});
     // The state of an OrderedDict is its attributes, such as _metadata.
     if (kind(target) != PickleKind::dict)
       throw invalid(fmt::format("it sets the state of {}", describe(kind(target))));
@@ -305,13 +284,10 @@ class PickleMachine : private PickleStack {
         kind(id) == PickleKind::tuple ? tree_.members(id, 1) : std::vector<PickleId>();
     if (parts.empty() || kind(parts[0]) != PickleKind::string || tree_.text(parts[0]) != "storage")
       throw unsafe("the persistent id is not that of a storage");
-    push_container(PickleKind::persistent, {id});
+    push_persistent(id);
   }
 
-  ByteReader reader_;
-  bool cut_by_limit_;
-  std::optional<uint64_t> frame_end_;
-  uint64_t opcodes_ = 0;
+  uint64_t begin_;
 };
 
 ParsedPickle parse_pickle(const ByteSource& source, uint64_t begin, uint64_t limit) {

@@ -7,7 +7,7 @@
 #include <unordered_map>
 
 #include "core/format/pickle.h"
-#include "core/format/pickle_opcodes.h"
+#include "core/format/pickle_opcode_reader.h"
 
 namespace hfload {
 namespace {
@@ -15,10 +15,12 @@ namespace {
 /// The two's complement of 0x1950a86a20f9469cfc6c, torch.serialization.MAGIC_NUMBER.
 constexpr std::string_view kLegacyMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
 
-class Scanner {
+// What an entry of a map takes beside its text.
+constexpr uint64_t kEntryBytes = 96;
+
+class Scanner : private PickleOpcodeReader {
  public:
-  Scanner(const ByteSource& source, uint64_t begin, uint64_t limit)
-      : reader_(source, begin, std::min(limit, begin + kMaxPickleBytes)) {}
+  using PickleOpcodeReader::PickleOpcodeReader;
 
   PickleScan run() && {
     try {
@@ -33,45 +35,20 @@ class Scanner {
   }
 
  private:
+  static constexpr uint32_t kUnset = UINT32_MAX, kOther = UINT32_MAX - 1;
+
   /// A string that a STACK_GLOBAL may use, or anything else.
   struct Item {
     enum class Kind : uint8_t { other, mark, text } kind = Kind::other;
     uint32_t text = 0;  ///< into texts_
   };
 
-  Error invalid(std::string_view message) const {
-    return Error(ErrorCode::invalid_pickle, fmt::format("the pickle's opcode {}: {}", opcode_name_, message))
-        .with_offset(at_);
-  }
-  void need(uint64_t bytes) const {
-    if (bytes > reader_.remaining()) throw invalid("the pickle ends before it is complete");
-  }
-  uint64_t number(unsigned bytes) {
-    need(bytes);
-    return reader_.little_endian(bytes);
-  }
-  std::string line() {
-    std::string text;
-    for (;;) {
-      need(1);
-      const char c = static_cast<char>(reader_.next());
-      if (c == '\n') return text;
-      if (text.size() < kMaxPickleStringBytes) text.push_back(c);
-    }
-  }
-
   bool step() {
-    at_ = reader_.position();
-    opcode_name_ = "(none)";
-    need(1);
-    const uint8_t byte = reader_.next();
-    const PickleOpcodeInfo* info = find_pickle_opcode(byte);
-    if (info == nullptr) throw invalid(fmt::format("{:#04x} is no opcode", byte));
-    opcode_name_ = info->name;
-    if (++opcodes_ > kMaxPickleOpcodes) throw invalid("the pickle has more than 50,000,000 opcodes");
-    if (info->opcode == PickleOpcode::stop) return false;
-    read_argument(*info);
-    execute(info->opcode);
+    const PickleOpcodeInfo& info = next_opcode();
+    opcode_ = info.name;
+    if (info.opcode == PickleOpcode::stop) return false;
+    read_argument(info);
+    execute(info.opcode);
     return true;
   }
 
@@ -93,11 +70,11 @@ class Scanner {
         number_ = number(8);
         return;
       case PickleArgument::line:
-        text_ = line();
+        text_ = line(kMaxPickleStringBytes);
         return;
       case PickleArgument::two_lines:
-        module_ = line();
-        text_ = line();
+        module_ = line(kMaxPickleStringBytes);
+        text_ = line(kMaxPickleStringBytes);
         return;
       case PickleArgument::text_1:
         return read_text(number(1));
@@ -148,7 +125,7 @@ class Scanner {
       case PickleOpcode::long_binput:
         return put(number_);
       case PickleOpcode::memoize:
-        return put(memo_.size());
+        return put(memo_count_);
       case PickleOpcode::put:
         return put(decimal());
       case PickleOpcode::binget:
@@ -211,7 +188,7 @@ class Scanner {
   }
 
   void push(Item item) {
-    if (stack_.size() >= kMaxPickleStack) throw invalid("the stack has more than 4,194,304 values");
+    if (stack_.size() >= kMaxPickleStack) throw invalid("the stack has more than 1,048,576 values");
     stack_.push_back(item);
   }
   void push_text(const std::string& text) {
@@ -219,8 +196,7 @@ class Scanner {
     if (text.size() > kMaxPickleNameBytes) return push({});
     const auto [it, is_new] = text_ids_.try_emplace(text, static_cast<uint32_t>(texts_.size()));
     if (is_new) {
-      kept_bytes_ += text.size() + 64;
-      if (kept_bytes_ > kMaxPickleTextBytes) throw invalid("the pickle has more than 64 MiB of strings");
+      keep(text.size() + kEntryBytes);
       texts_.push_back(&it->first);
     }
     push({Item::Kind::text, it->second});
@@ -244,13 +220,38 @@ class Scanner {
     }
     return value;
   }
+  /// Where the memo has a place; null where nothing is there yet. Places beyond what picklers number stand
+  /// apart.
+  uint32_t* remembered(uint64_t index) {
+    if (index < memo_.size() && memo_[index] != kUnset) return &memo_[index];
+    const auto it = far_memo_.find(index);
+    return it == far_memo_.end() ? nullptr : &it->second;
+  }
   void put(uint64_t index) {
-    if (memo_.size() >= kMaxPickleStack) throw invalid("the memo has more than 4,194,304 values");
-    memo_[index] = stack_.empty() ? Item{} : stack_.back();
+    const bool is_text = !stack_.empty() && stack_.back().kind == Item::Kind::text;
+    const uint32_t value = is_text ? stack_.back().text : kOther;
+    if (uint32_t* const place = remembered(index)) {
+      *place = value;
+      return;
+    }
+    ++memo_count_;
+    if (index > opcodes_) {
+      keep(kEntryBytes);
+      far_memo_.emplace(index, value);
+      return;
+    }
+    if (index >= memo_.size()) keep((index + 1 - memo_.size()) * sizeof value);
+    while (index >= memo_.size()) memo_.push_back(kUnset);
+    memo_[index] = value;
   }
   void get(uint64_t index) {
-    const auto it = memo_.find(index);
-    push(it == memo_.end() ? Item{} : it->second);
+    const uint32_t* const place = remembered(index);
+    push(place == nullptr || *place == kOther ? Item{} : Item{Item::Kind::text, *place});
+  }
+  void keep(uint64_t bytes) {
+    kept_bytes_ += bytes;
+    if (kept_bytes_ > kPickleMemoryBytes + kPickleMemoryPerByte * (at_ - begin_))
+      throw invalid("its strings and names take more than 32 MiB and two bytes for each byte of the pickle");
   }
   std::string text_of(const Item& item) const {
     return item.kind == Item::Kind::text ? *texts_[item.text] : "?";
@@ -262,21 +263,21 @@ class Scanner {
   void note(const std::string& module, const std::string& name) {
     if (found_.globals.size() >= kMaxScannedGlobals)
       throw invalid("the pickle names more than 100,000 globals");
-    kept_bytes_ += module.size() + name.size();
-    if (kept_bytes_ > kMaxPickleTextBytes) throw invalid("the pickle has more than 64 MiB of strings");
     const GlobalVerdict verdict = verdict_of(find_pickle_global(module, name).kind);
-    found_.globals.push_back({std::string(opcode_name_), readable(module), readable(name), at_, verdict});
+    found_.globals.push_back({std::string(opcode_), readable(module), readable(name), at_, verdict});
+    keep(found_.globals.back().bytes());
   }
 
-  ByteReader reader_;
   PickleScan found_;
   std::vector<Item> stack_;
-  std::unordered_map<uint64_t, Item> memo_;
+  PickleBlocks<uint32_t> memo_;  ///< by place: a text, kOther or kUnset
+  std::unordered_map<uint64_t, uint32_t> far_memo_;
   std::unordered_map<std::string, uint32_t> text_ids_;
   std::vector<const std::string*> texts_;  ///< by id; the map keeps its keys in place
-  uint64_t kept_bytes_ = 0, opcodes_ = 0, at_ = 0, number_ = 0;
+  uint64_t begin_ = reader_.position();
+  uint64_t kept_bytes_ = 0, memo_count_ = 0, number_ = 0;
   std::string module_, text_;
-  std::string_view opcode_name_;
+  std::string_view opcode_;
 };
 
 }  // namespace

@@ -20,6 +20,9 @@ struct ScannedGlobal {
   std::string module, name;  ///< "?" where the pickle computes it
   uint64_t offset = 0;       ///< of the opcode, bytes from the start of the source
   GlobalVerdict verdict = GlobalVerdict::denied;
+
+  /// Memory that it takes.
+  uint64_t bytes() const { return sizeof(ScannedGlobal) + module.size() + name.size(); }
 };
 
 /// What a scan found in one pickle.

@@ -76,8 +76,13 @@ void add_boxes(const std::vector<Axis>& axes, size_t level, uint64_t begin, uint
 /// Reads boxes in the order of the file, whatever the order of the tensor.
 class BoxReader {
  public:
-  BoxReader(const RegularFile& file, const StridedTensor& tensor, std::span<std::byte> into)
-      : file_(file), data_offset_(tensor.data_offset), size_(tensor.element_bytes), into_(into) {}
+  BoxReader(const ByteSource& source, const StridedTensor& tensor, std::span<std::byte> into,
+            std::vector<std::byte>& window)
+      : source_(source),
+        data_offset_(tensor.data_offset),
+        size_(tensor.element_bytes),
+        into_(into),
+        window_(window) {}
 
   void read(const Box& box) {
     std::vector<Axis> outer = box.axes;
@@ -135,10 +140,10 @@ class BoxReader {
       window_.resize(std::max<size_t>(window_.size(), (blocks - 1) * pitch + block_bytes_));
       const uint64_t offset = data_offset_ + (at + first * column.stride) * size_;
       if (near) {
-        read_exactly(file_, offset, std::span(window_).first((blocks - 1) * pitch + block_bytes_));
+        source_.read(offset, std::span(window_).first((blocks - 1) * pitch + block_bytes_));
       } else {
         for (uint64_t b = 0; b < blocks; ++b)
-          read_exactly(file_, offset + b * column.stride * size_,
+          source_.read(offset + b * column.stride * size_,
                        std::span(window_).subspan(b * pitch, block_bytes_));
       }
       scatter(out + first * column.out_stride, {blocks, pitch, column.out_stride});
@@ -186,12 +191,12 @@ class BoxReader {
       std::memcpy(to + i * run.out_stride * size, from + i * run.stride, size);
   }
 
-  const RegularFile& file_;
+  const ByteSource& source_;
   uint64_t data_offset_, size_;
   std::span<std::byte> into_;
   std::vector<Axis> block_;  ///< what is read as one, of the box that is being read
   uint64_t block_bytes_ = 0;
-  std::vector<std::byte> window_;
+  std::vector<std::byte>& window_;
 };
 
 void swap_byte_order(std::span<std::byte> bytes, uint32_t group) {
@@ -202,16 +207,22 @@ void swap_byte_order(std::span<std::byte> bytes, uint32_t group) {
 
 }  // namespace
 
-void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, uint64_t first,
-                          std::span<std::byte> into) {
+void read_tensor_elements(const ByteSource& source, const StridedTensor& tensor, uint64_t first,
+                          std::span<std::byte> into, StridedReadBuffers& buffers) {
   if (into.empty()) return;
   if (into.size() % tensor.element_bytes != 0)
-    throw Error(ErrorCode::internal, "a part of an element is asked for").with_path(file.path);
+    throw Error(ErrorCode::internal, "a part of an element is asked for");
   std::vector<Box> boxes;
   add_boxes(axes_of(tensor), 0, first, first + into.size() / tensor.element_bytes, 0, 0, boxes);
-  BoxReader reader(file, tensor, into);
+  BoxReader reader(source, tensor, into, buffers.window);
   for (const Box& box : boxes) reader.read(box);
   if (tensor.swap_bytes > 1) swap_byte_order(into, tensor.swap_bytes);
+}
+
+void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, uint64_t first,
+                          std::span<std::byte> into) {
+  StridedReadBuffers buffers;
+  read_tensor_elements(FileSource(file), tensor, first, into, buffers);
 }
 
 }  // namespace hfload

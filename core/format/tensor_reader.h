@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/base/file.h"
+#include "core/format/byte_source.h"
 
 namespace hfload {
 
@@ -18,10 +19,18 @@ struct StridedTensor {
   uint32_t swap_bytes = 1;  ///< groups of so many bytes are turned round; 1: none
 };
 
+/// What a strided read takes beside its destination: 1 MiB. Used again, it is not allocated again.
+struct StridedReadBuffers {
+  std::vector<std::byte> window;
+};
+
 /// Reads elements [first, first + into.size() / element_bytes) of the tensor, counted in row-major order, as
-/// contiguous little-endian bytes. Memory beyond `into` is 1 MiB, whatever the strides; larger
-/// pieces are read faster when the tensor is not contiguous (4 MiB is good). `into` is a whole
-/// number of elements within the tensor. Throws as read_exactly.
+/// contiguous little-endian bytes. Larger pieces are read faster when the tensor is not contiguous (4 MiB
+/// is good). `into` is a whole number of elements within the tensor. Throws as the source's read.
+void read_tensor_elements(const ByteSource& source, const StridedTensor& tensor, uint64_t first,
+                          std::span<std::byte> into, StridedReadBuffers& buffers);
+
+/// The same of a file, with buffers of its own. Throws as read_exactly.
 void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, uint64_t first,
                           std::span<std::byte> into);
 

@@ -132,7 +132,7 @@ std::vector<TorchStorage> TorchContainer::locate_in_zip(const std::vector<Storag
           fmt::format("storage '{}' has {} bytes; {} elements of {} bytes are {}", claim.key, member->bytes,
                       claim.elements, claim.element_bytes, claim.bytes()),
           member->data_offset);
-    storages.push_back({claim.key, member->data_offset, member->bytes, member->crc});
+    storages.push_back({std::string(claim.key), member->data_offset, member->bytes, member->crc});
   }
   return storages;
 }
@@ -148,11 +148,11 @@ std::vector<TorchStorage> TorchContainer::locate_in_legacy(const std::vector<Sto
   std::vector<TorchStorage> storages(claims.size());
   std::vector<bool> found(claims.size(), false);
   uint64_t at = listed.end;
-  for (const PickleId id : tree.members(tree.root())) {
+  tree.visit_members(tree.root(), [&](PickleId id) {
     const auto it = tree.kind(id) == PickleKind::string ? index_of.find(tree.text(id)) : index_of.end();
     if (it == index_of.end() || found[it->second])
       throw invalid_storage("the list of storages has one that no tensor uses, or one twice",
-                            tree.offset(id));
+                            tree.offset(tree.has_offset(id) ? id : tree.root()));
     const StorageClaim& claim = claims[it->second];
     if (size - at < 8) throw invalid_storage("the file ends before its last storage", size);
     const uint64_t elements = ByteReader(source_, at, size).little_endian(8);
@@ -167,10 +167,10 @@ std::vector<TorchStorage> TorchContainer::locate_in_legacy(const std::vector<Sto
           fmt::format("the file ends within storage '{}', which needs {} bytes", claim.key, claim.bytes()))
           .with_offset(size)
           .with_hint("The file is incomplete: download or export it again.");
-    storages[it->second] = {claim.key, at, claim.bytes(), std::nullopt};
+    storages[it->second] = {std::string(claim.key), at, claim.bytes(), std::nullopt};
     found[it->second] = true;
     at += claim.bytes();
-  }
+  });
   const auto absent = std::ranges::find(found, false);
   if (absent != found.end()) {
     const StorageClaim& claim = claims[static_cast<size_t>(absent - found.begin())];

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "core/format/pickle.h"
@@ -13,7 +14,7 @@ namespace hfload {
 
 /// What the pickle says of one storage.
 struct StorageClaim {
-  std::string key;
+  std::string_view key;
   uint64_t elements = 0;
   unsigned element_bytes = 1;
   uint64_t offset = 0;  ///< of the claim in the pickle, for errors
@@ -30,6 +31,8 @@ class TorchContainer {
   TorchLayout layout() const { return layout_; }
   bool big_endian() const { return big_endian_; }
   const PickleTree& tree() const { return pickle_.tree; }
+  /// Of the state dict's pickle.
+  uint64_t pickle_bytes() const { return pickle_.bytes(); }
 
   /// Where the claimed storages are; in the order of the claims, whose keys differ from one another. Throws
   /// Error(invalid_storage) for one that is absent or has another size.

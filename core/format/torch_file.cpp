@@ -3,39 +3,38 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <unordered_map>
-#include <unordered_set>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/base/checked.h"
 #include "core/base/error.h"
 #include "core/format/json.h"
 #include "core/format/torch_container.h"
+#include "core/format/torch_storages.h"
 
 namespace hfload {
 namespace {
 
-/// A part of a storage that a persistent id stands for.
-struct StorageView {
-  uint32_t storage = 0;
-  const TorchDtype* dtype = nullptr;  ///< null for an untyped one
-  uint64_t first_byte = 0, bytes = 0;
-};
-
 class StateDictReader {
  public:
   StateDictReader(const ByteSource& source, std::string_view key)
-      : container_(source), tree_(container_.tree()), key_(key) {}
+      : container_(source), tree_(container_.tree()), key_(key), storages_(tree_) {}
 
   TorchFile read() && {
     const PickleId root = tree_.root();
     if (tree_.kind(root) != PickleKind::dict) throw no_state_dict(root);
     file_.layout = container_.layout();
     file_.big_endian = container_.big_endian();
-    claim_storages();
-    file_.storages = container_.locate(claims_);
-    const std::vector<PickleId> members = tree_.members(find_state_dict(root));
-    std::unordered_set<std::string_view> names;
-    for (size_t i = 0; i < members.size(); i += 2) read_entry(members[i], members[i + 1], names);
+    storages_.claim(container_.layout());
+    file_.storages = container_.locate(storages_.claims());
+    storages_.forget_claims();
+    const PickleId state_dict = find_state_dict(root);
+    require_distinct_names(state_dict);
+    visit_entries(state_dict, [&](PickleId key, PickleId value) { read_entry(key, value); });
     note_others();
     return std::move(file_);
   }
@@ -45,7 +44,7 @@ class StateDictReader {
     return Error(code, std::move(message)).with_offset(offset);
   }
   Error bad_entry(std::string message, PickleId at) const {
-    return fault(ErrorCode::invalid_tensor_entry, std::move(message), tree_.offset(at));
+    return bad_torch_entry(tree_, std::move(message), at);
   }
 
   Error no_state_dict(PickleId root) const {
@@ -57,73 +56,39 @@ class StateDictReader {
         .with_hint("Load it with torch and save the model's state_dict().");
   }
 
-  /// Every storage that the pickle refers to, also from where no tensor is read: in the legacy layout their
-  /// sizes lead from one to the next.
-  void claim_storages() {
-    std::unordered_map<std::string_view, uint32_t> by_key;
-    for (PickleId id = 0; id < tree_.size(); ++id) {
-      if (tree_.kind(id) != PickleKind::persistent) continue;
-      const std::vector<PickleId> parts = tree_.members(tree_.members(id, 1)[0], 7);
-      const bool legacy = container_.layout() == TorchLayout::legacy;
-      if (parts.size() != 5 && !(legacy && parts.size() == 6))
-        throw bad_entry("a persistent id of a storage does not have 5 fields", id);
-      StorageView view;
-      const GlobalKind kind = tree_.kind(parts[1]) == PickleKind::global ? tree_.global(parts[1]).symbol.kind
-                                                                         : GlobalKind::denied;
-      if (kind == GlobalKind::unsupported_value) {
-        throw unsupported(fmt::format("a storage is a {}", tree_.global(parts[1]).name), id);
-      }
-      if (kind == GlobalKind::storage) {
-        view.dtype = tree_.global(parts[1]).symbol.dtype;
-      } else if (kind != GlobalKind::untyped_storage) {
-        throw bad_entry("a persistent id has no class of storage", id);
-      }
-      if (tree_.kind(parts[2]) != PickleKind::string)
-        throw bad_entry("the key of a storage is not a string", id);
-      StorageClaim claim{std::string(tree_.text(parts[2])),
-                         unsigned_integer(parts[4], "the size of a storage"),
-                         view.dtype == nullptr ? 1 : view.dtype->element_bytes, tree_.offset(id)};
-      if (!checked_mul(claim.elements, claim.element_bytes))
-        throw fault(ErrorCode::shape_overflow, "the size of a storage does not fit in 64 bits", claim.offset);
-      view.bytes = claim.bytes();
-      if (parts.size() == 6) narrow_view(view, parts[5], claim);
-      const auto [it, is_new] =
-          by_key.try_emplace(tree_.text(parts[2]), static_cast<uint32_t>(claims_.size()));
-      view.storage = it->second;
-      if (is_new) {
-        claims_.push_back(std::move(claim));
-      } else if (claims_[view.storage].elements != claim.elements ||
-                 claims_[view.storage].element_bytes != claim.element_bytes) {
-        throw fault(ErrorCode::invalid_storage,
-                    fmt::format("storage '{}' is said to have two sizes", claim.key), claim.offset);
-      }
-      views_.emplace(id, view);
-    }
+  template <class Visit>
+  void visit_entries(PickleId dict, Visit&& visit) const {
+    PickleId key = 0;
+    bool is_value = false;
+    tree_.visit_members(dict, [&](PickleId member) {
+      if (is_value) visit(key, member);
+      key = member;
+      is_value = !is_value;
+    });
   }
 
-  /// The older half of the legacy layout lets a storage be a part of another: (key, offset, size) in
-  /// elements.
-  void narrow_view(StorageView& view, PickleId metadata, const StorageClaim& root) const {
-    if (tree_.kind(metadata) == PickleKind::none) return;
-    const std::vector<PickleId> parts = tree_.members(metadata, 4);
-    if (tree_.kind(metadata) != PickleKind::tuple || parts.size() != 3)
-      throw bad_entry("the part of a storage is not given by three fields", metadata);
-    const uint64_t offset = unsigned_integer(parts[1], "the offset of a part of a storage");
-    const uint64_t elements = unsigned_integer(parts[2], "the size of a part of a storage");
-    if (offset > root.elements || elements > root.elements - offset)
-      throw fault(ErrorCode::storage_overrun, "a part of a storage reaches beyond it",
-                  tree_.offset(metadata));
-    view.first_byte = offset * root.element_bytes;
-    view.bytes = elements * root.element_bytes;
+  void require_distinct_names(PickleId dict) const {
+    const auto is_name = [&](PickleId key) { return tree_.kind(key) == PickleKind::string; };
+    size_t count = 0;
+    visit_entries(dict, [&](PickleId key, PickleId) { count += is_name(key) ? 1 : 0; });
+    std::vector<PickleId> names;
+    names.reserve(count);
+    visit_entries(dict, [&](PickleId key, PickleId) {
+      if (is_name(key)) names.push_back(key);
+    });
+    std::ranges::sort(names, {}, [&](PickleId key) { return std::pair(tree_.text(key), key); });
+    const auto twice = std::ranges::adjacent_find(names, {}, [&](PickleId key) { return tree_.text(key); });
+    if (twice == names.end()) return;
+    throw fault(ErrorCode::duplicate_key, "the state dict has the same name twice",
+                tree_.offset(*(twice + 1)))
+        .with_tensor(std::string(tree_.text(*twice)));
   }
 
-  uint64_t unsigned_integer(PickleId id, std::string_view what) const {
-    if (tree_.kind(id) != PickleKind::integer || tree_.integer(id) < 0)
-      throw bad_entry(fmt::format("{} is not an integer from 0 to 2^63 - 1", what), id);
-    return static_cast<uint64_t>(tree_.integer(id));
+  uint64_t unsigned_integer(PickleId id, std::string_view what, PickleId at) const {
+    return unsigned_torch_integer(tree_, id, what, at);
   }
 
-  std::vector<uint64_t> dimensions(PickleId id, std::string_view what) const {
+  std::vector<uint64_t> dimensions(PickleId id, std::string_view what, PickleId at) const {
     PickleId tuple = id;
     if (tree_.kind(id) == PickleKind::object) {  // torch.Size((…))
       const std::vector<PickleId> call = tree_.members(id, 3);
@@ -134,12 +99,15 @@ class StateDictReader {
     const std::vector<PickleId> members = tree_.members(tuple, kMaxTorchDimensions + 1);
     if (tree_.kind(tuple) != PickleKind::tuple)
       throw bad_entry(fmt::format("the tensor's {} is {}, not a tuple", what, describe(tree_.kind(tuple))),
-                      id);
+                      tree_.has_offset(id) ? id : at);
     if (members.size() > kMaxTorchDimensions)
       throw bad_entry(fmt::format("the tensor's {} has more than 64 dimensions", what), id);
     std::vector<uint64_t> values;
+    values.reserve(members.size());
     for (const PickleId member : members)
-      values.push_back(unsigned_integer(member, fmt::format("a number of the tensor's {}", what)));
+      values.push_back(unsigned_integer(
+          member, what == "shape" ? "a number of the tensor's shape" : "a number of the tensor's stride",
+          tree_.has_offset(tuple) ? tuple : at));
     return values;
   }
 
@@ -165,26 +133,35 @@ class StateDictReader {
 
   /// Whether a dict has a tensor among its values.
   bool has_tensors(PickleId dict) const {
-    const std::vector<PickleId> members = tree_.members(dict);
-    for (size_t i = 1; i < members.size(); i += 2) {
-      if (tree_.kind(members[i - 1]) == PickleKind::string && is_tensor(members[i])) return true;
-    }
-    return false;
+    bool has = false;
+    visit_entries(dict, [&](PickleId key, PickleId value) {
+      has = has || (tree_.kind(key) == PickleKind::string && is_tensor(value));
+    });
+    return has;
   }
 
   /// A dict with tensors that is an entry of the file's dict.
   struct InnerDict {
-    std::string name;
-    PickleId id = 0;
+    PickleId dict = 0, key = 0;
   };
-  std::vector<InnerDict> inner_dicts(const std::vector<PickleId>& members) const {
+  std::string_view name_of(const InnerDict& dict) const { return tree_.text(dict.key); }
+
+  std::vector<InnerDict> inner_dicts(PickleId root) const {
     std::vector<InnerDict> found;
-    for (size_t i = 0; i < members.size(); i += 2) {
-      const PickleId key = members[i], value = members[i + 1];
-      if (tree_.kind(key) == PickleKind::string && tree_.kind(value) == PickleKind::dict &&
-          has_tensors(value))
-        found.push_back({std::string(tree_.text(key)), value});
-    }
+    visit_entries(root, [&](PickleId key, PickleId value) {
+      if (tree_.kind(key) == PickleKind::string && tree_.kind(value) == PickleKind::dict)
+        found.push_back({value, key});
+    });
+    // A dict is looked through once, however often a hostile file names it.
+    std::ranges::sort(found, {}, &InnerDict::dict);
+    std::optional<PickleId> last;
+    bool has = false;
+    std::erase_if(found, [&](const InnerDict& inner) {
+      if (inner.dict != last) has = has_tensors(inner.dict);
+      last = inner.dict;
+      return !has;
+    });
+    std::ranges::sort(found, {}, &InnerDict::key);
     return found;
   }
 
@@ -192,11 +169,11 @@ class StateDictReader {
   /// tensors, the one that trainers are known to keep a model under.
   PickleId find_state_dict(PickleId root) {
     if (key_.empty() && has_tensors(root)) return root;
-    const std::vector<PickleId> members = tree_.members(root);
-    const std::vector<InnerDict> inner = inner_dicts(members);
+    const std::vector<InnerDict> inner = inner_dicts(root);
     constexpr std::string_view kNames[] = {"state_dict", "model_state_dict", "model", "module"};
     const auto is_meant = [&](const InnerDict& dict) {
-      return key_.empty() ? std::ranges::find(kNames, dict.name) != std::end(kNames) : dict.name == key_;
+      return key_.empty() ? std::ranges::find(kNames, name_of(dict)) != std::end(kNames)
+                          : name_of(dict) == key_;
     };
     const auto count = std::ranges::count_if(inner, is_meant);
     if (!key_.empty() && count == 0) {
@@ -207,9 +184,11 @@ class StateDictReader {
     }
     if (count == 1) {
       const InnerDict& found = *std::ranges::find_if(inner, is_meant);
+      size_t entries = 0;
+      visit_entries(root, [&](PickleId, PickleId) { ++entries; });
       file_.notes.push_back(fmt::format("the tensors are those of the dict '{}' in the file; {} left out",
-                                        json::shorten(found.name), beside(members.size() / 2 - 1)));
-      return found.id;
+                                        json::shorten(name_of(found)), beside(entries - 1)));
+      return found.dict;
     }
     if (!inner.empty()) {
       throw fault(
@@ -217,17 +196,16 @@ class StateDictReader {
           fmt::format("the file's tensors are in the dict{} '{}', and nothing says which is the model",
                       inner.size() == 1 ? "" : "s", names_of(inner)),
           tree_.offset(root))
-          .with_hint(fmt::format("Name one: --key {}", json::shorten(inner.front().name)));
+          .with_hint(fmt::format("Name one: --key {}", json::shorten(name_of(inner.front()))));
     }
     return root;
   }
 
-  static std::string names_of(const std::vector<InnerDict>& dicts) {
+  std::string names_of(const std::vector<InnerDict>& dicts) const {
     constexpr size_t kMost = 8;
     std::vector<std::string> names;
-    for (const InnerDict& dict : dicts) {
-      if (names.size() < kMost) names.push_back(json::shorten(dict.name));
-    }
+    for (const InnerDict& dict : std::span(dicts).first(std::min(kMost, dicts.size())))
+      names.push_back(json::shorten(name_of(dict)));
     return fmt::format("{}", fmt::join(names, "' and '"));
   }
 
@@ -236,15 +214,12 @@ class StateDictReader {
     return entries == 1 ? "the entry beside it is" : fmt::format("the {} entries beside it are", entries);
   }
 
-  void read_entry(PickleId key, PickleId value, std::unordered_set<std::string_view>& names) {
+  void read_entry(PickleId key, PickleId value) {
     const bool named = tree_.kind(key) == PickleKind::string;
-    if (named && !names.insert(tree_.text(key)).second) {
-      throw fault(ErrorCode::duplicate_key, "the state dict has the same name twice", tree_.offset(key))
-          .with_tensor(std::string(tree_.text(key)));
-    }
     if (!named || !is_tensor(value)) {
+      if (++file_.other_count > kMaxListedOthers) return;
       std::string name =
-          named ? std::string(tree_.text(key)) : fmt::format("({})", describe(tree_.kind(key)));
+          named ? json::shorten(tree_.text(key)) : fmt::format("({})", describe(tree_.kind(key)));
       file_.others.push_back({std::move(name), is_tensor(value) ? "a tensor" : describe(tree_.kind(value))});
       return;
     }
@@ -255,6 +230,13 @@ class StateDictReader {
     } catch (Error& error) {
       error.with_tensor(std::move(tensor.name));
       throw;
+    }
+    // Many names of one tensor are few bytes of a pickle.
+    tensor_memory_ += kTensorMemoryBytes + tensor.name.size() + 16 * tensor.shape.size();
+    if (tensor_memory_ > kMaxTensorMemoryBytes + 2 * container_.pickle_bytes()) {
+      throw fault(ErrorCode::invalid_pickle,
+                  "the state dict has more tensors than a pickle of its size may have", tree_.offset(key))
+          .with_hint("It was not written by torch.save.");
     }
     file_.tensors.push_back(std::move(tensor));
   }
@@ -287,12 +269,8 @@ class StateDictReader {
     if (arguments.size() < least || arguments.size() > most)
       throw bad_entry("a tensor is made with a wrong number of arguments", at);
   }
-  static Error unsupported(std::string message, uint64_t offset) {
-    return fault(ErrorCode::unsupported_format, std::move(message), offset)
-        .with_hint("Only plain tensors are read: make it dense with torch and save it again.");
-  }
   Error unsupported(std::string message, PickleId at) const {
-    return unsupported(std::move(message), tree_.offset(at));
+    return unsupported_torch_tensor(tree_, std::move(message), at);
   }
 
   void read_call(PickleId function, PickleId tuple, PickleId at, TorchTensor& tensor) {
@@ -315,15 +293,15 @@ class StateDictReader {
       default:
         throw bad_entry(fmt::format("a tensor is made by {}.{}", global.module, global.name), at);
     }
-    const auto view = views_.find(arguments[0]);
-    if (view == views_.end()) throw bad_entry("the tensor has no storage", at);
-    tensor.dtype = view->second.dtype;
+    const std::optional<TorchStorageView> view = storages_.find(arguments[0]);
+    if (!view) throw bad_entry("the tensor has no storage", at);
+    tensor.dtype = view->dtype;
     if (global.symbol.kind == GlobalKind::rebuild_tensor_v3) tensor.dtype = dtype_of(arguments[6]);
     if (tensor.dtype == nullptr) throw bad_entry("the tensor has an untyped storage and no dtype", at);
-    tensor.first_element = unsigned_integer(arguments[1], "the tensor's offset");
-    tensor.shape = dimensions(arguments[2], "shape");
-    tensor.strides = dimensions(arguments[3], "stride");
-    check_extent(view->second, at, tensor);
+    tensor.first_element = unsigned_integer(arguments[1], "the tensor's offset", at);
+    tensor.shape = dimensions(arguments[2], "shape", at);
+    tensor.strides = dimensions(arguments[3], "stride", at);
+    check_extent(*view, at, tensor);
   }
 
   const TorchDtype* dtype_of(PickleId id) const {
@@ -335,7 +313,7 @@ class StateDictReader {
     return tree_.global(id).symbol.dtype;
   }
 
-  void check_extent(const StorageView& view, PickleId at, TorchTensor& tensor) {
+  void check_extent(const TorchStorageView& view, PickleId at, TorchTensor& tensor) {
     if (tensor.shape.size() != tensor.strides.size())
       throw bad_entry(fmt::format("the tensor has {} dimensions and {} strides", tensor.shape.size(),
                                   tensor.strides.size()),
@@ -389,7 +367,7 @@ class StateDictReader {
   void note_others() {
     if (file_.others.empty()) return;
     const TorchOther& first = file_.others.front();
-    const size_t count = file_.others.size();
+    const uint64_t count = file_.other_count;
     file_.notes.push_back(fmt::format("{} that {} no tensor {} left out, '{}' ({}) for one",
                                       count == 1 ? "an entry" : fmt::format("{} entries", count),
                                       count == 1 ? "is" : "are", count == 1 ? "is" : "are",
@@ -399,10 +377,9 @@ class StateDictReader {
   TorchContainer container_;
   const PickleTree& tree_;
   const std::string_view key_;
+  TorchStorages storages_;
   TorchFile file_;
-  std::vector<StorageClaim> claims_;
-  std::unordered_map<PickleId, StorageView> views_;  ///< by persistent value
-  uint64_t repeated_bytes_ = 0;
+  uint64_t repeated_bytes_ = 0, tensor_memory_ = 0;
 };
 
 }  // namespace

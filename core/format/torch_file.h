@@ -17,6 +17,12 @@ inline constexpr size_t kMaxTorchDimensions = 64;
 /// expanded ones are.
 inline constexpr uint64_t kMaxRepeatedBytes = uint64_t{1} << 30;
 
+/// What the tensors of one file may take in memory, by kTensorMemoryBytes and 16 bytes a dimension each: so
+/// many bytes, and two for each byte of the pickle.
+inline constexpr uint64_t kMaxTensorMemoryBytes = 32 << 20, kTensorMemoryBytes = 400;
+/// Most entries that are no tensors of which the names are kept.
+inline constexpr size_t kMaxListedOthers = 1000;
+
 /// A block of bytes that tensors are views of.
 struct TorchStorage {
   std::string key;
@@ -61,7 +67,8 @@ struct TorchFile {
   bool big_endian = false;
   std::vector<TorchStorage> storages;  ///< those that the pickle refers to, by first reference
   std::vector<TorchTensor> tensors;    ///< in the order of the state dict
-  std::vector<TorchOther> others;
+  std::vector<TorchOther> others;      ///< the first kMaxListedOthers
+  uint64_t other_count = 0;
   std::vector<std::string> notes;  ///< oddities, one sentence each
 };
 

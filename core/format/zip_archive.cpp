@@ -4,11 +4,11 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <array>
 #include <numeric>
 #include <optional>
 
 #include "core/base/checked.h"
+#include "core/base/crc32.h"
 #include "core/base/error.h"
 
 namespace hfload {
@@ -204,6 +204,7 @@ class Reader {
   void read_central_directory() {
     ByteReader reader(source_, directory_.offset, directory_.offset + directory_.bytes);
     std::string header, rest;
+    members_.reserve(std::min(directory_.members, directory_.bytes / kCentralHeaderBytes));
     while (reader.remaining() > 0) {
       const uint64_t at = reader.position();
       if (members_.size() == directory_.members || reader.remaining() < kCentralHeaderBytes)
@@ -332,16 +333,6 @@ class Reader {
   std::vector<uint16_t> flags_;     ///< parallel to members_
 };
 
-constexpr std::array<uint32_t, 256> kCrcTable = [] {
-  std::array<uint32_t, 256> table{};
-  for (uint32_t i = 0; i < 256; ++i) {
-    uint32_t value = i;
-    for (int bit = 0; bit < 8; ++bit) value = value & 1 ? value >> 1 ^ 0xEDB88320U : value >> 1;
-    table[i] = value;
-  }
-  return table;
-}();
-
 }  // namespace
 
 const ZipMember* ZipArchive::find(std::string_view name) const {
@@ -354,10 +345,15 @@ bool is_zip(std::string_view start) { return start.starts_with(std::string_view(
 ZipArchive read_zip_archive(const ByteSource& source) { return Reader(source).read(); }
 
 uint32_t zip_member_crc(const ByteSource& source, const ZipMember& member) {
-  ByteReader reader(source, member.data_offset, member.data_offset + member.bytes);
-  uint32_t crc = 0xFFFFFFFF;
-  while (reader.remaining() > 0) crc = crc >> 8 ^ kCrcTable[(crc ^ reader.next()) & 0xFF];
-  return ~crc;
+  constexpr uint64_t kBufferBytes = 64 << 10;
+  std::vector<std::byte> buffer(std::min(kBufferBytes, member.bytes));
+  uint32_t crc = 0;
+  for (uint64_t done = 0; done < member.bytes; done += buffer.size()) {
+    const std::span<std::byte> piece = std::span(buffer).first(std::min(kBufferBytes, member.bytes - done));
+    source.read(member.data_offset + done, piece);
+    crc = crc32(crc, piece);
+  }
+  return crc;
 }
 
 }  // namespace hfload

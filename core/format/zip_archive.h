@@ -10,7 +10,7 @@
 namespace hfload {
 
 /// Most members of an archive: the storages of one file, and a few records beside them.
-inline constexpr uint64_t kMaxZipMembers = 100'000;
+inline constexpr uint64_t kMaxZipMembers = 200'000;
 /// Most bytes of a central directory.
 inline constexpr uint64_t kMaxZipDirectoryBytes = 32 << 20;
 /// Most bytes of one member's name.

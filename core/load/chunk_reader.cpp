@@ -29,6 +29,24 @@ class SlotLease {
   bool held_ = true;
 };
 
+/// A shard that is read here and there.
+class ScatteredSource final : public ByteSource {
+ public:
+  ScatteredSource(ShardReader& reader, OpenShard& shard, unsigned worker, std::atomic<uint64_t>& read_bytes)
+      : reader_(reader), shard_(shard), worker_(worker), read_bytes_(read_bytes) {}
+  uint64_t bytes() const override { return shard_.file.identity.bytes; }
+  void read(uint64_t offset, std::span<std::byte> into) const override {
+    reader_.read_scattered(shard_, offset, into, worker_);
+    read_bytes_.fetch_add(into.size(), std::memory_order_relaxed);
+  }
+
+ private:
+  ShardReader& reader_;
+  OpenShard& shard_;
+  unsigned worker_;
+  std::atomic<uint64_t>& read_bytes_;
+};
+
 bool narrows(const Upload& upload) { return cast_target_bytes(upload.cast) < cast_source_bytes(upload.cast); }
 
 }  // namespace
@@ -36,8 +54,12 @@ bool narrows(const Upload& upload) { return cast_target_bytes(upload.cast) < cas
 uint64_t ChunkReader::read(uint64_t index, OpenShard& shard, unsigned worker) {
   const ReadChunk& chunk = schedule_.chunks[index];
   const std::span<const Upload> uploads(&schedule_.uploads[chunk.first_upload], chunk.upload_count);
-  bring(chunk, uploads, shard, worker);
-  read_bytes_.fetch_add(chunk.file_bytes, std::memory_order_relaxed);
+  if (chunk.gathered) {
+    gather_elements(chunk, uploads.front(), shard, worker);
+  } else {
+    bring(chunk, uploads, shard, worker);
+    read_bytes_.fetch_add(chunk.file_bytes, std::memory_order_relaxed);
+  }
   uint64_t wanted = 0;
   for (const Upload& upload : uploads) wanted += upload.file_bytes;
   return wanted;
@@ -67,6 +89,44 @@ void ChunkReader::bring(const ReadChunk& chunk, std::span<const Upload> uploads,
   } else {
     scatter(chunk, uploads, shard, worker, backend);
   }
+}
+
+/// Straight to where they belong, or through a buffer what is converted on the way there.
+void ChunkReader::gather_elements(const ReadChunk& chunk, const Upload& upload, OpenShard& shard,
+                                  unsigned worker) {
+  const CheckpointTensor& tensor = checkpoint_.tensors[chunk.gathered->tensor];
+  GatherTurns::Turn turn(gather_turns_);
+  const auto gather_into = [&](std::span<std::byte> into) {
+    try {
+      gather(checkpoint_, tensor, ScatteredSource(reader_, shard, worker, read_bytes_),
+             chunk.gathered->first_byte, into, turn);
+    } catch (Error& error) {
+      error.with_tensor(tensor.name.str());
+      throw;
+    }
+  };
+  Backend& backend = *model_.backends[chunk.arena];
+  const uint64_t target_bytes = upload_target_bytes(upload);
+  const auto convert_into = [&](std::span<std::byte> into) {
+    const std::span<std::byte> gathered = turn.buffer().first(upload.file_bytes);
+    gather_into(gathered);
+    cast(upload.cast, gathered.data(), into.data(), upload.file_bytes / cast_source_bytes(upload.cast));
+  };
+  if (UploadQueue* const queue = backend.upload_queue()) {
+    SlotLease slot(*queue);
+    Upload left = upload;
+    if (narrows(upload)) {
+      convert_into(slot.bytes().first(target_bytes));
+      left = {0, target_bytes, upload.arena_offset, CastKind::none};
+    } else {
+      gather_into(slot.bytes().first(upload.file_bytes));
+    }
+    slot.submit({&left, 1});
+    return;
+  }
+  backend.prepare(upload.arena_offset, target_bytes);
+  const std::span<std::byte> target = backend.host_arena().subspan(upload.arena_offset, target_bytes);
+  upload.cast == CastKind::none ? gather_into(target) : convert_into(target);
 }
 
 void ChunkReader::scatter(const ReadChunk& chunk, std::span<const Upload> uploads, OpenShard& shard,

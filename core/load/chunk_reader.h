@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/load/gather.h"
 #include "core/load/loader.h"
 #include "core/load/read_schedule.h"
 #include "core/load/shard_reader.h"
@@ -38,6 +39,7 @@ class ChunkReader {
   };
 
   void bring(const ReadChunk& chunk, std::span<const Upload> uploads, OpenShard& shard, unsigned worker);
+  void gather_elements(const ReadChunk& chunk, const Upload& upload, OpenShard& shard, unsigned worker);
   void scatter(const ReadChunk& chunk, std::span<const Upload> uploads, OpenShard& shard, unsigned worker,
                Backend& backend);
   std::span<const Upload> fill_narrowed(const ReadChunk& chunk, std::span<const Upload> uploads,
@@ -53,6 +55,7 @@ class ChunkReader {
   const ReadSchedule& schedule_;
   ShardReader& reader_;
   std::vector<Scratch> scratch_;  ///< by worker
+  GatherTurns gather_turns_;
   std::atomic<uint64_t> read_bytes_{0};
 };
 

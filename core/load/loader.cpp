@@ -56,7 +56,9 @@ std::vector<ArenaAccess> arena_access(const LoadedModel& model) {
   std::vector<ArenaAccess> access;
   for (const auto& backend : model.backends) {
     if (UploadQueue* const queue = backend->upload_queue()) {
-      access.push_back({.host = backend->reads_files(), .buffer_bytes = queue->slot_bytes()});
+      access.push_back({.host = backend->reads_files(),
+                        .buffer_bytes = queue->slot_bytes(),
+                        .gather_bytes = std::min(kGatherBytes, queue->slot_bytes())});
     } else {
       access.push_back({.host = true, .buffer_bytes = kHostBufferBytes});
     }
@@ -78,8 +80,11 @@ std::optional<NumaNode> shared_numa_node(const LoadedModel& model) {
 
 /// Whether the first shard that the plan reads is far away; the others are taken to be where it is.
 bool reads_over_network(const LoadPlan& plan, const Checkpoint& checkpoint) {
-  return !plan.copies.empty() &&
-         is_on_network_file_system(reopen_shard(checkpoint, plan.copies.front().shard));
+  if (plan.copies.empty() && plan.gathers.empty()) return false;
+  const uint32_t shard =
+      plan.copies.empty() ? checkpoint.tensors.at(plan.placements.at(plan.gathers.front()).checkpoint).shard
+                          : plan.copies.front().shard;
+  return is_on_network_file_system(reopen_shard(checkpoint, shard));
 }
 
 }  // namespace

@@ -59,8 +59,8 @@ using BackendFactory = std::function<std::unique_ptr<Backend>(Device device)>;
 
 /// Carries out a plan: allocates each arena once, reads the shards in file order in chunks of at most 4 MiB
 /// (16 MiB on a network file system) on several threads, casts on the way. Peak memory is the arenas plus a
-/// fixed staging: 256 KiB for each reader, 16 MiB for direct reads, 4 MiB for each emulated GPU, 64 MiB
-/// (pinned) for each CUDA device. Throws Error(out_of_memory,
+/// fixed staging: 256 KiB for each reader, 16 MiB for direct reads, 11 MiB where tensors are gathered, 4 MiB
+/// for each emulated GPU, 64 MiB (pinned) for each CUDA device. Throws Error(out_of_memory,
 /// changed_during_read, io_error, cuda_error, shard_missing), Interrupted; then everything is released.
 LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFactory& make_backend,
                     const LoadOptions& options);
@@ -77,8 +77,9 @@ struct Verification {
 };
 
 /// Computes the checksum of every tensor where it is, and that of the file's bytes, cast again by the scalar
-/// reference where the dtype changed; what stays in its file is read through its mapping. Throws
-/// Error(verify_failed) naming the first tensor and byte that differ, and as execute.
+/// reference where the dtype changed; what stays in its file is read through its mapping. Then compares the
+/// CRC-32 that a zip archive has of the storages of those tensors. Throws Error(verify_failed) naming the
+/// first tensor and byte that differ, Error(invalid_zip) for a wrong CRC-32, and as execute.
 Verification verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
                     const LoadOptions& options);
 

@@ -21,6 +21,8 @@ namespace {
 constexpr uint64_t kMaxIndexBytes = 100'000'000;
 /// NAME_MAX of Linux, for a folder that does not exist yet.
 constexpr size_t kUsualNameBytes = 255;
+constexpr const char* kUseInPlace =
+    "Leave out --offload-folder: the checkpoint's files are then used in place.";
 
 std::string path_in(const std::string& folder, std::string_view file) {
   return fmt::format("{}{}{}", folder, folder.ends_with('/') ? "" : "/", file);
@@ -78,7 +80,7 @@ void require_safe_name(const std::string& name, const std::string& folder, size_
         fmt::format("the tensor's name {}, and cannot be the name of a file in the offload folder", fault))
         .with_path(folder)
         .with_tensor(name)
-        .with_hint("Leave out --offload-folder: safetensors files are then used in place.");
+        .with_hint(kUseInPlace);
   }
   const size_t bytes = name.size() + std::string_view(".dat").size();
   if (bytes <= longest) return;
@@ -89,7 +91,7 @@ void require_safe_name(const std::string& name, const std::string& folder, size_
                   bytes, longest))
       .with_path(folder)
       .with_tensor(name)
-      .with_hint("Leave out --offload-folder: safetensors files are then used in place.");
+      .with_hint(kUseInPlace);
 }
 
 class OffloadPlanner {
@@ -106,10 +108,12 @@ class OffloadPlanner {
   void add(const TensorPlacement& placement, Dtype memory_dtype) {
     const CheckpointTensor& source = checkpoint_.tensors.at(placement.checkpoint);
     const std::vector<std::string>& names = places_.at(placement.tensor);
-    if (source.dtype == memory_dtype) {
+    // accelerate opens the file of an entry in place as safetensors.
+    const bool is_safetensors = checkpoint_.shards.at(source.shard).format == ShardFormat::safetensors;
+    if (source.dtype == memory_dtype && is_safetensors) {
       add_in_place(source, names);
     } else {
-      add_converted(placement.checkpoint, memory_dtype, names);
+      add_written(placement.checkpoint, memory_dtype, names);
     }
   }
 
@@ -150,13 +154,13 @@ class OffloadPlanner {
     ++plan_.in_place_tensors;
   }
 
-  void add_converted(uint32_t checkpoint, Dtype dtype, const std::vector<std::string>& names) {
+  void add_written(uint32_t checkpoint, Dtype dtype, const std::vector<std::string>& names) {
     const CheckpointTensor& source = checkpoint_.tensors[checkpoint];
     for (const std::string& name : names) {
       require_safe_name(name, plan_.folder, longest_name_);
       require_replaceable(name);
-      // For the dtypes that are converted to, numpy's names are torch's; bfloat16, which numpy lacks,
-      // accelerate calls by torch's as well.
+      // numpy's names are torch's; bfloat16 and those of 8 bits, which numpy lacks, accelerate calls by
+      // torch's as well.
       added_.push_back({.name = name,
                         .dtype = std::string(dtype_info(dtype).torch_name),
                         .shape = source.shape,
@@ -165,7 +169,7 @@ class OffloadPlanner {
     }
     const CastKind cast = cast_between(source.dtype, dtype);
     const uint64_t bytes = source.bytes() / cast_source_bytes(cast) * cast_target_bytes(cast);
-    plan_.converted.push_back({checkpoint, cast, bytes, names});
+    plan_.written.push_back({checkpoint, cast, bytes, names});
     plan_.source_bytes += source.bytes();
     plan_.written_bytes += bytes;
   }

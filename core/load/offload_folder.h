@@ -13,29 +13,29 @@
 
 namespace hfload {
 
-/// A tensor on the disk whose dtype in memory is not the file's: it goes into the offload folder as
-/// `<name>.dat`, the raw elements in C order.
-struct ConvertedTensor {
+/// A tensor on the disk that accelerate cannot use in place, as its dtype in memory is not the file's or the
+/// file is none of safetensors: it goes into the offload folder as `<name>.dat`, the raw elements in C order.
+struct WrittenTensor {
   uint32_t checkpoint = 0;  ///< into Checkpoint::tensors
   CastKind cast = CastKind::none;
-  uint64_t bytes = 0;              ///< converted; 0 for a tensor without elements, whose file has one byte
+  uint64_t bytes = 0;              ///< written; 0 for a tensor without elements, whose file has one byte
   std::vector<std::string> names;  ///< of all places of a tied tensor: one file, several names
 };
 
-/// What a load leaves in an offload folder of accelerate's format: tensors whose dtype changes as .dat files,
-/// all others on the disk as entries that lead to their safetensors file.
+/// What a load leaves in an offload folder of accelerate's format: .dat files, and entries that lead to their
+/// safetensors file for the tensors that are used in place.
 struct OffloadPlan {
   std::string folder;
-  std::vector<ConvertedTensor> converted;  ///< by shard, then file offset
-  std::vector<OffloadEntry> entries;       ///< of index.json afterwards, those of other tensors kept
+  std::vector<WrittenTensor> written;  ///< by shard, then file offset
+  std::vector<OffloadEntry> entries;   ///< of index.json afterwards, those of other tensors kept
   /// Of index.json while files that it names are replaced: the entries that stay true. Equal to what is there
   /// where no file is replaced.
   std::vector<OffloadEntry> interim_entries;
   bool replaces_files = false;
   std::vector<std::string> stale_files;  ///< paths: .dat files that no entry names afterwards
   uint64_t in_place_tensors = 0;
-  uint64_t source_bytes = 0;   ///< of the converted tensors, in their shards
-  uint64_t written_bytes = 0;  ///< of the converted tensors, each once
+  uint64_t source_bytes = 0;   ///< of the written tensors, as they are in their shards
+  uint64_t written_bytes = 0;  ///< each once
 };
 
 /// Plans what goes into `folder`, which need not exist, and looks at what is there; changes nothing. A file
@@ -45,14 +45,14 @@ struct OffloadPlan {
 OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Checkpoint& checkpoint,
                          const std::string& folder);
 
-/// Carries a plan out: converts in pieces of 1 MiB of the shard on several threads (3 MiB of buffers each)
-/// into temporaries beside the final files, flushes them to the disk, renames them, and writes index.json
-/// last. At no time does an index.json name a file that is not whole. On failure the temporaries are removed
-/// and the old index.json stands, less entries whose files were to be replaced where that had begun. Throws
-/// Error(io_error), Interrupted, and as execute.
+/// Carries a plan out: writes in pieces of 1 MiB of the shard on several threads (3 MiB of buffers each, and
+/// what gathering takes) into temporaries beside the final files, flushes them to the disk, renames them, and
+/// writes index.json last. At no time does an index.json name a file that is not whole. On failure the
+/// temporaries are removed and the old index.json stands, less entries whose files were to be replaced where
+/// that had begun. Throws Error(io_error), Interrupted, and as execute.
 void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint, const LoadOptions& options);
 
-/// Compares every converted tensor with its shard, cast again by the scalar reference; returns the bytes
+/// Compares every written tensor with its shard, cast again by the scalar reference; returns the bytes
 /// compared. Throws Error(verify_failed) naming tensor and byte, and as execute.
 uint64_t verify_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint,
                                const LoadOptions& options);

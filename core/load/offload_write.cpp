@@ -15,6 +15,7 @@
 #include "core/base/error.h"
 #include "core/base/units.h"
 #include "core/base/workers.h"
+#include "core/load/gather.h"
 #include "core/load/offload_folder.h"
 #include "core/load/parallel_reads.h"
 
@@ -23,17 +24,17 @@ namespace {
 
 constexpr uint64_t kPieceBytes = 1 << 20;  // a multiple of every element's size
 
-/// A part of a converted tensor that is read, cast and written at once.
+/// A part of a tensor that is read, cast and written at once.
 struct Piece {
-  uint32_t converted = 0;      ///< into OffloadPlan::converted
-  uint64_t tensor_offset = 0;  ///< bytes of the shard, from the start of the tensor
+  uint32_t written = 0;        ///< into OffloadPlan::written
+  uint64_t tensor_offset = 0;  ///< bytes from the start of the tensor, of the shard's dtype
   uint64_t source_bytes = 0;
 };
 
 std::vector<Piece> cut_into_pieces(const OffloadPlan& plan, const Checkpoint& checkpoint) {
   std::vector<Piece> pieces;
-  for (uint32_t i = 0; i < plan.converted.size(); ++i) {
-    const uint64_t bytes = checkpoint.tensors.at(plan.converted[i].checkpoint).bytes();
+  for (uint32_t i = 0; i < plan.written.size(); ++i) {
+    const uint64_t bytes = checkpoint.tensors.at(plan.written[i].checkpoint).bytes();
     for (uint64_t offset = 0; offset < bytes; offset += kPieceBytes)
       pieces.push_back({i, offset, std::min(kPieceBytes, bytes - offset)});
   }
@@ -87,8 +88,8 @@ class Temporaries {
   }
 
   /// One file for each name of a tensor: links to the first where the file system has hard links.
-  void create(uint32_t converted) {
-    const ConvertedTensor& tensor = plan_.converted[converted];
+  void create(uint32_t index) {
+    const WrittenTensor& tensor = plan_.written[index];
     const size_t first = files_.size();
     first_file_.push_back(first);
     for (const std::string& name : tensor.names) {
@@ -107,9 +108,9 @@ class Temporaries {
     }
   }
 
-  void write(uint32_t converted, uint64_t offset, std::span<const std::byte> bytes) const {
-    const size_t first = first_file_[converted];
-    for (size_t i = first; i < first + plan_.converted[converted].names.size(); ++i) {
+  void write(uint32_t index, uint64_t offset, std::span<const std::byte> bytes) const {
+    const size_t first = first_file_[index];
+    for (size_t i = first; i < first + plan_.written[index].names.size(); ++i) {
       if (files_[i].linked) continue;
       const FileDescriptor fd(open(files_[i].temporary.c_str(), O_WRONLY | O_CLOEXEC));
       if (!fd) throw write_error("opening the file", errno, files_[i].temporary);
@@ -162,7 +163,7 @@ class Temporaries {
 
   const OffloadPlan& plan_;
   std::vector<File> files_;
-  std::vector<size_t> first_file_;  ///< by converted tensor
+  std::vector<size_t> first_file_;  ///< by written tensor
   size_t renamed_ = 0;
   uint64_t number_ = 0;
 };
@@ -186,32 +187,32 @@ void for_each_piece(const OffloadPlan& plan, const Checkpoint& checkpoint, const
                     Work&& work) {
   const std::vector<Piece> pieces = cut_into_pieces(plan, checkpoint);
   std::vector<Buffers> buffers(reader_threads(options));
+  GatherTurns turns;
   const auto source_of = [&](uint64_t i) -> const CheckpointTensor& {
-    return checkpoint.tensors[plan.converted[pieces[i].converted].checkpoint];
+    return checkpoint.tensors[plan.written[pieces[i].written].checkpoint];
   };
-  run_parallel_reads(
-      checkpoint,
-      {.count = pieces.size(),
-       .shard = [&](uint64_t i) { return source_of(i).shard; },
-       .work =
-           [&](uint64_t i, OpenShard& shard, unsigned worker) {
-             const Piece& piece = pieces[i];
-             const CheckpointTensor& source = source_of(i);
-             Buffers& mine = buffers[worker];
-             mine.source.resize(piece.source_bytes);
-             try {
-               read_exactly(shard.file,
-                            checkpoint.shards[source.shard].data_start + source.begin + piece.tensor_offset,
-                            mine.source);
-               work(piece, plan.converted[piece.converted].cast, mine);
-             } catch (Error& error) {
-               if (error.tensor().empty()) error.with_tensor(plan.converted[piece.converted].names.front());
-               throw;
-             }
-             return piece.source_bytes;
-           },
-       .total_bytes = plan.source_bytes},
-      options);
+  run_parallel_reads(checkpoint,
+                     {.count = pieces.size(),
+                      .shard = [&](uint64_t i) { return source_of(i).shard; },
+                      .work =
+                          [&](uint64_t i, OpenShard& shard, unsigned worker) {
+                            const Piece& piece = pieces[i];
+                            const CheckpointTensor& source = source_of(i);
+                            Buffers& mine = buffers[worker];
+                            mine.source.resize(piece.source_bytes);
+                            try {
+                              read_tensor(checkpoint, source, shard.file, piece.tensor_offset, mine.source,
+                                          turns);
+                              work(piece, plan.written[piece.written].cast, mine);
+                            } catch (Error& error) {
+                              if (error.tensor().empty())
+                                error.with_tensor(plan.written[piece.written].names.front());
+                              throw;
+                            }
+                            return piece.source_bytes;
+                          },
+                      .total_bytes = plan.source_bytes},
+                     options);
 }
 
 void write_index(const OffloadPlan& plan, std::span<const OffloadEntry> entries) {
@@ -229,11 +230,11 @@ void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint,
   if (failure) throw write_error("making the offload folder", failure.value(), plan.folder);
 
   Temporaries files(plan);
-  for (uint32_t i = 0; i < plan.converted.size(); ++i) files.create(i);
+  for (uint32_t i = 0; i < plan.written.size(); ++i) files.create(i);
   for_each_piece(plan, checkpoint, options, [&](const Piece& piece, CastKind kind, Buffers& buffers) {
     cast(kind, buffers.source.data(), converted_in(buffers.target, piece, kind).data(),
          piece.source_bytes / cast_source_bytes(kind));
-    files.write(piece.converted, target_offset(piece, kind), buffers.target);
+    files.write(piece.written, target_offset(piece, kind), buffers.target);
   });
   files.flush_all(options);
 
@@ -259,7 +260,7 @@ uint64_t verify_offload_folder(const OffloadPlan& plan, const Checkpoint& checkp
   for_each_piece(plan, checkpoint, options, [&](const Piece& piece, CastKind kind, Buffers& buffers) {
     cast_reference(kind, buffers.source.data(), converted_in(buffers.target, piece, kind).data(),
                    piece.source_bytes / cast_source_bytes(kind));
-    const std::string& name = plan.converted[piece.converted].names.front();
+    const std::string& name = plan.written[piece.written].names.front();
     const RegularFile file = open_regular_file(offloaded_file(plan, name));
     const uint64_t offset = target_offset(piece, kind);
     buffers.written.resize(buffers.target.size());

@@ -58,6 +58,8 @@ class ScheduleBuilder {
       }
     }
     add(extent);
+    for (const uint32_t placement : plan_.gathers) gather(plan_.placements.at(placement));
+    if (!plan_.gathers.empty()) std::ranges::stable_sort(schedule_.chunks, {}, &ReadChunk::shard);
     return std::move(schedule_);
   }
 
@@ -65,23 +67,53 @@ class ScheduleBuilder {
   Extent extent_of(const CopyOperation& copy) const {
     const TensorPlacement& placement = plan_.placements.at(copy.placement);
     const CheckpointTensor& tensor = checkpoint_.tensors.at(placement.checkpoint);
-    const auto arena = arena_of_.find(placement.device);
-    if (arena == arena_of_.end()) throw inconsistent(tensor, "its device has no arena");
-    const CastKind kind = cast_between(tensor.dtype, placement.dtype);
+    Extent extent = whole(placement, tensor);
     // A copy may bring a part of its tensor only.
-    const uint64_t skipped = copy.file_offset - (checkpoint_.shards.at(copy.shard).data_start + tensor.begin);
-    Extent extent{copy.shard, arena->second, copy.file_offset, copy.file_bytes, placement.arena_offset, kind};
-    extent.arena_offset += skipped / cast_source_bytes(kind) * cast_target_bytes(kind);
-    const uint64_t target_bytes = upload_target_bytes(extent.upload(0, extent.file_bytes));
-    const uint64_t arena_bytes = plan_.arenas[arena->second].bytes;
-    if (skipped > tensor.bytes() || copy.file_bytes > tensor.bytes() - skipped) {
+    const uint64_t skipped = copy.file_offset - extent.file_offset;
+    if (copy.shard != extent.shard || skipped > tensor.bytes() ||
+        copy.file_bytes > tensor.bytes() - skipped) {
       throw inconsistent(tensor, "a copy leaves it");
     }
-    if (placement.arena_offset > arena_bytes || target_bytes > arena_bytes - placement.arena_offset ||
-        extent.arena_offset + target_bytes > arena_bytes) {
-      throw inconsistent(tensor, "it leaves its arena");
-    }
+    extent.drop(skipped);
+    extent.file_bytes = copy.file_bytes;
     return extent;
+  }
+
+  /// A tensor as if it lay in its shard contiguous.
+  Extent whole(const TensorPlacement& placement, const CheckpointTensor& tensor) const {
+    const auto arena = arena_of_.find(placement.device);
+    if (arena == arena_of_.end()) throw inconsistent(tensor, "its device has no arena");
+    const Extent extent{
+        tensor.shard,   arena->second,          checkpoint_.shards.at(tensor.shard).data_start + tensor.begin,
+        tensor.bytes(), placement.arena_offset, cast_between(tensor.dtype, placement.dtype)};
+    const uint64_t target_bytes = upload_target_bytes(extent.upload(0, extent.file_bytes));
+    const uint64_t arena_bytes = plan_.arenas[arena->second].bytes;
+    if (placement.arena_offset > arena_bytes || target_bytes > arena_bytes - placement.arena_offset)
+      throw inconsistent(tensor, "it leaves its arena");
+    return extent;
+  }
+
+  void gather(const TensorPlacement& placement) {
+    const CheckpointTensor& tensor = checkpoint_.tensors.at(placement.checkpoint);
+    Extent extent = whole(placement, tensor);
+    const uint64_t file_offset = extent.file_offset, tensor_bytes = extent.file_bytes;
+    const uint64_t element_bytes = stored_element_bytes(tensor);
+    const uint64_t most_bytes = access_[extent.arena].gather_bytes;
+    while (extent.file_bytes > 0) {
+      const uint64_t bytes = std::min(extent.file_bytes, most_bytes - most_bytes % element_bytes);
+      start_chunk(extent, false);
+      ReadChunk& chunk = schedule_.chunks.back();
+      chunk.gathered = GatheredElements{placement.checkpoint, tensor_bytes - extent.file_bytes};
+      chunk.file_offset = file_offset;
+      chunk.file_bytes = bytes;
+      chunk.upload_count = 1;
+      schedule_.uploads.push_back(extent.upload(0, bytes));
+      extent.drop(bytes);
+    }
+  }
+
+  static uint64_t stored_element_bytes(const CheckpointTensor& tensor) {
+    return tensor.view ? tensor.view->element_bytes : dtype_info(tensor.dtype).bits / 8;
   }
 
   static Error inconsistent(const CheckpointTensor& tensor, const char* reason) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,22 +20,34 @@ inline constexpr uint64_t kHostBufferBytes = 256 << 10;
 /// this size.
 inline constexpr uint64_t kMaxGapBytes = 64 << 10;
 
+/// Elements that are gathered are gathered in pieces of this size: the larger, the more of them lie together
+/// in the file.
+inline constexpr uint64_t kGatherBytes = 1 << 20;
+
 /// The conversion from a dtype in a file to one in memory; `none` for equal ones.
 /// Throws Error(unsupported_dtype) for a pair without one.
 CastKind cast_between(Dtype file, Dtype memory);
 
-/// One read: a range of a shard of which some or all bytes go to one arena.
+/// The elements of a gathered tensor (see LoadPlan::gathers) that a chunk brings.
+struct GatheredElements {
+  uint32_t tensor = 0;      ///< into Checkpoint::tensors
+  uint64_t first_byte = 0;  ///< of the contiguous tensor
+};
+
+/// One read: a range of a shard of which some or all bytes go to one arena; or a part of a gathered tensor.
 struct ReadChunk {
   uint32_t shard = 0;
   uint32_t arena = 0;         ///< into LoadPlan::arenas
-  uint64_t file_offset = 0;   ///< bytes from the start of the shard
+  uint64_t file_offset = 0;   ///< bytes from the start of the shard; gathered: of the tensor
   uint64_t file_bytes = 0;    ///< at most the chunk's bytes that the schedule was made with
   uint64_t first_upload = 0;  ///< into ReadSchedule::uploads
   uint32_t upload_count = 0;
   bool direct = false;  ///< the bytes go to the arena as they are, in one piece, without a buffer
+  std::optional<GatheredElements> gathered = std::nullopt;
 };
 
-/// The reads of a plan, in the order of its copies. Plain data.
+/// The reads of a plan: shard by shard, in each the copies in their order, then the gathered tensors. Plain
+/// data.
 struct ReadSchedule {
   std::vector<ReadChunk> chunks;
   std::vector<Upload> uploads;  ///< those of a chunk in file order; slot_offset counts from the chunk's start
@@ -44,6 +57,7 @@ struct ReadSchedule {
 struct ArenaAccess {
   bool host = false;          ///< files can be read straight into it
   uint64_t buffer_bytes = 0;  ///< size of the buffers or slots that are scattered or converted from
+  uint64_t gather_bytes = kGatherBytes;  ///< most bytes that are gathered at once
 };
 
 /// Merges the plan's copies where they are neighbours in file and arena, and cuts them into chunks: large

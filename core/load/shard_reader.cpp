@@ -102,6 +102,13 @@ void ShardReader::read(OpenShard& shard, uint64_t offset, std::span<std::byte> i
   if (cached < into.size()) read_uncached(shard, offset + cached, into.subspan(cached), own);
 }
 
+void ShardReader::read_scattered(OpenShard& shard, uint64_t offset, std::span<std::byte> into,
+                                 unsigned worker) {
+  if (path_ == ReadPath::mapping) return read(shard, offset, into, worker);
+  read_exactly(shard.file, offset, into);
+  workers_.at(worker).read.buffered_bytes += into.size();
+}
+
 void ShardReader::read_uncached(OpenShard& shard, uint64_t offset, std::span<std::byte> into,
                                 Worker& worker) {
   // Small rests are not worth a direct read's alignment.

@@ -58,6 +58,10 @@ class ShardReader {
   /// Fills `into` from `offset`. Throws Error(changed_during_read) at an early end of file, Error(io_error).
   void read(OpenShard& shard, uint64_t offset, std::span<std::byte> into, unsigned worker);
 
+  /// The same for small ranges here and there, which no direct read is worth: from the mapping where there
+  /// is one, else through the page cache.
+  void read_scattered(OpenShard& shard, uint64_t offset, std::span<std::byte> into, unsigned worker);
+
   ReadStatistics statistics() const;
 
  private:

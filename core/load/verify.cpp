@@ -4,11 +4,15 @@
 #include <atomic>
 #include <mutex>
 #include <optional>
+#include <tuple>
 
+#include "core/base/crc32.h"
 #include "core/base/error.h"
+#include "core/load/gather.h"
 #include "core/load/loader.h"
 #include "core/load/parallel_reads.h"
 #include "core/load/read_schedule.h"
+#include "core/load/storage_checks.h"
 #include "kernels/hash.h"
 
 namespace hfload {
@@ -17,28 +21,39 @@ namespace {
 // A multiple of every element's size, and converted still one of the words that a hash is made of.
 constexpr uint64_t kPieceBytes = 1 << 20;
 
-/// A part of a tensor that is compared at once.
+/// A part of a tensor that is compared at once, or a part of a storage whose checksum is.
 struct Piece {
-  uint32_t placement = 0;
-  uint64_t tensor_offset = 0;  ///< bytes of the file, from the start of the tensor
-  uint64_t file_bytes = 0;
+  enum class Of : uint8_t { tensor, storage } of = Of::tensor;
+  uint32_t index = 0;  ///< into LoadPlan::placements, or into the storages
+  uint32_t shard = 0;
+  uint64_t begin = 0;   ///< of the whole, bytes from the start of the shard
+  uint64_t offset = 0;  ///< from `begin`; of a tensor, as if it were contiguous
+  uint64_t bytes = 0;   ///< in the shard
 };
 
-std::vector<Piece> cut_into_pieces(const LoadPlan& plan, const Checkpoint& checkpoint) {
-  std::vector<uint32_t> order(plan.placements.size());
-  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-  const auto position = [&](uint32_t placement) {
-    const CheckpointTensor& tensor = checkpoint.tensors.at(plan.placements[placement].checkpoint);
-    return std::pair(tensor.shard, tensor.begin);
-  };
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return position(a) < position(b); });
+/// In the order of the shards' bytes: what is of a tensor and of its storage comes together, so that the
+/// second finds its bytes in the page cache.
+std::vector<Piece> cut_into_pieces(const LoadPlan& plan, const Checkpoint& checkpoint,
+                                   std::span<const StorageCheck> storages) {
   std::vector<Piece> pieces;
-  for (const uint32_t placement : order) {
-    const uint64_t bytes = checkpoint.tensors[plan.placements[placement].checkpoint].bytes();
-    for (uint64_t offset = 0; offset < bytes; offset += kPieceBytes) {
-      pieces.push_back({placement, offset, std::min(kPieceBytes, bytes - offset)});
+  const auto cut = [&](const Piece& whole) {
+    for (uint64_t offset = 0; offset < whole.bytes; offset += kPieceBytes) {
+      pieces.push_back(whole);
+      pieces.back().offset = offset;
+      pieces.back().bytes = std::min(kPieceBytes, whole.bytes - offset);
     }
+  };
+  for (uint32_t i = 0; i < plan.placements.size(); ++i) {
+    const CheckpointTensor& tensor = checkpoint.tensors.at(plan.placements[i].checkpoint);
+    cut({Piece::Of::tensor, i, tensor.shard, checkpoint.shards.at(tensor.shard).data_start + tensor.begin, 0,
+         tensor.bytes()});
   }
+  for (uint32_t i = 0; i < storages.size(); ++i) {
+    const StorageCheck& storage = storages[i];
+    cut({Piece::Of::storage, i, storage.shard, storage.begin, 0, storage.bytes});
+  }
+  const auto position = [](const Piece& p) { return std::tuple(p.shard, p.begin + p.offset, p.of, p.index); };
+  std::ranges::sort(pieces, {}, position);
   return pieces;
 }
 
@@ -50,49 +65,57 @@ struct Buffers {
 class Comparison {
  public:
   Comparison(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
-             std::span<const Piece> pieces, unsigned workers)
+             std::span<const StorageCheck> storages, std::span<const Piece> pieces, unsigned workers)
       : model_(model),
         tree_(tree),
         checkpoint_(checkpoint),
+        storages_(storages),
         pieces_(pieces),
         buffers_(workers),
-        sums_(model.plan.placements.size()) {}
+        sums_(model.plan.placements.size()),
+        crcs_(storages.empty() ? 0 : pieces.size()) {}
 
   /// Compares one piece; returns its bytes in the file. Once a difference is known, later pieces are left
   /// out, so that the first of all differences is the one that is found.
   uint64_t compare(uint64_t index, const RegularFile& file, unsigned worker) {
     if (index > first_bad_piece_.load(std::memory_order_relaxed)) return 0;
     const Piece& piece = pieces_[index];
-    const TensorPlacement& placement = model_.plan.placements[piece.placement];
-    const CheckpointTensor& tensor = checkpoint_.tensors[placement.checkpoint];
-    const uint64_t file_offset =
-        checkpoint_.shards[tensor.shard].data_start + tensor.begin + piece.tensor_offset;
     Buffers& buffers = buffers_[worker];
-    buffers.file.resize(piece.file_bytes);
-    read_exactly(file, file_offset, buffers.file);
+    buffers.file.resize(piece.bytes);
+    if (piece.of == Piece::Of::storage) {
+      read_exactly(file, piece.begin + piece.offset, buffers.file);
+      crcs_[index] = crc32(0, buffers.file);
+      return piece.bytes;
+    }
+    const TensorPlacement& placement = model_.plan.placements[piece.index];
+    const CheckpointTensor& tensor = checkpoint_.tensors[placement.checkpoint];
+    read_tensor(checkpoint_, tensor, file, piece.offset, buffers.file, turns_);
 
     const bool in_file = placement.in_file;
     const CastKind kind = in_file ? CastKind::none : cast_between(tensor.dtype, placement.dtype);
     std::span<const std::byte> expected = buffers.file;
     if (kind != CastKind::none) {
-      const uint64_t count = piece.file_bytes / cast_source_bytes(kind);
+      const uint64_t count = piece.bytes / cast_source_bytes(kind);
       buffers.expected.resize(count * cast_target_bytes(kind));
       cast_reference(kind, buffers.file.data(), buffers.expected.data(), count);
       expected = buffers.expected;
     }
-    const uint64_t loaded_offset =
-        placement.arena_offset + piece.tensor_offset / cast_source_bytes(kind) * cast_target_bytes(kind);
-    const uint64_t tensor_offset = loaded_offset - placement.arena_offset;
+    const uint64_t tensor_offset = piece.offset / cast_source_bytes(kind) * cast_target_bytes(kind);
+    const uint64_t loaded_offset = placement.arena_offset + tensor_offset;
     const uint64_t expected_sum = hash_part(expected.data(), expected.size(), tensor_offset / 8);
-    const uint64_t sum = hash_loaded(placement, tensor.shard, loaded_offset, expected.size());
+    std::span<const std::byte> loaded = in_file ? mapped(tensor, piece, buffers) : expected.first(0);
+    const uint64_t sum =
+        in_file ? hash_part(loaded.data(), loaded.size(), tensor_offset / 8)
+                : backend_of(placement.device).hash_range(loaded_offset, expected.size(), tensor_offset / 8);
     if (sum != expected_sum) {
-      const std::span<const std::byte> loaded =
-          in_file ? mapped(tensor.shard, loaded_offset, expected.size())
-                  : read_back(placement.device, loaded_offset, expected.size(), buffers);
+      if (!in_file) loaded = read_back(placement.device, loaded_offset, expected.size(), buffers);
       const auto [differs, at_loaded] = std::mismatch(expected.begin(), expected.end(), loaded.begin());
       const auto byte = static_cast<uint64_t>(differs - expected.begin());
+      std::optional<uint64_t> file_offset;
+      if (tensor.is_in_place())
+        file_offset = piece.begin + piece.offset + byte / cast_target_bytes(kind) * cast_source_bytes(kind);
       note_difference(
-          index, file, file_offset + byte / cast_target_bytes(kind) * cast_source_bytes(kind),
+          index, file, file_offset,
           differs == expected.end()
               ? fmt::format(
                     "the checksum of bytes {} to {} of the tensor on {} is wrong; read back, they are right",
@@ -101,14 +124,15 @@ class Comparison {
                             tensor_offset + byte, describe(placement.device),
                             std::to_integer<unsigned>(*at_loaded), std::to_integer<unsigned>(*differs)));
     }
-    sums_[piece.placement].fetch_add(sum, std::memory_order_relaxed);
+    sums_[piece.index].fetch_add(sum, std::memory_order_relaxed);
     compared_bytes_.fetch_add(expected.size(), std::memory_order_relaxed);
-    return piece.file_bytes;
+    return piece.bytes;
   }
 
-  /// Throws the first difference.
+  /// Throws the first difference, or the first wrong CRC-32.
   Verification finish() const {
     if (first_difference_) throw Error(*first_difference_);
+    require_storages();
     Verification result{.compared_bytes = compared_bytes_, .hashes = {}};
     for (size_t i = 0; i < sums_.size(); ++i) {
       const TensorPlacement& placement = model_.plan.placements[i];
@@ -122,15 +146,26 @@ class Comparison {
     return device.is_gpu() ? fmt::format("GPU {}", device.ordinal) : fmt::format("the {}", to_string(device));
   }
 
-  std::span<const std::byte> mapped(uint32_t shard, uint64_t offset, uint64_t bytes) const {
-    return model_.mappings.at(shard).bytes().subspan(offset, bytes);
+  /// A piece of a tensor that stays in its file, through the mapping.
+  std::span<const std::byte> mapped(const CheckpointTensor& tensor, const Piece& piece, Buffers& buffers) {
+    const std::span<const std::byte> mapping = model_.mappings.at(tensor.shard).bytes();
+    if (tensor.is_in_place()) return mapping.subspan(piece.begin + piece.offset, piece.bytes);
+    GatherTurns::Turn turn(turns_);
+    buffers.loaded.resize(piece.bytes);
+    gather(checkpoint_, tensor, MemorySource(mapping), piece.offset, buffers.loaded, turn);
+    return buffers.loaded;
   }
 
-  uint64_t hash_loaded(const TensorPlacement& placement, uint32_t shard, uint64_t offset,
-                       uint64_t bytes) const {
-    const uint64_t first_word = (offset - placement.arena_offset) / 8;
-    if (!placement.in_file) return backend_of(placement.device).hash_range(offset, bytes, first_word);
-    return hash_part(mapped(shard, offset, bytes).data(), bytes, first_word);
+  void require_storages() const {
+    std::vector<uint32_t> crcs(storages_.size());
+    for (size_t i = 0; i < pieces_.size(); ++i) {
+      const Piece& piece = pieces_[i];
+      if (piece.of == Piece::Of::storage)
+        crcs[piece.index] = crc32_combine(crcs[piece.index], crcs_[i], piece.bytes);
+    }
+    for (size_t i = 0; i < storages_.size(); ++i) {
+      if (crcs[i] != storages_[i].crc) throw wrong_checksum(checkpoint_, storages_[i]);
+    }
   }
 
   std::span<const std::byte> read_back(Device device, uint64_t offset, uint64_t bytes,
@@ -147,25 +182,29 @@ class Comparison {
     throw Error(ErrorCode::internal, "the load plan is inconsistent: a device has no arena");
   }
 
-  void note_difference(uint64_t index, const RegularFile& file, uint64_t file_offset, std::string message) {
+  void note_difference(uint64_t index, const RegularFile& file, std::optional<uint64_t> file_offset,
+                       std::string message) {
     const std::lock_guard lock(mutex_);
     if (index >= first_bad_piece_) return;
     first_bad_piece_ = index;
-    const TensorPlacement& placement = model_.plan.placements[pieces_[index].placement];
+    const TensorPlacement& placement = model_.plan.placements[pieces_[index].index];
     first_difference_ =
         Error(ErrorCode::verify_failed, std::move(message))
             .with_path(file.path)
             .with_tensor(tree_.tensors.at(placement.tensor).name)
-            .with_offset(file_offset)
             .with_hint("Load again; if it differs again, suspect the memory or the disk of this machine.");
+    if (file_offset) first_difference_->with_offset(*file_offset);
   }
 
   const LoadedModel& model_;
   const ModuleTree& tree_;
   const Checkpoint& checkpoint_;
+  std::span<const StorageCheck> storages_;
   std::span<const Piece> pieces_;
   std::vector<Buffers> buffers_;             ///< by worker; each touches its own alone
   std::vector<std::atomic<uint64_t>> sums_;  ///< by placement: of the hash's parts
+  std::vector<uint32_t> crcs_;               ///< by piece, of those of storages
+  GatherTurns turns_;
   std::atomic<uint64_t> compared_bytes_{0};
   std::atomic<uint64_t> first_bad_piece_{UINT64_MAX};
   std::mutex mutex_;
@@ -176,19 +215,18 @@ class Comparison {
 
 Verification verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
                     const LoadOptions& options) {
-  const std::vector<Piece> pieces = cut_into_pieces(model.plan, checkpoint);
-  Comparison comparison(model, tree, checkpoint, pieces, reader_threads(options));
-  run_parallel_reads(
-      checkpoint,
-      {.count = pieces.size(),
-       .shard =
-           [&](uint64_t i) {
-             return checkpoint.tensors[model.plan.placements[pieces[i].placement].checkpoint].shard;
-           },
-       .work = [&](uint64_t i, OpenShard& shard,
-                   unsigned worker) { return comparison.compare(i, shard.file, worker); },
-       .total_bytes = model.plan.copied_file_bytes + model.plan.disk_bytes + model.plan.mapped_bytes},
-      options);
+  const std::vector<StorageCheck> storages = find_storage_checks(model.plan, checkpoint);
+  const std::vector<Piece> pieces = cut_into_pieces(model.plan, checkpoint, storages);
+  uint64_t total_bytes = 0;
+  for (const Piece& piece : pieces) total_bytes += piece.bytes;
+  Comparison comparison(model, tree, checkpoint, storages, pieces, reader_threads(options));
+  run_parallel_reads(checkpoint,
+                     {.count = pieces.size(),
+                      .shard = [&](uint64_t i) { return pieces[i].shard; },
+                      .work = [&](uint64_t i, OpenShard& shard,
+                                  unsigned worker) { return comparison.compare(i, shard.file, worker); },
+                      .total_bytes = total_bytes},
+                     options);
   return comparison.finish();
 }
 

@@ -73,8 +73,9 @@ struct Shard {
 /// How a PyTorch checkpoint stores a tensor: as a view of a storage.
 struct StorageView {
   uint64_t storage_begin = 0, storage_end = 0;  ///< bytes from the start of the file
-  uint64_t first_element = 0;                   ///< of the storage
-  Shape strides;                                ///< in elements, one for each dimension
+  std::optional<uint32_t> storage_crc;  ///< CRC-32 of the storage, where the file has one; not checked
+  uint64_t first_element = 0;           ///< of the storage
+  Shape strides;                        ///< in elements, one for each dimension
   uint32_t element_bytes = 1;
   uint32_t swap_bytes = 1;  ///< groups of so many bytes are big-endian; 1: none
   bool contiguous = true;   ///< the elements lie one after the other, in row-major order

@@ -106,11 +106,30 @@ ModelLocation locate_in_directory(const fs::path& directory, const fs::path& tru
   if (found.config_path.empty() && found.weights_path.empty()) {
     Error error(ErrorCode::weights_not_found, "the directory holds neither a config.json nor weights");
     error.with_path(found.directory);
-    if (!found.variants_hint.empty())
-      error.with_hint(fmt::format("Variants are there: --variant {}", found.variants_hint));
+    error.with_hint(
+        found.variants_hint.empty()
+            ? "Give the directory that holds config.json or model.safetensors; --subfolder names one "
+              "below MODEL."
+            : fmt::format("Variants are there: --variant {}", found.variants_hint));
     throw error;
   }
   return found;
+}
+
+/// The folders in a directory, of which many are not all named: "vae, unet".
+std::string folders_in(const fs::path& directory) {
+  constexpr size_t kMostNamed = 8;
+  std::vector<std::string> names;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored)) {
+    if (entry.is_directory(ignored)) names.push_back(entry.path().filename().string());
+  }
+  std::ranges::sort(names);
+  if (names.size() > kMostNamed) {
+    names.resize(kMostNamed);
+    names.emplace_back("…");
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 fs::path join_subfolder(const fs::path& directory, const std::string& subfolder) {
@@ -121,7 +140,15 @@ fs::path join_subfolder(const fs::path& directory, const std::string& subfolder)
   }
   fs::path joined = directory / subfolder;
   if (!fs::is_directory(joined)) {
-    throw Error(ErrorCode::not_found, "the subfolder does not exist").with_path(joined.string());
+    const std::string folders = folders_in(directory);
+    throw Error(ErrorCode::not_found, "the subfolder does not exist")
+        .with_path(joined.string())
+        .with_hint(
+            folders.empty()
+                ? "The model directory has no folders: leave --subfolder out."
+                : fmt::format("The model directory has these folders: {}. Choose one with --subfolder, or "
+                              "leave it out.",
+                              folders));
   }
   return joined;
 }
@@ -165,10 +192,50 @@ bool is_commit_hash(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
+/// What brings a model to the cache, by the command of the huggingface_hub package.
+std::string download_command(const std::string& name, const std::string& revision) {
+  return revision == "main" ? fmt::format("hf download {}", name)
+                            : fmt::format("hf download {} --revision {}", name, revision);
+}
+
+constexpr std::string_view kModelForms =
+    "MODEL is a model directory, a weight file, a shard index, a config.json, or org/name[@revision] in the "
+    "local "
+    "Hugging Face cache.";
+
+/// How far a path that does not exist does: "./models holds no 'gpt2'.".
+std::string where_it_ends(const fs::path& path) {
+  std::error_code ignored;
+  fs::path missing = path;
+  if (!missing.has_filename()) missing = missing.parent_path();
+  fs::path parent = missing.parent_path();
+  while (!parent.empty() && !fs::exists(parent, ignored) && parent != parent.parent_path()) {
+    missing = parent;
+    parent = parent.parent_path();
+  }
+  if (parent.empty()) parent = ".";
+  if (!fs::exists(parent, ignored)) return "";
+  if (!fs::is_directory(parent, ignored)) return fmt::format("{} is a file. ", parent.string());
+  return fmt::format("{} holds no '{}'. ", parent.string(), missing.filename().string());
+}
+
+/// Why a path that is no repository's name leads nowhere.
+Error no_such_path(const std::string& model) {
+  std::error_code fault;
+  if (fs::is_symlink(fs::symlink_status(model, fault))) {
+    return Error(ErrorCode::not_found, "the symbolic link leads nowhere")
+        .with_path(model)
+        .with_hint(fmt::format("It points to {}. Mend the link, or give the model itself.",
+                               fs::read_symlink(model, fault).string()));
+  }
+  return Error(ErrorCode::not_found, "no such file or directory")
+      .with_path(model)
+      .with_hint(fmt::format("{}{}", where_it_ends(model), kModelForms));
+}
+
 fs::path snapshot_of(const fs::path& repository, const std::string& name, const std::string& revision) {
   std::string commit = revision;
   if (!is_commit_hash(revision)) {
-    const std::string hint = "Name a cached revision, or download this one first.";
     if (!is_plain_relative(revision)) {
       throw Error(ErrorCode::unsafe_path, fmt::format("'{}' is not the name of a revision", revision));
     }
@@ -180,7 +247,8 @@ fs::path snapshot_of(const fs::path& repository, const std::string& name, const 
       throw Error(ErrorCode::not_found,
                   fmt::format("the hub cache has no revision '{}' of {}", revision, name))
           .with_path((repository / "refs" / revision).string())
-          .with_hint(hint);
+          .with_hint(fmt::format("Name a revision that is cached, or download this one: {}.",
+                                 download_command(name, revision)));
     }
     while (!commit.empty() && (commit.back() == '\n' || commit.back() == '\r' || commit.back() == ' '))
       commit.pop_back();
@@ -194,7 +262,8 @@ fs::path snapshot_of(const fs::path& repository, const std::string& name, const 
     throw Error(ErrorCode::not_found,
                 fmt::format("the hub cache has no snapshot of {} at '{}'", name, revision))
         .with_path(snapshot.string())
-        .with_hint("Download the model first, or give the path of a model directory.");
+        .with_hint(fmt::format("Download it first: {}; or give the path of a model directory.",
+                               download_command(name, revision)));
   }
   return snapshot;
 }
@@ -203,10 +272,9 @@ ModelLocation locate_in_hub_cache(const std::string& model, const LocateOptions&
   const size_t at = model.find('@');
   const std::string name = model.substr(0, at);
   const std::string revision = at == std::string::npos ? "main" : model.substr(at + 1);
-  if (!is_repository_name(name) || revision.empty()) {
-    throw Error(ErrorCode::not_found, "no such file or directory, and not the name of a repository either")
-        .with_path(model);
-  }
+  std::error_code fault;
+  const bool is_link = fs::is_symlink(fs::symlink_status(model, fault));
+  if (!is_repository_name(name) || revision.empty() || is_link) throw no_such_path(model);
   std::string folder = "models--" + name;
   if (const size_t slash = folder.find('/'); slash != std::string::npos) folder.replace(slash, 1, "--");
   const fs::path repository = fs::path(options.cache.hub_cache) / folder;
@@ -214,8 +282,11 @@ ModelLocation locate_in_hub_cache(const std::string& model, const LocateOptions&
     throw Error(ErrorCode::not_found, "no such file or directory, and no such repository in the hub cache")
         .with_path(model)
         .with_hint(
-            fmt::format("Looked for {}. Download the model first, or give the path of a model directory.",
-                        repository.string()));
+            options.cache.hub_cache.empty()
+                ? std::string(kModelForms)
+                : fmt::format("Looked for {} and {}. Download the model first: {}; or see whether the path "
+                              "is right, or HF_HUB_CACHE or HF_HOME name another cache.",
+                              name, repository.string(), download_command(name, revision)));
   }
   const fs::path directory = join_subfolder(snapshot_of(repository, name, revision), options.subfolder);
   return locate_in_directory(directory, repository, options);
@@ -228,7 +299,13 @@ ModelLocation locate_weights(const std::string& model, const LocateOptions& opti
     const auto [directory, trust_root] = directory_and_trust_root(path);
     return locate_in_directory(join_subfolder(directory, options.subfolder), trust_root, options);
   }
-  if (fs::exists(path, ignored)) return locate_file(path);
+  std::error_code fault;
+  if (fs::exists(path, fault)) return locate_file(path);
+  if (fault == std::errc::permission_denied) {
+    throw Error(ErrorCode::io_error, "a directory on the way to the path may not be searched")
+        .with_path(model)
+        .with_hint("See who owns the path and who may read there.");
+  }
   return locate_in_hub_cache(model, options);
 }
 

@@ -52,6 +52,7 @@ CheckpointTensor from_torch(TorchTensor& info, const TorchFile& torch) {
   StorageView& view = tensor.view.emplace();
   view.storage_begin = storage.data_offset;
   view.storage_end = storage.data_offset + storage.bytes;
+  view.storage_crc = storage.crc;
   view.first_element = info.first_element;
   view.strides = std::move(info.strides);
   view.element_bytes = info.dtype->element_bytes;
@@ -68,6 +69,14 @@ std::vector<CheckpointTensor> read_torch(const RegularFile& file, std::string_vi
   tensors.reserve(torch.tensors.size());
   for (TorchTensor& info : torch.tensors) tensors.push_back(from_torch(info, torch));
   std::ranges::stable_sort(tensors, {}, [](const CheckpointTensor& t) { return std::pair(t.begin, t.end); });
+  const auto elsewhere = [](const CheckpointTensor& t) { return !t.is_in_place(); };
+  if (const auto count = std::ranges::count_if(tensors, elsewhere); count > 0) {
+    notes.push_back(
+        fmt::format("{} not stored contiguous and little-endian, '{}' for one: loading has to gather the "
+                    "elements, which takes longer (hfload convert writes them so that it does not)",
+                    count == 1 ? "a tensor is" : fmt::format("{} tensors are", count),
+                    std::ranges::find_if(tensors, elsewhere)->name.str()));
+  }
   return tensors;
 }
 

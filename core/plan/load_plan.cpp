@@ -20,16 +20,6 @@ bool is_castable(Dtype dtype) { return dtype == Dtype::f32 || dtype == Dtype::f1
 
 void require_convertible(const CheckpointTensor& source, Dtype target, const Checkpoint& checkpoint) {
   const Shard& shard = checkpoint.shards[source.shard];
-  if (!source.is_in_place()) {
-    throw Error(ErrorCode::unsupported_format,
-                source.view->contiguous
-                    ? "the tensor is stored big-endian, and load reads no such one"
-                    : "the tensor's elements do not lie one after the other, and load reads no such one")
-        .with_path(shard.file)
-        .with_tensor(source.name.str())
-        .with_offset(shard.data_start + source.begin)
-        .with_hint("Rewrite the checkpoint first: hfload convert.");
-  }
   if (source.dtype == Dtype::unknown) {
     throw Error(ErrorCode::unsupported_dtype,
                 fmt::format("the dtype '{}' is not known to this version", source.dtype_name()))
@@ -83,7 +73,8 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
     placement.checkpoint = match.checkpoint;
     placement.device = *device;
     const bool is_on_disk = *device == Device::disk();
-    if (is_on_disk || (map_cpu && *device == Device::cpu() && source.dtype == target.dtype)) {
+    const bool is_as_in_memory = source.dtype == target.dtype && source.is_in_place();
+    if (is_on_disk || (map_cpu && *device == Device::cpu() && is_as_in_memory)) {
       placement.in_file = true;
       placement.dtype = source.dtype;
       placement.bytes = source.bytes();
@@ -131,9 +122,13 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
     const TensorPlacement& p = plan.placements[i];
     const CheckpointTensor& source = checkpoint.tensors[p.checkpoint];
     if (p.in_file || source.bytes() == 0) continue;
+    plan.copied_file_bytes += source.bytes();
+    if (!source.is_in_place()) {
+      plan.gathers.push_back(i);
+      continue;
+    }
     plan.copies.push_back(
         {source.shard, checkpoint.shards[source.shard].data_start + source.begin, source.bytes(), i});
-    plan.copied_file_bytes += source.bytes();
   }
   return plan;
 }

@@ -40,16 +40,19 @@ struct LoadPlan {
   std::vector<Arena> arenas;  ///< one per device with weights, in device order; none for the disk
   std::vector<TensorPlacement> placements;  ///< disk ones included
   std::vector<CopyOperation> copies;        ///< by shard, then file offset; none for what stays in its file
-  uint64_t copied_file_bytes = 0;           ///< sum over copies
-  uint64_t disk_bytes = 0;                  ///< bytes on the disk, which stay in their files
-  uint64_t mapped_bytes = 0;                ///< bytes on the CPU that stay in their files
+  /// Into placements, by shard: tensors whose elements do not lie in the shard as they do in memory (strided,
+  /// repeated, big-endian), and are gathered from there.
+  std::vector<uint32_t> gathers;
+  uint64_t copied_file_bytes = 0;  ///< sum over copies, and of the gathered tensors' elements
+  uint64_t disk_bytes = 0;         ///< bytes on the disk, which stay in their files
+  uint64_t mapped_bytes = 0;       ///< bytes on the CPU that stay in their files
 };
 
 /// Plans the load of all matched tensors. Tensors start at multiples of 256 bytes; a device whose budget has
 /// no room for that padding gets its tensors packed by descending element size, which needs none. Throws
 /// Error(unsupported_dtype) for a conversion that does not exist, Error(does_not_fit) when a device's tensors
-/// are larger than its budget. With `map_cpu`, tensors on the CPU whose dtype does not change stay in their
-/// files, as the safetensors package's do.
+/// are larger than its budget. With `map_cpu`, tensors on the CPU that lie in their files as they do in
+/// memory stay there, as the safetensors package's do.
 LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, const KeyMatches& keys,
                         const DeviceMap& map, const MaxMemory& max_memory, bool map_cpu = false);
 

@@ -72,8 +72,12 @@ class CheckpointSource final : public TensorSource {
  private:
   void require_complete() const {
     if (checkpoint_.shards.empty()) {
-      throw Error(ErrorCode::weights_not_found, "there are no weights to convert")
-          .with_path(checkpoint_.location.directory);
+      const std::string& variants = checkpoint_.location.variants_hint;
+      throw Error(ErrorCode::weights_not_found, "the model has no weights")
+          .with_path(checkpoint_.location.directory)
+          .with_hint(variants.empty()
+                         ? "Put model.safetensors, or a shard index and its shards, beside config.json."
+                         : fmt::format("Weights of these variants are there: {}. Use --variant.", variants));
     }
     for (const Shard& shard : checkpoint_.shards) {
       if (!shard.present) {

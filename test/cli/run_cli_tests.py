@@ -8,8 +8,8 @@ A case of a .toml file:
     exit              exit status, 0 unless given
     stdout            exact; or stdout_matches: regular expressions that must all be found
     map               standard output, read by ast.literal_eval, equals this table
-    json, schema      standard output is one JSON document that holds these values and fits schemas/NAME.json
-    stderr            regular expressions that must all be found; without it, standard error must be empty
+    json, schema      standard output is one JSON document that holds these values, with {work} in them, and fits schemas/NAME.json
+    stderr            regular expressions that must all be found; without it, standard error must be empty. {work} is the directory
     env               environment variables
     on                "terminal", "/dev/full", "closed pipe", "closed"
 --update writes what the program printed into the cases that have an exact stdout. Never use it for numbers or maps: those come from
@@ -85,7 +85,16 @@ def run_case(binary, case, work):
             return running.run(binary, arguments, work, env)
 
 
-def check_case(case, result):
+def filled(value, work):
+    """{work} in the texts of a JSON value."""
+    if isinstance(value, dict):
+        return {k: filled(v, work) for k, v in value.items()}
+    if isinstance(value, list):
+        return [filled(v, work) for v in value]
+    return value.replace("{work}", str(work)) if isinstance(value, str) else value
+
+
+def check_case(case, result, work):
     check(result.status == case.get("exit", 0), f"exit status {result.status}, expected {case.get('exit', 0)}")
     if "stdout" in case:
         check(result.stdout == case["stdout"], f"expected standard output:\n{case['stdout']}")
@@ -96,10 +105,10 @@ def check_case(case, result):
     if "schema" in case:
         check_schema(result.stdout, case["schema"])
     if "json" in case:
-        check_subset(one_json_document(result.stdout), case["json"])
+        check_subset(one_json_document(result.stdout), filled(case["json"], work))
     if "stderr" not in case:
         check(result.stderr == "", "standard error should be empty")
-    for pattern in case.get("stderr", []):
+    for pattern in (p.replace("{work}", re.escape(str(work))) for p in case.get("stderr", [])):
         check(re.search(pattern, result.stderr, re.MULTILINE), f"standard error has no {pattern!r}")
     exact = {"stdout", "stdout_matches", "map", "json", "schema"} & set(case)
     check(exact or result.stdout == "" or case.get("on"), "the case does not say what standard output is")
@@ -129,7 +138,7 @@ def run_cases(binary, path, update):
                 update_case(path, case, result)
                 continue
             try:
-                check_case(case, result)
+                check_case(case, result, work)
             except (AssertionError, ValueError, SyntaxError) as fault:
                 failures += 1
                 print(f"FAILED {case['name']}: {fault}\n  hfload {' '.join(case['args'])}\n  exit status: {result.status}\n"

@@ -107,6 +107,24 @@ def llama_with_variant(work):
     safetensors_writer.write(work / "llama" / "model.fp16.safetensors", LLAMA_TENSORS)
 
 
+def dangling_link(work):
+    (work / "link").symlink_to("absent/model")
+
+
+def directory_without_model(work):
+    (work / "empty").mkdir()
+
+
+def two_variants(work):
+    """Of each of two models, weights in two variants, and in a folder below; those of fp16 are equal."""
+    for model, rows in (("a", 2), ("b", 3)):
+        (work / model / "sub").mkdir(parents=True)
+        safetensors_writer.write(work / model / "model.safetensors", [("w", "F32", [rows])])
+        safetensors_writer.write(work / model / "model.fp16.safetensors", [("w", "F16", [5])])
+        safetensors_writer.write(work / model / "sub" / "model.safetensors", [("v", "F32", [4])])
+        safetensors_writer.write(work / model / "sub" / "model.fp16.safetensors", [("v", "F16", [rows])])
+
+
 def llama_in_subfolder(work):
     write_llama(work / "pipeline" / "text_encoder")
 

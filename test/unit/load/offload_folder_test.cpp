@@ -79,7 +79,7 @@ TEST_CASE("what changes its dtype on the disk is written converted, by any numbe
   for (const unsigned threads : {1U, 5U}) {
     const Offloaded offloaded(tensors_on_disk());
     const OffloadPlan plan = offloaded.plan();
-    CHECK(plan.converted.size() > 10);
+    CHECK(plan.written.size() > 10);
     CHECK(plan.in_place_tensors > 5);
     uint64_t done = 0;
     write_offload_folder(
@@ -87,7 +87,7 @@ TEST_CASE("what changes its dtype on the disk is written converted, by any numbe
         {.threads = threads, .progress = [&](const LoadProgress& p) { done = p.done_bytes; }});
     CHECK(done == plan.source_bytes);
     CHECK(offloaded.wrong_tensors().empty());
-    CHECK(offloaded.files().size() == plan.converted.size() + 1);  // no temporaries are left
+    CHECK(offloaded.files().size() == plan.written.size() + 1);  // no temporaries are left
     CHECK(verify_offload_folder(plan, offloaded.synthetic.checkpoint, {.threads = threads}) ==
           plan.written_bytes);
   }

@@ -17,7 +17,7 @@ namespace hfload {
 namespace {
 
 /// Tensors in memory, which lie in no file: what a reader of another format looks like from here.
-class MemorySource final : public TensorSource {
+class TensorsInMemory final : public TensorSource {
  public:
   void add(std::string name, Dtype dtype, std::vector<uint64_t> shape, std::string data,
            std::optional<uint64_t> same_elements = std::nullopt) {
@@ -57,7 +57,7 @@ std::string counting(size_t bytes) {
   return data;
 }
 
-void fill(MemorySource& source) {
+void fill(TensorsInMemory& source) {
   source.add("a", Dtype::f32, {3}, counting(12));
   source.add("b", Dtype::u8, {9'000'001}, counting(9'000'001));
   source.add("c", Dtype::f32, {3}, counting(12), 0);
@@ -82,7 +82,7 @@ size_t entries_in(const std::string& directory) {
 
 TEST_CASE("a source that is no file is written by its reads", "[save]") {
   const test::TempDirectory root;
-  MemorySource source;
+  TensorsInMemory source;
   fill(source);
   const ConvertPlan plan = plan_conversion(source.checkpoint, source, nullptr, root / "out.safetensors", {});
   CHECK(plan.dropped.empty());
@@ -97,7 +97,7 @@ TEST_CASE("a source that is no file is written by its reads", "[save]") {
 
 TEST_CASE("elements under two names share a storage in PyTorch files", "[save]") {
   const test::TempDirectory root;
-  MemorySource source;
+  TensorsInMemory source;
   fill(source);
   ConvertOptions options;
   options.format = WeightFormat::pytorch;
@@ -110,7 +110,7 @@ TEST_CASE("elements under two names share a storage in PyTorch files", "[save]")
 
 TEST_CASE("an input that changes, and an interruption, leave nothing", "[save]") {
   const test::TempDirectory root;
-  MemorySource source;
+  TensorsInMemory source;
   fill(source);
   const ConvertPlan plan = plan_conversion(source.checkpoint, source, nullptr, root / "out", {});
   source.changed = true;
@@ -125,7 +125,7 @@ TEST_CASE("an input that changes, and an interruption, leave nothing", "[save]")
 
 TEST_CASE("progress counts up to all bytes", "[save]") {
   const test::TempDirectory root;
-  MemorySource source;
+  TensorsInMemory source;
   fill(source);
   const ConvertPlan plan = plan_conversion(source.checkpoint, source, nullptr, root / "out", {});
   ConvertRun run;
