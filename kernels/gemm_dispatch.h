@@ -27,10 +27,10 @@ const char* gemm_kernel_name(GemmKernel kernel);
 /// One row of the dispatch table: a kernel, its tile, and what it needs.
 struct GemmRule {
   GemmKernel kernel;
-  bool is_f32;     ///< for f32; otherwise for f16 and bf16
-  int capability;  ///< the least, or for wgmma the only one
-  int64_t most_m;  ///< 0: any
-  bool fills;      ///< only if there is a tile for every multiprocessor
+  bool is_f32;      ///< for f32; otherwise for f16 and bf16
+  int capability;   ///< the least, or for wgmma the only one
+  int64_t most_m;   ///< 0: any
+  bool fills;       ///< only if there is a tile for every multiprocessor
   int32_t aligned;  ///< rows of A and B begin at multiples of so many bytes; 0: of the element's size
   int32_t tile_m, tile_n;
   int32_t k_unit;  ///< elements along K in a stage

@@ -13,8 +13,8 @@ namespace hfload {
 __device__ inline void mbarrier_init(uint32_t barrier, uint32_t arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
-/// Makes initialised barriers visible to the TMA unit, and to the cluster's other blocks once they are past the
-/// next cluster_sync.
+/// Makes initialised barriers visible to the TMA unit, and to the cluster's other blocks once they are past
+/// the next cluster_sync.
 __device__ inline void mbarrier_init_fence() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -91,9 +91,9 @@ __device__ inline void tma_load(uint32_t to, const CUtensorMap* map, uint32_t ba
       "l"(map), "r"(barrier), "r"(k), "r"(row), "r"(entry)
       : "memory");
 }
-/// The same to every block of the cluster whose rank is a bit of `ranks`. `to` and `barrier` are this block's:
-/// each block gets the box at the same place in its shared memory, and its bytes count towards its own barrier
-/// at the same place (PTX ISA, "cp.async.bulk.tensor", .multicast::cluster).
+/// The same to every block of the cluster whose rank is a bit of `ranks`. `to` and `barrier` are this
+/// block's: each block gets the box at the same place in its shared memory, and its bytes count towards its
+/// own barrier at the same place (PTX ISA, "cp.async.bulk.tensor", .multicast::cluster).
 __device__ inline void tma_load_multicast(uint32_t to, const CUtensorMap* map, uint32_t barrier, int32_t k,
                                           int32_t row, int32_t entry, uint16_t ranks) {
   asm volatile(

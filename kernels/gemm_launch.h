@@ -6,7 +6,7 @@ namespace hfload {
 
 struct LaunchShape {
   int64_t blocks;
-  uint32_t threads;  ///< of a block
+  uint32_t threads;          ///< of a block
   int64_t shared_bytes = 0;  ///< dynamic shared memory of a block
   uint32_t cluster = 1;      ///< blocks of a cluster; divides `blocks`
 };

@@ -8,8 +8,8 @@ namespace hfload {
 namespace {
 
 /// A block's tile of C on the tensor cores: 64 elements along K in a stage, rows of 128 bytes, swizzled, with
-/// zeros past the edges; warps take their fragments by ldmatrix. A and B are read by `load_bytes`, at multiples
-/// of which their rows begin.
+/// zeros past the edges; warps take their fragments by ldmatrix. A and B are read by `load_bytes`, at
+/// multiples of which their rows begin.
 template <GemmDtype dtype, uint32_t tile_m, uint32_t tile_n, uint32_t warps_m, uint32_t warps_n,
           uint32_t stages, uint32_t load_bytes>
 struct MmaTile {
@@ -31,8 +31,9 @@ struct MmaTile {
     const uint32_t in_row = threadIdx.x % kThreadsPerRow * load_bytes;
     const int32_t column = k + static_cast<int32_t>(in_row / 2);
     const int32_t left = (k_count - column) * 2;
-    const uint32_t bytes =
-        left <= 0 ? 0 : left < static_cast<int32_t>(load_bytes) ? static_cast<uint32_t>(left) : load_bytes;
+    const uint32_t bytes = left <= 0                                 ? 0
+                           : left < static_cast<int32_t>(load_bytes) ? static_cast<uint32_t>(left)
+                                                                     : load_bytes;
     const uint32_t tile = shared_address(to);
 #pragma unroll
     for (uint32_t row = threadIdx.x / kThreadsPerRow; row < rows; row += kThreads / kThreadsPerRow) {

@@ -15,8 +15,8 @@ __device__ void copy_stage(unsigned char* to, const Gemm& gemm, const GemmTiling
                                     tiling.n, k, tiling.k);
 }
 
-/// Makes this block's tiles of C: `Tile::kStages` - 1 stages of A and B are copied ahead into a ring in shared
-/// memory (cp.async), while `Tile` multiplies the one before them into its sums.
+/// Makes this block's tiles of C: `Tile::kStages` - 1 stages of A and B are copied ahead into a ring in
+/// shared memory (cp.async), while `Tile` multiplies the one before them into its sums.
 template <class Tile>
 __device__ void run_pipeline(const Gemm& gemm, const GemmTiling& tiling, float* partials) {
   constexpr auto kStages = static_cast<int32_t>(Tile::kStages);

@@ -46,8 +46,8 @@ struct ClusterItems {
         end(tiling.items()) {}
 };
 
-/// Starts the copy of a tile of `rows` rows. Where the two blocks of a cluster share it, each copies one half to
-/// both.
+/// Starts the copy of a tile of `rows` rows. Where the two blocks of a cluster share it, each copies one half
+/// to both.
 template <uint32_t rows>
 __device__ void copy_tile(uint32_t to, const CUtensorMap& map, uint32_t full, int32_t k, int32_t row,
                           int32_t entry, bool is_shared, uint32_t rank) {
@@ -57,9 +57,9 @@ __device__ void copy_tile(uint32_t to, const CUtensorMap& map, uint32_t full, in
   tma_load_multicast(to + half * kDepth * 2, &map, full, k, row + static_cast<int32_t>(half), entry, kBoth);
 }
 
-/// One thread copies the tiles of all this block's work items into the ring, as far ahead as it has room; in a
-/// cluster, as far as both blocks have. A block whose tile lies past C's edge does it all the same: its peer
-/// needs its half.
+/// One thread copies the tiles of all this block's work items into the ring, as far ahead as it has room; in
+/// a cluster, as far as both blocks have. A block whose tile lies past C's edge does it all the same: its
+/// peer needs its half.
 template <uint32_t tile_n, uint32_t stages>
 __device__ void produce(const WgmmaLayout<tile_n, stages>& layout, const CUtensorMap& a_map,
                         const CUtensorMap& b_map, const Gemm& gemm, const GemmTiling& tiling) {
@@ -160,8 +160,8 @@ __device__ void consume(const WgmmaLayout<tile_n, stages>& layout, float* result
   }
 }
 
-/// Persistent blocks, one for each multiprocessor, alone or in clusters of two that share a tile of A or of B.
-/// In each, a producer copies tiles of A and B by TMA into a ring of stages, and two consumer warpgroups
+/// Persistent blocks, one for each multiprocessor, alone or in clusters of two that share a tile of A or of
+/// B. In each, a producer copies tiles of A and B by TMA into a ring of stages, and two consumer warpgroups
 /// multiply them by wgmma; mbarriers say which stage is full and which is empty. The producer copies the next
 /// tile while the consumers store this one.
 template <GemmDtype dtype, uint32_t tile_n, uint32_t stages>

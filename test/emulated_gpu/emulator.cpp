@@ -19,8 +19,6 @@ constexpr size_t kGuardBytes = 4096;
 constexpr unsigned char kGuard = 0xa5;
 constexpr int kIdleRounds = 1000;
 constexpr uint32_t kMostStarvedRounds = 64;
-/// Where the rank, plus one, stands in an address of the cluster's shared memory.
-constexpr uint32_t kRankShift = 24;
 
 }  // namespace
 
@@ -208,11 +206,12 @@ void Emulator::arrive(Mbarrier& barrier) {
   settle(barrier);
 }
 
-Emulator::Block& Emulator::live(uint32_t rank, uint32_t address) {
+void Emulator::refuse(uint32_t rank, uint32_t address) const {
   if (rank >= cluster_) throw std::runtime_error("a rank that the cluster does not have");
-  if (address >> kRankShift != 0) throw std::runtime_error("an address of the cluster where a block's own belongs");
-  if (blocks_[rank].running == 0) throw std::runtime_error("the shared memory of a block that has ended");
-  return blocks_[rank];
+  if (address >> kRankShift != 0) {
+    throw std::runtime_error("an address of the cluster where a block's own belongs");
+  }
+  throw std::runtime_error("the shared memory of a block that has ended");
 }
 
 Emulator::Mbarrier& Emulator::barrier_at(uint32_t rank, uint32_t address) {
@@ -230,7 +229,8 @@ uint32_t Emulator::map_to_block(uint32_t address, uint32_t rank) const {
 }
 
 void Emulator::barrier_arrive_cluster(uint32_t mapped) {
-  if (mapped >> kRankShift == 0) throw std::runtime_error("a block's own address where one of the cluster belongs");
+  if (mapped >> kRankShift == 0)
+    throw std::runtime_error("a block's own address where one of the cluster belongs");
   arrive(barrier_at((mapped >> kRankShift) - 1, mapped & ((1U << kRankShift) - 1)));
 }
 

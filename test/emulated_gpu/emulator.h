@@ -15,8 +15,8 @@ namespace hfload::test {
 /// Runs a CUDA kernel's blocks on the host: every thread is a fiber, which runs until it waits for others.
 /// What the hardware does by itself (cp.async, TMA, wgmma) is done at once or as late as the waits allow, in
 /// any order that is allowed, so that a wait that is missing gives wrong results. The blocks of a cluster run
-/// together, one of them now and then not at all for a while; clusters run one after the other. It follows the
-/// PTX ISA and knows nothing of the kernels.
+/// together, one of them now and then not at all for a while; clusters run one after the other. It follows
+/// the PTX ISA and knows nothing of the kernels.
 class Emulator {
  public:
   enum class Timing : uint8_t { eager, lazy };
@@ -27,9 +27,9 @@ class Emulator {
   static Emulator& current();
 
   void set_timing(Timing timing) { timing_ = timing; }
-  /// Throws std::runtime_error where the kernel breaks a rule of the ISA, for instance where all threads wait for
-  /// ever, something wrote past the shared memory, or the memory of a block that has ended is used. `cluster`:
-  /// blocks of a cluster.
+  /// Throws std::runtime_error where the kernel breaks a rule of the ISA, for instance where all threads wait
+  /// for ever, something wrote past the shared memory, or the memory of a block that has ended is used.
+  /// `cluster`: blocks of a cluster.
   void run(int64_t blocks, uint32_t threads, int64_t shared_bytes, uint32_t cluster,
            const std::function<void()>& body);
 
@@ -44,8 +44,8 @@ class Emulator {
   void sync_cluster() { wait_at(cluster_barrier_, running_); }
   float exchange(float value, int lanes);
 
-  /// Shared memory begins at an address that is a multiple of 256 only. An address is a block's own, or one of
-  /// the cluster's (`map_to_block`), which only what works on the cluster's memory takes.
+  /// Shared memory begins at an address that is a multiple of 256 only. An address is a block's own, or one
+  /// of the cluster's (`map_to_block`), which only what works on the cluster's memory takes.
   static constexpr uint32_t kSharedBase = 0x500;
   unsigned char* shared() { return blocks_[rank_].shared.data() + kSharedBase; }
   unsigned char* at(uint32_t address) { return at(rank_, address); }
@@ -79,6 +79,9 @@ class Emulator {
   void barrier_wait(uint32_t address, uint32_t parity);
 
  private:
+  /// Where the rank, plus one, stands in an address of the cluster's shared memory.
+  static constexpr uint32_t kRankShift = 24;
+
   struct Meeting {
     uint32_t arrived = 0, generation = 0;
   };
@@ -112,7 +115,11 @@ class Emulator {
   void complete(Meeting& meeting);
   void arrive(Mbarrier& barrier);
   void settle(Mbarrier& barrier);
-  Block& live(uint32_t rank, uint32_t address);
+  Block& live(uint32_t rank, uint32_t address) {
+    if (rank >= cluster_ || address >> kRankShift != 0 || blocks_[rank].running == 0) refuse(rank, address);
+    return blocks_[rank];
+  }
+  [[noreturn]] void refuse(uint32_t rank, uint32_t address) const;
   Mbarrier& barrier_at(uint32_t rank, uint32_t address);
   uint32_t fiber_count() const { return threads_ * cluster_; }
   void prepare(int64_t shared_bytes);

@@ -68,7 +68,8 @@ TEST_CASE("emulator: a multicast copy comes to the same place of each block, and
       if (threadIdx.x == 0) {
         mbarrier_arrive_expect(barrier, 1024);
         // Each block copies 4 of the 8 rows to both.
-        tma_load_multicast(tile + rank * 512, &source.map, barrier, 0, static_cast<int32_t>(rank) * 4, 0, 0b11);
+        tma_load_multicast(tile + rank * 512, &source.map, barrier, 0, static_cast<int32_t>(rank) * 4, 0,
+                           0b11);
         mbarrier_wait(barrier, 0);
         for (uint32_t r = 0; r < 8; ++r) {
           bool right = true;

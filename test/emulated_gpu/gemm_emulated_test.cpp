@@ -12,11 +12,11 @@ namespace {
 struct Size {
   int64_t m, n, k, batch, pad;
 };
-constexpr Size kSizes[] = {{1, 1, 1, 1, 0},      {1, 7, 13, 1, 3},    {3, 5, 0, 1, 0},
-                           {2, 9, 2056, 1, 8},   {7, 6, 1040, 2, 0},  {16, 72, 320, 1, 0},
-                           {17, 33, 72, 2, 8},   {65, 70, 129, 1, 0}, {70, 130, 200, 1, 8},
-                           {130, 259, 72, 1, 8}, {40, 24, 1096, 3, 0},
-                           {70, 66, 198, 2, 0}, {9, 40, 71, 1, 1}};
+constexpr Size kSizes[] = {{1, 1, 1, 1, 0},      {1, 7, 13, 1, 3},     {3, 5, 0, 1, 0},
+                           {2, 9, 2056, 1, 8},   {7, 6, 1040, 2, 0},   {16, 72, 320, 1, 0},
+                           {17, 33, 72, 2, 8},   {65, 70, 129, 1, 0},  {70, 130, 200, 1, 8},
+                           {130, 259, 72, 1, 8}, {40, 24, 1096, 3, 0}, {70, 66, 198, 2, 0},
+                           {9, 40, 71, 1, 1}};
 /// What splits K into several ranges in shapes that are small enough to emulate.
 constexpr GemmDevice kDevice{90, 4, 232'448};
 
@@ -107,9 +107,9 @@ GemmPlan plan_in_clusters(const GemmRule& rule, const Gemm& gemm, const GemmDevi
 }
 
 TEST_CASE("emulated: the wgmma kernel computes the reference's product in pairs of blocks along M and N") {
-  // One tile, whose second block has none; odd numbers of tiles along M and along N, more than there are blocks;
-  // ranges of K; batches; K longer than the ring.
-  constexpr Size kPairs[] = {{100, 72, 136, 1, 0}, {300, 200, 72, 1, 8}, {130, 600, 72, 1, 0},
+  // One tile, whose second block has none; odd numbers of tiles along M and along N, more than there are
+  // blocks; ranges of K; batches; K longer than the ring.
+  constexpr Size kPairs[] = {{100, 72, 136, 1, 0},  {300, 200, 72, 1, 8}, {130, 600, 72, 1, 0},
                              {70, 100, 1096, 1, 0}, {200, 40, 136, 3, 0}, {129, 129, 584, 1, 8}};
   int trial = 0, idle_blocks = 0, split_products = 0, fewer_blocks = 0;
   for (const GemmRule& rule : gemm_rules()) {
@@ -120,7 +120,8 @@ TEST_CASE("emulated: the wgmma kernel computes the reference's product in pairs 
           Emulator::current().set_timing(timing);
           const GemmDtype dtype = ++trial % 2 == 0 ? GemmDtype::f16 : GemmDtype::bf16;
           const bool exact = trial % 4 < 2;
-          const auto epilogue = exact ? GemmEpilogue::none : static_cast<GemmEpilogue>(trial % kGemmEpilogues);
+          const auto epilogue =
+              exact ? GemmEpilogue::none : static_cast<GemmEpilogue>(trial % kGemmEpilogues);
           const GemmCase problem = case_of(size, dtype, epilogue, trial % 3 == 0, exact);
           const GemmPlan plan =
               plan_in_clusters(rule, problem.gemm, kDevice, along_m ? 2 : 1, along_m ? 1 : 2);

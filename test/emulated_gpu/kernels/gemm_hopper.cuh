@@ -38,7 +38,8 @@ inline void tma_load_multicast(uint32_t to, const CUtensorMap* map, uint32_t bar
         for (uint32_t c = 0; c < map->box[0]; ++c) {
           const uint64_t at_k = static_cast<uint64_t>(k) + c, at_row = static_cast<uint64_t>(row) + r;
           uint16_t value = 0;
-          if (at_k < map->sizes[0] && at_row < map->sizes[1] && static_cast<uint64_t>(entry) < map->sizes[2]) {
+          if (at_k < map->sizes[0] && at_row < map->sizes[1] &&
+              static_cast<uint64_t>(entry) < map->sizes[2]) {
             const uint64_t at =
                 static_cast<uint64_t>(entry) * map->strides[1] + at_row * map->strides[0] + at_k * 2;
             std::memcpy(&value, map->data + at, 2);
@@ -73,7 +74,8 @@ void wgmma_wait() {
 /// 8 a stride further; the address is swizzled last.
 template <GemmDtype dtype>
 float operand_element(uint64_t descriptor, uint32_t row, uint32_t k) {
-  if (descriptor >> 62 != 1 || (descriptor >> 49 & 7) != 0) throw std::runtime_error("another kind of descriptor");
+  if (descriptor >> 62 != 1 || (descriptor >> 49 & 7) != 0)
+    throw std::runtime_error("another kind of descriptor");
   const auto begin = static_cast<uint32_t>(descriptor & 0x3fff) << 4;
   const auto stride = static_cast<uint32_t>(descriptor >> 32 & 0x3fff) << 4;
   uint16_t bits = 0;
