@@ -28,9 +28,10 @@ __device__ inline void mbarrier_arrive_expect(uint32_t barrier, uint32_t bytes) 
                : "memory");
 }
 /// Arrives at the barrier of any block of the cluster, whose address `map_to_block` gave. That block must not
-/// have ended.
+/// have ended. Without .release.cluster, for which the compiler puts a fence of all memory before it (seen in
+/// SASS): no memory that threads have written goes with it, and reads by wgmma are done after wgmma_wait.
 __device__ inline void mbarrier_arrive_cluster(uint32_t barrier) {
-  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 /// Waits for the phase of that parity to complete.
 __device__ inline void mbarrier_wait(uint32_t barrier, uint32_t parity) {
@@ -39,21 +40,6 @@ __device__ inline void mbarrier_wait(uint32_t barrier, uint32_t parity) {
       ".reg .pred done;\n"
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@done bra finished;\n"
-      "bra again;\n"
-      "finished:\n"
-      "}\n" ::"r"(barrier),
-      "r"(parity)
-      : "memory");
-}
-
-/// The same for a barrier at which threads of other blocks of the cluster arrive.
-__device__ inline void mbarrier_wait_cluster(uint32_t barrier, uint32_t parity) {
-  asm volatile(
-      "{\n"
-      ".reg .pred done;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
       "@done bra finished;\n"
       "bra again;\n"
       "finished:\n"

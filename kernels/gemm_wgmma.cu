@@ -17,9 +17,9 @@ constexpr uint32_t kConsumers = 2;  // warpgroups; each makes 64 rows of the til
 constexpr uint32_t kThreads = (1 + kConsumers) * kWarpgroup;
 constexpr uint32_t kChunk = 32;  // columns of results staged at once
 
-// What __launch_bounds__ leaves a thread, 168 registers, is shared anew: 128 · 40 + 256 · 232 = 384 · 168.
-[[maybe_unused]] constexpr int kProducerRegisters = 40;
-[[maybe_unused]] constexpr int kConsumerRegisters = 232;
+// What __launch_bounds__ leaves a thread, 168 registers, is shared anew: 128 · 56 + 256 · 224 = 384 · 168.
+[[maybe_unused]] constexpr int kProducerRegisters = 56;
+[[maybe_unused]] constexpr int kConsumerRegisters = 224;
 
 /// Where a block's shared memory holds what. The ring begins at a multiple of 1024 bytes, as the swizzle's
 /// pattern repeats; the results of 64 rows for each consumer come after it, then the barriers.
@@ -37,14 +37,14 @@ struct WgmmaLayout {
   __device__ uint32_t empty(uint32_t stage) const { return full(stage + stages); }
 };
 
-/// The work items of a cluster: its blocks take the same ones in the same order.
-struct ClusterItems {
-  int64_t first, step, end;
-  __device__ explicit ClusterItems(const GemmTiling& tiling)
-      : first(blockIdx.x / static_cast<uint32_t>(tiling.cluster())),
-        step(gridDim.x / static_cast<uint32_t>(tiling.cluster())),
-        end(tiling.items()) {}
-};
+/// The first work item of this block's cluster, and the distance to its next: the blocks of a cluster take
+/// the same items in the same order.
+__device__ inline int64_t first_item(const GemmTiling& tiling) {
+  return blockIdx.x / static_cast<uint32_t>(tiling.cluster());
+}
+__device__ inline int64_t item_step(const GemmTiling& tiling) {
+  return gridDim.x / static_cast<uint32_t>(tiling.cluster());
+}
 
 /// Starts the copy of a tile of `rows` rows. Where the two blocks of a cluster share it, each copies one half
 /// to both.
@@ -64,15 +64,15 @@ template <uint32_t tile_n, uint32_t stages>
 __device__ void produce(const WgmmaLayout<tile_n, stages>& layout, const CUtensorMap& a_map,
                         const CUtensorMap& b_map, const Gemm& gemm, const GemmTiling& tiling) {
   const uint32_t rank = cluster_rank();
-  const ClusterItems items(tiling);
   uint32_t use = 0;
-  for (int64_t item = items.first; item < items.end; item += items.step) {
+  for (int64_t item = first_item(tiling); item < tiling.items(); item += item_step(tiling)) {
     const GemmWork work = gemm_work(tiling, item, static_cast<int32_t>(rank));
     const int32_t a_entry = gemm.a.batch_stride == 0 ? 0 : work.entry;
     const int32_t b_entry = gemm.b.batch_stride == 0 ? 0 : work.entry;
+#pragma unroll 1
     for (int32_t unit = work.unit_begin; unit < work.unit_end; ++unit, ++use) {
       const PipelinePlace place = pipeline_place(use, stages);
-      mbarrier_wait_cluster(layout.empty(place.stage), place.parity ^ 1);
+      mbarrier_wait(layout.empty(place.stage), place.parity ^ 1);
       const uint32_t full = layout.full(place.stage);
       // Boxes past an edge count whole: the zeros are written too. The peer's half may come before this: the
       // phase waits for this arrival in any case.
@@ -128,9 +128,8 @@ __device__ void consume(const WgmmaLayout<tile_n, stages>& layout, float* result
     if (lane < blocks) mbarrier_arrive_cluster(map_to_block(empty, lane));
   };
   const auto rank = static_cast<int32_t>(cluster_rank());
-  const ClusterItems items(tiling);
   uint32_t use = 0;
-  for (int64_t item = items.first; item < items.end; item += items.step) {
+  for (int64_t item = first_item(tiling); item < tiling.items(); item += item_step(tiling)) {
     const GemmWork work = gemm_work(tiling, item, rank);
     float sums[tile_n / 2];
 #pragma unroll

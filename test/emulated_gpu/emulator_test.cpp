@@ -95,7 +95,7 @@ TEST_CASE("emulator: blocks of a cluster have ranks, shared memory and barriers 
     if (threadIdx.x == 0) mbarrier_init(barrier, 2);
     cluster_sync();
     if (threadIdx.x < 2) mbarrier_arrive_cluster(map_to_block(barrier, threadIdx.x));
-    mbarrier_wait_cluster(barrier, 0);  // completes by one arrival of each block
+    mbarrier_wait(barrier, 0);  // completes by one arrival of each block
     cluster_sync();
   });
   CHECK(seen == std::set<std::pair<uint32_t, uint32_t>>{{0, 0}, {1, 1}, {2, 0}, {3, 1}, {4, 0}, {5, 1}});

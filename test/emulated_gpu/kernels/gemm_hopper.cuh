@@ -19,7 +19,6 @@ inline void mbarrier_arrive_expect(uint32_t barrier, uint32_t bytes) {
 }
 inline void mbarrier_arrive_cluster(uint32_t barrier) { gpu().barrier_arrive_cluster(barrier); }
 inline void mbarrier_wait(uint32_t barrier, uint32_t parity) { gpu().barrier_wait(barrier, parity); }
-inline void mbarrier_wait_cluster(uint32_t barrier, uint32_t parity) { gpu().barrier_wait(barrier, parity); }
 inline uint32_t cluster_rank() { return gpu().cluster_rank(); }
 inline uint32_t map_to_block(uint32_t address, uint32_t rank) { return gpu().map_to_block(address, rank); }
 inline void cluster_sync() { gpu().sync_cluster(); }
