@@ -57,17 +57,17 @@ void choose_cluster(const GemmRule& rule, const GemmDevice& device, GemmTiling& 
   if (rule.cluster < 2 || device.multiprocessors < 2) return;
   const auto rounds = [&](const GemmTiling& t) {
     const int64_t at_once = device.multiprocessors / t.cluster();
-    return (t.items() + at_once - 1) / at_once;
+    return (t.cluster_items() + at_once - 1) / at_once;
   };
   const auto fits = [&](const GemmTiling& t) {
     constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-    return rounds(t) <= rounds(tiling) && t.clusters_m() * t.cluster_m * t.tile_m <= kMost &&
-           t.clusters_n() * t.cluster_n * t.tile_n <= kMost;
+    return rounds(t) <= rounds(tiling) && (t.tiles_m() + t.cluster_m) * t.tile_m <= kMost &&
+           (t.tiles_n() + t.cluster_n) * t.tile_n <= kMost;
   };
   GemmTiling along_m = tiling, along_n = tiling;
   along_m.cluster_m = along_n.cluster_n = 2;
   const bool has_m = tiling.tiles_m() > 1 && fits(along_m), has_n = tiling.tiles_n() > 1 && fits(along_n);
-  if (has_m && !(has_n && along_n.items() < along_m.items())) {
+  if (has_m && !(has_n && along_n.cluster_items() < along_m.cluster_items())) {
     tiling = along_m;
   } else if (has_n) {
     tiling = along_n;
@@ -117,7 +117,7 @@ int64_t gemm_shared_bytes(const GemmRule& rule) {
 
 int64_t gemm_blocks(const GemmRule& rule, const GemmTiling& tiling, const GemmDevice& device) {
   const int64_t most = rule.kernel == GemmKernel::wgmma ? int64_t{device.multiprocessors} : kMaxBlocks;
-  return std::min(tiling.items(), most / tiling.cluster()) * tiling.cluster();
+  return std::min(tiling.cluster_items(), most / tiling.cluster()) * tiling.cluster();
 }
 
 bool can_run(const GemmRule& rule, const Gemm& gemm, const GemmDevice& device) {

@@ -22,11 +22,13 @@ struct GemmTiling {
   HFLOAD_HOST_DEVICE int64_t tiles_m() const { return (static_cast<int64_t>(m) + tile_m - 1) / tile_m; }
   HFLOAD_HOST_DEVICE int64_t tiles_n() const { return (static_cast<int64_t>(n) + tile_n - 1) / tile_n; }
   HFLOAD_HOST_DEVICE int64_t tiles() const { return tiles_m() * tiles_n(); }
+  HFLOAD_HOST_DEVICE int64_t items() const { return tiles() * splits * batch; }
   HFLOAD_HOST_DEVICE int32_t cluster() const { return cluster_m * cluster_n; }
-  HFLOAD_HOST_DEVICE int64_t clusters_m() const { return (tiles_m() + cluster_m - 1) / cluster_m; }
-  HFLOAD_HOST_DEVICE int64_t clusters_n() const { return (tiles_n() + cluster_n - 1) / cluster_n; }
-  /// Work items, each for all blocks of a cluster.
-  HFLOAD_HOST_DEVICE int64_t items() const { return clusters_m() * clusters_n() * splits * batch; }
+  /// Work items for clusters: each stands for one tile of every block.
+  HFLOAD_HOST_DEVICE int64_t cluster_items() const {
+    return ((tiles_m() + cluster_m - 1) / cluster_m) * ((tiles_n() + cluster_n - 1) / cluster_n) * splits *
+           batch;
+  }
   HFLOAD_HOST_DEVICE int32_t k_units() const {
     return static_cast<int32_t>((static_cast<int64_t>(k) + k_unit - 1) / k_unit);
   }
@@ -61,21 +63,32 @@ struct GemmWork {
   int32_t unit_begin = 0, unit_end = 0;  ///< of K, in k_units
 };
 
-/// Work item `index` of `tiling.items()`, for the block of that rank in its cluster.
-HFLOAD_HOST_DEVICE inline GemmWork gemm_work(const GemmTiling& tiling, int64_t index, int32_t rank = 0) {
-  const int64_t per_layer = tiling.clusters_m() * tiling.clusters_n();
-  const int64_t layer = index / per_layer;
-  const GemmTilePlace place = grouped_tile(index - layer * per_layer, tiling.clusters_m(),
-                                           tiling.clusters_n(), kGemmGroupRows / tiling.cluster_m);
+/// Work item `index` for the block of that rank in a cluster of cluster_m x cluster_n.
+HFLOAD_HOST_DEVICE inline GemmWork work_in_cluster(const GemmTiling& tiling, int64_t index, int32_t cluster_m,
+                                                   int32_t cluster_n, int32_t rank) {
+  const int64_t rows = (tiling.tiles_m() + cluster_m - 1) / cluster_m;
+  const int64_t columns = (tiling.tiles_n() + cluster_n - 1) / cluster_n;
+  const int64_t layer = index / (rows * columns);
+  const GemmTilePlace place =
+      grouped_tile(index - layer * (rows * columns), rows, columns, kGemmGroupRows / cluster_m);
   GemmWork work;
   work.entry = static_cast<int32_t>(layer / tiling.splits);
   work.split = static_cast<int32_t>(layer % tiling.splits);
-  work.row = static_cast<int32_t>((place.row * tiling.cluster_m + rank % tiling.cluster_m) * tiling.tile_m);
-  work.column =
-      static_cast<int32_t>((place.column * tiling.cluster_n + rank / tiling.cluster_m) * tiling.tile_n);
+  work.row = static_cast<int32_t>((place.row * cluster_m + rank % cluster_m) * tiling.tile_m);
+  work.column = static_cast<int32_t>((place.column * cluster_n + rank / cluster_m) * tiling.tile_n);
   work.unit_begin = split_begin(tiling.k_units(), tiling.splits, work.split);
   work.unit_end = split_begin(tiling.k_units(), tiling.splits, work.split + 1);
   return work;
+}
+
+/// Work item `index` of `tiling.items()`.
+HFLOAD_HOST_DEVICE inline GemmWork gemm_work(const GemmTiling& tiling, int64_t index) {
+  return work_in_cluster(tiling, index, 1, 1, 0);
+}
+
+/// Work item `index` of `tiling.cluster_items()`, for the block of that rank in its cluster.
+HFLOAD_HOST_DEVICE inline GemmWork cluster_work(const GemmTiling& tiling, int64_t index, int32_t rank) {
+  return work_in_cluster(tiling, index, tiling.cluster_m, tiling.cluster_n, rank);
 }
 
 /// Tiles of 2-byte elements have 64 along K: rows of 128 bytes, 8 chunks of 16 bytes. The byte offset of a

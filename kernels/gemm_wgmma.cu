@@ -65,8 +65,8 @@ __device__ void produce(const WgmmaLayout<tile_n, stages>& layout, const CUtenso
                         const CUtensorMap& b_map, const Gemm& gemm, const GemmTiling& tiling) {
   const uint32_t rank = cluster_rank();
   uint32_t use = 0;
-  for (int64_t item = first_item(tiling); item < tiling.items(); item += item_step(tiling)) {
-    const GemmWork work = gemm_work(tiling, item, static_cast<int32_t>(rank));
+  for (int64_t item = first_item(tiling); item < tiling.cluster_items(); item += item_step(tiling)) {
+    const GemmWork work = cluster_work(tiling, item, static_cast<int32_t>(rank));
     const int32_t a_entry = gemm.a.batch_stride == 0 ? 0 : work.entry;
     const int32_t b_entry = gemm.b.batch_stride == 0 ? 0 : work.entry;
 #pragma unroll 1
@@ -129,8 +129,8 @@ __device__ void consume(const WgmmaLayout<tile_n, stages>& layout, float* result
   };
   const auto rank = static_cast<int32_t>(cluster_rank());
   uint32_t use = 0;
-  for (int64_t item = first_item(tiling); item < tiling.items(); item += item_step(tiling)) {
-    const GemmWork work = gemm_work(tiling, item, rank);
+  for (int64_t item = first_item(tiling); item < tiling.cluster_items(); item += item_step(tiling)) {
+    const GemmWork work = cluster_work(tiling, item, rank);
     float sums[tile_n / 2];
 #pragma unroll
     for (uint32_t i = 0; i < tile_n / 2; ++i) sums[i] = 0.0F;

@@ -128,7 +128,7 @@ TEST_CASE("emulated: the wgmma kernel computes the reference's product in pairs 
           CAPTURE(rule.tile_n, size.m, size.n, size.k, size.batch, along_m, gemm_dtype_name(dtype),
                   static_cast<int>(timing), exact, gemm_epilogue_name(epilogue));
           check(plan, problem, exact);
-          idle_blocks += plan.tiling.items() * 2 > plan.tiling.tiles() * plan.tiling.splits * size.batch;
+          idle_blocks += plan.tiling.cluster_items() * 2 > plan.tiling.items();
           split_products += plan.tiling.splits > 1;
           fewer_blocks += plan.blocks < kDevice.multiprocessors;
         }

@@ -93,7 +93,7 @@ TEST_CASE("any product has a plan that fits its device, whose workspace is what 
     CAPTURE(gemm.m, gemm.n, gemm.k, device.capability);
     REQUIRE(plan.blocks > 0);
     REQUIRE(can_run(plan.rule, gemm, device));
-    REQUIRE(plan.blocks <= plan.tiling.items() * plan.tiling.cluster());
+    REQUIRE(plan.blocks <= plan.tiling.cluster_items() * plan.tiling.cluster());
     REQUIRE(plan.blocks % plan.tiling.cluster() == 0);
     REQUIRE(plan.tiling.cluster() <= plan.rule.cluster);
     REQUIRE(plan.shared_bytes <= device.shared_bytes);

@@ -30,10 +30,11 @@ TEST_CASE("work items cover every element of C once per range of K, and the rang
     tiling.cluster_n = cluster == 2 ? 2 : 1;
     std::vector<int32_t> covered(static_cast<size_t>(tiling.batch * tiling.m * tiling.n));
     std::map<std::pair<int32_t, int32_t>, int32_t> last_end;
-    for (int64_t i = 0; i < tiling.items() * tiling.cluster(); ++i) {
+    for (int64_t i = 0; i < tiling.cluster_items() * tiling.cluster(); ++i) {
       const int64_t item = i / tiling.cluster();
       const auto rank = static_cast<int32_t>(i % tiling.cluster());
-      const GemmWork first = gemm_work(tiling, item), work = gemm_work(tiling, item, rank);
+      const GemmWork first = cluster_work(tiling, item, 0), work = cluster_work(tiling, item, rank);
+      if (tiling.cluster() == 1) REQUIRE(gemm_work(tiling, item).row == work.row);
       REQUIRE((work.entry >= 0 && work.entry < tiling.batch));
       REQUIRE(work.unit_begin <= work.unit_end);
       // The first block of a cluster has a tile; the other may lie past an edge, and shares B's or A's rows.
@@ -93,7 +94,7 @@ TEST_CASE("tiles that run together share rows of A and columns of B") {
   const GemmTiling pairs{.m = 64, .n = 64, .cluster_m = 2};
   rows.clear(), columns.clear();
   for (int64_t i = 0; i < 132; ++i) {
-    const GemmWork work = gemm_work(pairs, i / 2, static_cast<int32_t>(i % 2));
+    const GemmWork work = cluster_work(pairs, i / 2, static_cast<int32_t>(i % 2));
     rows.insert(work.row);
     columns.insert(work.column);
   }
