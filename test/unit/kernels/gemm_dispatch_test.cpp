@@ -113,12 +113,17 @@ TEST_CASE("few tiles with a long K are split until the device is busy") {
   CHECK(plan_gemm(contiguous(GemmDtype::bf16, 8192, 8192, 8192), kH100).tiling.splits == 1);
 }
 
-TEST_CASE("rows that 16-byte loads cannot read go to the kernel that takes any") {
+TEST_CASE("rows that 16-byte loads cannot read are read by 4 bytes, or go to the kernel that takes any") {
   Gemm gemm = contiguous(GemmDtype::f16, 128, 128, 128);
-  gemm.b.ld = 132;
+  const auto aligned = [&] { return plan_gemm(gemm, kA100).rule.aligned; };
+  gemm.b.ld = 131;
   CHECK(choice(gemm, kA100) == "tiled 32x32");
+  gemm.b.ld = 132;
+  CHECK(choice(gemm, kA100) == "mma 64x64");
+  CHECK(aligned() == 4);
   gemm.b.ld = 136;
   CHECK(choice(gemm, kA100) == "mma 64x64");
+  CHECK(aligned() == 16);
   gemm.a.data = static_cast<const std::byte*>(gemm.a.data) + 2;
   CHECK(choice(gemm, kA100) == "tiled 32x32");
 }
