@@ -204,6 +204,8 @@ void Emulator::arrive(Mbarrier& barrier) {
   if (barrier.pending == 0) throw std::runtime_error("more arrivals than an mbarrier expects");
   --barrier.pending;
   settle(barrier);
+  // Others may go on before this thread does its next thing.
+  if (timing_ == Timing::lazy) yield();
 }
 
 void Emulator::refuse(uint32_t rank, uint32_t address) const {
