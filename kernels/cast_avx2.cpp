@@ -44,56 +44,48 @@ HFLOAD_AVX2 inline __m256i pack_f16(__m256 low, __m256 high) {
                           _mm256_cvtps_ph(low, _MM_FROUND_TO_NEAREST_INT));
 }
 
-template <bool streaming>
 HFLOAD_AVX2 inline void store(std::byte* at, __m256i value) {
-  if constexpr (streaming) {
-    _mm256_stream_si256(reinterpret_cast<__m256i*>(at), value);
-  } else {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), value);
-  }
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), value);
 }
 
-template <CastKind kind, bool streaming>
+template <CastKind kind>
 HFLOAD_AVX2 inline void cast_block(const std::byte* source, std::byte* target) {
   if constexpr (kind == CastKind::f32_to_f16 || kind == CastKind::f32_to_bf16) {
     const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source));
     const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source + 32));
     if constexpr (kind == CastKind::f32_to_f16) {
-      store<streaming>(target, pack_f16(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high)));
+      store(target, pack_f16(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high)));
     } else {
-      store<streaming>(target, pack(round_to_bf16(low), round_to_bf16(high)));
+      store(target, pack(round_to_bf16(low), round_to_bf16(high)));
     }
   } else {
     const __m128i low = load_16(source);
     const __m128i high = load_16(source + 16);
     if constexpr (kind == CastKind::f16_to_f32) {
-      store<streaming>(target, _mm256_castps_si256(_mm256_cvtph_ps(low)));
-      store<streaming>(target + 32, _mm256_castps_si256(_mm256_cvtph_ps(high)));
+      store(target, _mm256_castps_si256(_mm256_cvtph_ps(low)));
+      store(target + 32, _mm256_castps_si256(_mm256_cvtph_ps(high)));
     } else if constexpr (kind == CastKind::bf16_to_f32) {
-      store<streaming>(target, widen_bf16(low));
-      store<streaming>(target + 32, widen_bf16(high));
+      store(target, widen_bf16(low));
+      store(target + 32, widen_bf16(high));
     } else if constexpr (kind == CastKind::f16_to_bf16) {
-      store<streaming>(target, pack(round_to_bf16(_mm256_castps_si256(_mm256_cvtph_ps(low))),
-                                    round_to_bf16(_mm256_castps_si256(_mm256_cvtph_ps(high)))));
+      store(target, pack(round_to_bf16(_mm256_castps_si256(_mm256_cvtph_ps(low))),
+                         round_to_bf16(_mm256_castps_si256(_mm256_cvtph_ps(high)))));
     } else {
-      store<streaming>(target,
-                       pack_f16(_mm256_castsi256_ps(widen_bf16(low)), _mm256_castsi256_ps(widen_bf16(high))));
+      store(target, pack_f16(_mm256_castsi256_ps(widen_bf16(low)), _mm256_castsi256_ps(widen_bf16(high))));
     }
   }
 }
 
 struct Avx2Blocks {
   static constexpr size_t kElements = 16;
-  static constexpr size_t kVectorBytes = 32;
 
-  template <CastKind kind, bool streaming>
+  template <CastKind kind>
   HFLOAD_AVX2 static void run(const std::byte* source, std::byte* target, size_t blocks) {
     using Element = CastElement<kind>;
     for (size_t i = 0; i < blocks; ++i) {
-      cast_block<kind, streaming>(source + i * kElements * sizeof(typename Element::Source),
-                                  target + i * kElements * sizeof(typename Element::Target));
+      cast_block<kind>(source + i * kElements * sizeof(typename Element::Source),
+                       target + i * kElements * sizeof(typename Element::Target));
     }
-    if constexpr (streaming) _mm_sfence();
   }
 };
 

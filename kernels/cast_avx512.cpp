@@ -42,59 +42,50 @@ HFLOAD_AVX512 inline __m256i round_to_f16(__m512i bits) {
   return _mm512_maskz_cvtps_ph(0xffff, _mm512_castsi512_ps(bits), _MM_FROUND_TO_NEAREST_INT);
 }
 
-template <bool streaming>
-HFLOAD_AVX512 inline void store(std::byte* at, __m512i value) {
-  if constexpr (streaming) {
-    _mm512_stream_si512(reinterpret_cast<__m512i*>(at), value);
-  } else {
-    _mm512_storeu_si512(at, value);
-  }
-}
+HFLOAD_AVX512 inline void store(std::byte* at, __m512i value) { _mm512_storeu_si512(at, value); }
 
 HFLOAD_AVX512 inline __m512i join(__m256i low, __m256i high) {
   return _mm512_maskz_inserti64x4(0xff, _mm512_castsi256_si512(low), high, 1);
 }
 
 /// Thirty-two elements.
-template <CastKind kind, bool streaming>
+template <CastKind kind>
 HFLOAD_AVX512 inline void cast_block(const std::byte* source, std::byte* target) {
   if constexpr (kind == CastKind::f32_to_f16 || kind == CastKind::f32_to_bf16) {
     const __m512i low = _mm512_loadu_si512(source);
     const __m512i high = _mm512_loadu_si512(source + 64);
     if constexpr (kind == CastKind::f32_to_f16) {
-      store<streaming>(target, join(round_to_f16(low), round_to_f16(high)));
+      store(target, join(round_to_f16(low), round_to_f16(high)));
     } else {
-      store<streaming>(target, join(round_to_bf16(low), round_to_bf16(high)));
+      store(target, join(round_to_bf16(low), round_to_bf16(high)));
     }
   } else {
     const __m256i low = load_16(source);
     const __m256i high = load_16(source + 32);
     if constexpr (kind == CastKind::f16_to_f32) {
-      store<streaming>(target, widen_f16(low));
-      store<streaming>(target + 64, widen_f16(high));
+      store(target, widen_f16(low));
+      store(target + 64, widen_f16(high));
     } else if constexpr (kind == CastKind::bf16_to_f32) {
-      store<streaming>(target, widen_bf16(low));
-      store<streaming>(target + 64, widen_bf16(high));
+      store(target, widen_bf16(low));
+      store(target + 64, widen_bf16(high));
     } else if constexpr (kind == CastKind::f16_to_bf16) {
-      store<streaming>(target, join(round_to_bf16(widen_f16(low)), round_to_bf16(widen_f16(high))));
+      store(target, join(round_to_bf16(widen_f16(low)), round_to_bf16(widen_f16(high))));
     } else {
-      store<streaming>(target, join(round_to_f16(widen_bf16(low)), round_to_f16(widen_bf16(high))));
+      store(target, join(round_to_f16(widen_bf16(low)), round_to_f16(widen_bf16(high))));
     }
   }
 }
 
 struct Avx512Blocks {
   static constexpr size_t kElements = 32;
-  static constexpr size_t kVectorBytes = 64;
 
-  template <CastKind kind, bool streaming>
+  template <CastKind kind>
   HFLOAD_AVX512 static void run(const std::byte* source, std::byte* target, size_t blocks) {
     using Element = CastElement<kind>;
     for (size_t i = 0; i < blocks; ++i) {
-      cast_block<kind, streaming>(source + i * kElements * sizeof(typename Element::Source),
-                                  target + i * kElements * sizeof(typename Element::Target));
+      cast_block<kind>(source + i * kElements * sizeof(typename Element::Source),
+                       target + i * kElements * sizeof(typename Element::Target));
     }
-    if constexpr (streaming) _mm_sfence();
   }
 };
 

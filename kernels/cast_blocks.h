@@ -42,29 +42,14 @@ inline void visit_cast(CastKind kind, const void* source, void* target, size_t c
   }
 }
 
-/// Converts by blocks of `Blocks::kElements` elements, and what is left over one by one. Large targets are
-/// written around the caches: that saves reading the lines first. Smaller ones are likely to be read again
-/// soon.
+/// Converts by blocks of `Blocks::kElements` elements, and what is left over one by one. Targets are written
+/// through the caches: mostly they were cleared or are read right before or after, so that they are in there.
 template <class Blocks, CastKind kind>
 inline void cast_kind_by_blocks(const std::byte* source, std::byte* target, size_t count) {
-  constexpr size_t kStreamingBytes = 64 << 10;
   constexpr size_t kSource = sizeof(typename CastElement<kind>::Source);
   constexpr size_t kTarget = sizeof(typename CastElement<kind>::Target);
-  const size_t misaligned = reinterpret_cast<uintptr_t>(target) % Blocks::kVectorBytes;
-  const bool streaming = count * kTarget >= kStreamingBytes && misaligned % kTarget == 0;
-  if (streaming && misaligned != 0) {
-    const size_t head = (Blocks::kVectorBytes - misaligned) / kTarget;
-    cast_scalar<kind>(source, target, head);
-    source += head * kSource;
-    target += head * kTarget;
-    count -= head;
-  }
   const size_t blocks = count / Blocks::kElements;
-  if (streaming) {
-    Blocks::template run<kind, true>(source, target, blocks);
-  } else {
-    Blocks::template run<kind, false>(source, target, blocks);
-  }
+  Blocks::template run<kind>(source, target, blocks);
   const size_t done = blocks * Blocks::kElements;
   cast_scalar<kind>(source + done * kSource, target + done * kTarget, count - done);
 }

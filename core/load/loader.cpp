@@ -110,6 +110,7 @@ LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFa
   run_parallel_reads(checkpoint,
                      {.count = schedule.chunks.size(),
                       .shard = [&](uint64_t chunk) { return schedule.chunks[chunk].shard; },
+                      .bytes = [&](uint64_t chunk) { return schedule.chunks[chunk].file_bytes; },
                       .work = [&](uint64_t chunk, OpenShard& shard,
                                   unsigned worker) { return reader.read(chunk, shard, worker); },
                       .opened = [&](OpenShard& shard) { shard_reader.prepare(shard); },

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/workers.h"
@@ -19,6 +20,8 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kMaxOpenShards = 128;  // of two descriptors each
 constexpr std::chrono::milliseconds kProgressInterval{100};
 constexpr unsigned kMaxDefaultThreads = 16;
+constexpr uint64_t kMaxRunBytes = 4 << 20;
+constexpr uint64_t kRunsPerWorker = 4;  // so that all have something to do, and end at about the same time
 
 /// Counts bytes and tells the caller now and then, from one thread at a time.
 class ProgressReporter {
@@ -58,19 +61,54 @@ class ProgressReporter {
 
 using OpenShards = std::unordered_map<uint32_t, OpenShard>;
 
+/// Hands out pieces [begin, end) in their order.
+class PieceQueue {
+ public:
+  PieceQueue(uint64_t begin, uint64_t end, const ParallelReads& reads, unsigned workers)
+      : next_(begin), end_(end), reads_(reads) {
+    if (!reads.bytes) return;
+    uint64_t bytes = 0;
+    for (uint64_t piece = begin; piece < end; ++piece) bytes += reads.bytes(piece);
+    run_bytes_ = std::min(kMaxRunBytes, bytes / workers / kRunsPerWorker);
+  }
+
+  /// The next pieces that one worker should do, as a range; an empty one at the end.
+  std::pair<uint64_t, uint64_t> take() {
+    const std::lock_guard lock(mutex_);
+    const uint64_t begin = next_;
+    if (next_ < end_) ++next_;
+    if (!reads_.bytes || begin == next_) return {begin, next_};
+    for (uint64_t taken = reads_.bytes(begin); next_ < end_; ++next_) {
+      taken += reads_.bytes(next_);
+      if (taken > run_bytes_) break;
+    }
+    return {begin, next_};
+  }
+
+ private:
+  std::mutex mutex_;
+  uint64_t next_;
+  uint64_t end_;
+  const ParallelReads& reads_;
+  uint64_t run_bytes_ = 0;
+};
+
 /// Pieces [begin, end) on all workers; every shard they need is open.
 void run_range(uint64_t begin, uint64_t end, OpenShards& files, const ParallelReads& reads,
                const LoadOptions& options, ProgressReporter& progress) {
-  std::atomic<uint64_t> next{begin};
-  std::atomic<bool> stop{false};
   const auto workers = static_cast<unsigned>(std::min<uint64_t>(reader_threads(options), end - begin));
+  PieceQueue queue(begin, end, reads, workers);
+  std::atomic<bool> stop{false};
   run_workers(workers, [&](unsigned worker) {
     try {
-      while (!stop.load(std::memory_order_relaxed)) {
-        if (options.interrupted && options.interrupted()) throw Interrupted();
-        const uint64_t piece = next.fetch_add(1, std::memory_order_relaxed);
-        if (piece >= end) return;
-        progress.add(reads.work(piece, files.at(reads.shard(piece)), worker));
+      for (;;) {
+        const auto [first, last] = queue.take();
+        if (first == last) return;
+        for (uint64_t piece = first; piece < last; ++piece) {
+          if (stop.load(std::memory_order_relaxed)) return;
+          if (options.interrupted && options.interrupted()) throw Interrupted();
+          progress.add(reads.work(piece, files.at(reads.shard(piece)), worker));
+        }
       }
     } catch (...) {
       stop.store(true, std::memory_order_relaxed);

@@ -15,6 +15,10 @@ struct ParallelReads {
   uint64_t count = 0;
   /// The shard of a piece; grows with the piece's index.
   std::function<uint32_t(uint64_t piece)> shard;
+  /// The bytes of a piece. Where it is given, a worker takes neighbouring pieces together up to 4 MiB: what
+  /// they fill is mostly one region of memory, whose huge pages two workers would else clear at the same
+  /// time.
+  std::function<uint64_t(uint64_t piece)> bytes = nullptr;
   /// Does one piece and returns the bytes that progress counts for it. Called from `worker`s at the same
   /// time.
   std::function<uint64_t(uint64_t piece, OpenShard& shard, unsigned worker)> work;

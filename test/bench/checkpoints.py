@@ -1,7 +1,7 @@
 """Checkpoints to time loads with: bfloat16 weights of normal distribution, written with nothing but numpy.
 
     python checkpoints.py llama DIRECTORY BYTES       a Llama-shaped model of about that size, in shards of 1 GiB at most
-    python checkpoints.py small DIRECTORY TENSORS     one file of that many tensors of 50 KiB
+    python checkpoints.py small DIRECTORY TENSORS [KIB]   one file of that many tensors of 50, or KIB, KiB
 """
 
 import json
@@ -80,13 +80,13 @@ def write_llama(directory, wanted_bytes):
     (directory / "config.json").write_text(json.dumps(config, indent=2))
 
 
-def write_small_tensors(directory, count):
+def write_small_tensors(directory, count, kib=50):
     directory = Path(directory)
     directory.mkdir(parents=True)
-    tensors = [(f"layers.{i}.weight", (25_600,)) for i in range(count)]
+    tensors = [(f"layers.{i}.weight", (kib * 512,)) for i in range(count)]
     write_shard(directory / "model.safetensors", tensors, numpy.random.Generator(numpy.random.PCG64(1)))
     (directory / "config.json").write_text(json.dumps({"model_type": "many_small_tensors"}))
 
 
 if __name__ == "__main__":
-    {"llama": write_llama, "small": write_small_tensors}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
+    {"llama": write_llama, "small": write_small_tensors}[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))

@@ -1,7 +1,7 @@
-"""Times `hfload convert` beside a probe that only reads and writes the same bytes, and beside transformers doing the same.
+"""Times `hfload convert` beside a probe that only reads and writes the same bytes on all cores, and beside transformers doing the same.
 
     python -m venv bench-venv && bench-venv/bin/pip install -r test/bench/requirements.txt
-    cmake --build --preset release --target hfload
+    cmake --build --preset release --target hfload hfload_probes
     bench-venv/bin/python test/bench/convert.py --work /some/disk/with/20GB
 
 Every sample is a process of its own and ends with its files on the disk (the probe and hfload flush them; transformers does not, so
@@ -25,27 +25,6 @@ import checkpoints
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-PROBE = """
-import os, sys
-source, target, wanted = sys.argv[1], sys.argv[2], int(sys.argv[3])
-files = [os.path.join(source, n) for n in sorted(os.listdir(source)) if n.endswith(".safetensors")]
-buffer = memoryview(bytearray(4 << 20))
-total = sum(os.path.getsize(f) for f in files)
-out = os.open(target, os.O_CREAT | os.O_WRONLY)
-os.posix_fallocate(out, 0, wanted)
-written = read = 0
-for file in files:
-    fd = os.open(file, os.O_RDONLY)
-    while count := os.readv(fd, [buffer]):
-        read += count
-        due = wanted * read // total - written
-        while due > 0:
-            part = os.pwrite(out, buffer[:min(due, len(buffer))], written)
-            written += part
-            due -= part
-os.fsync(out)
-"""
 
 PYTHON = """
 import os, sys, torch, transformers
@@ -86,19 +65,19 @@ def warm(folder):
                 pass
 
 
-def compare(hfload, work, source, dtype, rounds, with_python):
+def compare(options, source, dtype):
     tensor_bytes = sum(path.stat().st_size for path in source.glob("*.safetensors"))
     source_dtype = json.loads((source / "config.json").read_text())["torch_dtype"]
     wanted = tensor_bytes // BYTES[source_dtype] * BYTES[dtype]
-    target = work / "target"
+    target = options.work / "target"
     commands = {
-        "probe": [sys.executable, "-c", PROBE, source, target, wanted],
-        "hfload": [hfload, "convert", source, target, "--dtype", dtype, "--quiet"],
+        "probe": [options.probes, "copy", source, target, wanted, os.cpu_count()],
+        "hfload": [options.hfload, "convert", source, target, "--dtype", dtype, "--quiet"],
     }
-    if with_python:
+    if not options.without_python:
         commands["transformers"] = [sys.executable, "-c", PYTHON, source, target, dtype]
     seconds, memory = {name: [] for name in commands}, {name: 0 for name in commands}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for name in random.sample(list(commands), len(commands)):
             if target.exists():
                 shutil.rmtree(target) if target.is_dir() else target.unlink()
@@ -119,6 +98,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--hfload", type=Path, default=ROOT / "build" / "release" / "hfload")
+    parser.add_argument("--probes", type=Path, default=ROOT / "build/release/test/bench/hfload_probes")
     parser.add_argument("--bytes", type=int, default=4 * 2**30, help="of the bfloat16 checkpoint")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--without-python", action="store_true")
@@ -130,7 +110,7 @@ def main():
     if not wide.exists():
         subprocess.run([options.hfload, "convert", source, wide, "--dtype", "float32", "--quiet"], check=True, stdout=subprocess.DEVNULL)
     for folder, dtype in [(source, "float16"), (wide, "bfloat16"), (source, "bfloat16")]:
-        compare(options.hfload, options.work, folder, dtype, options.rounds, not options.without_python)
+        compare(options, folder, dtype)
 
 
 if __name__ == "__main__":

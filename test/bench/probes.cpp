@@ -1,101 +1,42 @@
-// Times what bounds a load into the host's memory, on one file that is in the page cache: prints
-// {"probe": seconds, ...}. Usage: hfload_probes FILE THREADS
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+// Times what bounds a load or a conversion on this machine; prints {"probe": seconds, ...}.
+//   hfload_probes load FILE THREADS            a file in the page cache, into the host's memory
+//   hfload_probes cold FILE THREADS CHUNK_MIB  a file that is not: buffered, and past the page cache
+//   hfload_probes copy DIRECTORY TARGET BYTES THREADS
+//       reads all shards of a directory and writes as many bytes as wanted, flushed to the disk
+//   hfload_probes touch BYTES                  touches that much memory and gives it back
+//   hfload_probes hold BYTES                   touches that much memory, prints a line, keeps it until its
+//   input ends
+#include <cerrno>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
 
-#include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <functional>
-#include <span>
-#include <thread>
-#include <vector>
+#include "test/bench/probe_tools.h"
 
+namespace hfload::bench {
 namespace {
 
-constexpr size_t kChunkBytes = 4 << 20;
-
-[[noreturn]] void fail(const char* what) {
-  std::perror(what);
-  std::exit(1);
+double widen(const Input& file, unsigned threads) {
+  const auto begin = Clock::now();
+  const Mapping target(2 * file.bytes);
+  std::vector<std::vector<std::byte>> buffers(threads, std::vector<std::byte>(256 << 10));
+  time_chunks(file.bytes, threads, [&](size_t offset, size_t size, unsigned thread) {
+    std::vector<std::byte>& buffer = buffers[thread];
+    for (size_t done = 0; done < size; done += buffer.size()) {
+      const size_t part = std::min(buffer.size(), size - done);
+      read_chunk(file.fd, offset + done, std::span(buffer).first(part));
+      std::byte* out = target.data() + 2 * (offset + done);
+      std::memcpy(out, buffer.data(), part);
+      std::memcpy(out + part, buffer.data(), part);
+    }
+  });
+  return seconds_since(begin);
 }
 
-class Mapping {
- public:
-  explicit Mapping(size_t bytes, int fd = -1) : bytes_(bytes) {
-    data_ = fd < 0 ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                   : mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data_ == MAP_FAILED) fail("mmap");
-    if (fd < 0) madvise(data_, bytes, MADV_HUGEPAGE);
-  }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  ~Mapping() { munmap(data_, bytes_); }
-
-  std::byte* data() const { return static_cast<std::byte*>(data_); }
-
- private:
-  void* data_;
-  size_t bytes_;
-};
-
-/// Runs `work(offset, bytes, thread)` on all chunks of `total` bytes; returns the seconds.
-double time_chunks(size_t total, unsigned threads,
-                   const std::function<void(size_t, size_t, unsigned)>& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  std::atomic<size_t> next{0};
-  std::vector<std::thread> workers;
-  for (unsigned thread = 0; thread < threads; ++thread) {
-    workers.emplace_back([&, thread] {
-      for (size_t offset = next.fetch_add(kChunkBytes); offset < total;
-           offset = next.fetch_add(kChunkBytes)) {
-        work(offset, std::min(kChunkBytes, total - offset), thread);
-      }
-    });
-  }
-  for (std::thread& worker : workers) worker.join();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-void read_chunk(int fd, size_t offset, std::span<std::byte> into) {
-  while (!into.empty()) {
-    const ssize_t got = pread(fd, into.data(), into.size(), static_cast<off_t>(offset));
-    if (got <= 0) fail("pread");
-    offset += static_cast<size_t>(got);
-    into = into.subspan(static_cast<size_t>(got));
-  }
-}
-
-uint64_t scan(const std::byte* data, size_t bytes) {
-  uint64_t sum = 0;
-  for (size_t i = 0; i + 8 <= bytes; i += 8) {
-    uint64_t word = 0;
-    std::memcpy(&word, data + i, 8);
-    sum += word;
-  }
-  return sum;
-}
-
-}  // namespace
-
-int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fputs("usage: hfload_probes FILE THREADS\n", stderr);
-    return 2;
-  }
-  const int fd = open(argv[1], O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail(argv[1]);
-  struct stat status {};
-  if (fstat(fd, &status) != 0) fail("fstat");
-  const auto bytes = static_cast<size_t>(status.st_size);
-  const auto threads = static_cast<unsigned>(std::max(1, std::atoi(argv[2])));
-
+void load(const char* path, unsigned threads) {
+  const Input file(path);
+  const size_t bytes = file.bytes;
   std::atomic<uint64_t> sum{0};  // printed, so that no scan is optimised away
   double fresh = 0;
   double touched = 0;
@@ -103,15 +44,14 @@ int main(int argc, char** argv) {
   double anonymous_scan = 0;
   {
     // Allocation is timed, as it is in a load.
-    const auto begin = std::chrono::steady_clock::now();
+    const auto begin = Clock::now();
     const Mapping target(bytes);
-    time_chunks(bytes, threads, [&](size_t offset, size_t size, unsigned) {
-      read_chunk(fd, offset, {target.data() + offset, size});
-    });
-    fresh = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    touched = time_chunks(bytes, threads, [&](size_t offset, size_t size, unsigned) {
-      read_chunk(fd, offset, {target.data() + offset, size});
-    });
+    const auto read = [&](size_t offset, size_t size, unsigned) {
+      read_chunk(file.fd, offset, {target.data() + offset, size});
+    };
+    time_chunks(bytes, threads, read);
+    fresh = seconds_since(begin);
+    touched = time_chunks(bytes, threads, read);
     anonymous_scan = time_chunks(bytes, threads, [&](size_t offset, size_t size, unsigned) {
       sum += scan(target.data() + offset, size);
     });
@@ -124,19 +64,124 @@ int main(int argc, char** argv) {
   }
   std::vector<std::vector<std::byte>> buffers(threads, std::vector<std::byte>(kChunkBytes));
   const double ring = time_chunks(bytes, threads, [&](size_t offset, size_t size, unsigned thread) {
-    read_chunk(fd, offset, std::span(buffers[thread]).first(size));
+    read_chunk(file.fd, offset, std::span(buffers[thread]).first(size));
   });
   double mapped_scan = 0;
   {
-    const Mapping file(bytes, fd);
-    mapped_scan = time_chunks(bytes, threads, [&](size_t offset, size_t size, unsigned) {
-      sum += scan(file.data() + offset, size);
-    });
+    const auto begin = Clock::now();
+    const Mapping mapping(bytes, file.fd);
+    time_chunks(bytes, threads,
+                [&](size_t offset, size_t size, unsigned) { sum += scan(mapping.data() + offset, size); });
+    mapped_scan = seconds_since(begin);
   }
   std::printf(
       "{\"pread_fresh_huge_pages\": %.6f, \"pread_touched\": %.6f, \"pread_ring\": %.6f, \"memcpy\": %.6f, "
-      "\"scan_memory\": %.6f, \"scan_mmap\": %.6f, \"bytes\": %zu, \"checksum\": %llu}\n",
-      fresh, touched, ring, copy, anonymous_scan, mapped_scan, bytes,
+      "\"scan_memory\": %.6f, \"scan_mmap\": %.6f, \"widen\": %.6f, \"bytes\": %zu, \"checksum\": %llu}\n",
+      fresh, touched, ring, copy, anonymous_scan, mapped_scan, widen(file, threads), bytes,
       static_cast<unsigned long long>(sum.load()));
+}
+
+void cold(const char* path, unsigned threads, size_t chunk_mib) {
+  const Input file(path);
+  const size_t chunk = std::max<size_t>(1, chunk_mib) << 20;
+  const int direct = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+  if (direct < 0) fail("O_DIRECT");
+  const auto read_all = [&](int fd) {
+    if (posix_fadvise(file.fd, 0, 0, POSIX_FADV_DONTNEED) != 0) fail("posix_fadvise");
+    std::atomic<size_t> next{0};
+    std::vector<std::thread> workers;
+    const auto begin = Clock::now();
+    for (unsigned thread = 0; thread < threads; ++thread) {
+      workers.emplace_back([&] {
+        const std::unique_ptr<void, decltype(&std::free)> buffer(std::aligned_alloc(4096, chunk), &std::free);
+        for (size_t offset = next.fetch_add(chunk); offset < file.bytes; offset = next.fetch_add(chunk)) {
+          const size_t wanted = std::min(chunk, file.bytes - offset);
+          for (size_t done = 0; done < wanted;) {
+            const ssize_t got = pread(fd, static_cast<std::byte*>(buffer.get()) + done, chunk - done,
+                                      static_cast<off_t>(offset + done));
+            if (got <= 0) fail("pread");
+            done += static_cast<size_t>(got);
+          }
+        }
+      });
+    }
+    for (std::thread& worker : workers) worker.join();
+    return seconds_since(begin);
+  };
+  const double buffered = read_all(file.fd);
+  const double uncached = read_all(direct);
+  close(direct);
+  std::printf("{\"buffered\": %.6f, \"direct\": %.6f, \"bytes\": %zu}\n", buffered, uncached, file.bytes);
+}
+
+void copy(const char* directory, const char* target, uint64_t wanted, unsigned threads) {
+  std::vector<std::unique_ptr<Input>> inputs;
+  uint64_t total = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    inputs.push_back(std::make_unique<Input>(entry.path().c_str()));
+    total += inputs.back()->bytes;
+  }
+  const int out = open(target, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  if (out < 0) fail(target);
+  if (const int error = posix_fallocate(out, 0, static_cast<off_t>(wanted)); error != 0) {
+    errno = error;
+    fail("posix_fallocate");
+  }
+  std::vector<std::vector<std::byte>> buffers(threads, std::vector<std::byte>(kChunkBytes));
+  uint64_t before = 0;
+  for (const auto& input : inputs) {
+    // The output's place of a byte of the input is proportional to its place among all inputs.
+    const auto place = [&](size_t offset) {
+      return static_cast<uint64_t>(static_cast<unsigned __int128>(wanted) * (before + offset) / total);
+    };
+    time_chunks(input->bytes, threads, [&](size_t offset, size_t size, unsigned thread) {
+      const std::span<std::byte> buffer(buffers[thread]);
+      read_chunk(input->fd, offset, buffer.first(size));
+      uint64_t at = place(offset);
+      const uint64_t end = place(offset + size);
+      while (at < end) {
+        const size_t part = std::min<uint64_t>(end - at, buffer.size());
+        const ssize_t put = pwrite(out, buffer.data(), part, static_cast<off_t>(at));
+        if (put <= 0) fail("pwrite");
+        at += static_cast<uint64_t>(put);
+      }
+    });
+    before += input->bytes;
+  }
+  if (fsync(out) != 0) fail("fsync");
+  close(out);
+}
+
+void touch(size_t bytes, bool hold) {
+  const Mapping memory(bytes);
+  for (size_t offset = 0; offset < bytes; offset += 4096) memory.data()[offset] = std::byte{1};
+  if (!hold) return;
+  std::puts("held");
+  std::fflush(stdout);
+  while (std::getchar() != EOF) {
+  }
+}
+
+unsigned thread_count(const char* text) { return static_cast<unsigned>(std::max(1, std::atoi(text))); }
+
+}  // namespace
+}  // namespace hfload::bench
+
+int main(int argc, char** argv) {
+  using namespace hfload::bench;
+  const std::string_view probe = argc > 1 ? argv[1] : "";
+  if (probe == "load" && argc == 4) {
+    load(argv[2], thread_count(argv[3]));
+  } else if (probe == "cold" && argc == 5) {
+    cold(argv[2], thread_count(argv[3]), std::strtoull(argv[4], nullptr, 10));
+  } else if (probe == "copy" && argc == 6) {
+    copy(argv[2], argv[3], std::strtoull(argv[4], nullptr, 10), thread_count(argv[5]));
+  } else if ((probe == "touch" || probe == "hold") && argc == 3) {
+    touch(std::strtoull(argv[2], nullptr, 10), probe == "hold");
+  } else {
+    std::fputs("usage: see the head of test/bench/probes.cpp\n", stderr);
+    return 2;
+  }
   return 0;
 }
