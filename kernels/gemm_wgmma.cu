@@ -39,10 +39,10 @@ struct WgmmaLayout {
 
 /// The first work item of this block's cluster, and the distance to its next: the blocks of a cluster take
 /// the same items in the same order.
-__device__ inline int64_t first_item(const GemmTiling& tiling) {
+[[maybe_unused]] __device__ inline int64_t first_item(const GemmTiling& tiling) {
   return blockIdx.x / static_cast<uint32_t>(tiling.cluster());
 }
-__device__ inline int64_t item_step(const GemmTiling& tiling) {
+[[maybe_unused]] __device__ inline int64_t item_step(const GemmTiling& tiling) {
   return gridDim.x / static_cast<uint32_t>(tiling.cluster());
 }
 

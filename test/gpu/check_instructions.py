@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tempfile
 
-# file -> kernel -> (in its PTX, not in its PTX, in its SASS)
+# file -> kernel, as a pattern of its mangled name -> (in its PTX, not in its PTX, in its SASS)
 TENSOR_CORE = (["mma.sync.aligned.m16n8k16.row.col.f32", "ldmatrix.sync.aligned.m8n8.x4", "cp.async.cg.shared.global",
                 "cp.async.wait_group"], ["wgmma", "atom.", "red."], ["HMMA.16816.F32", "LDSM.16.M88.4", "LDGSTS.E.BYPASS"])
+BY_4_BYTES = (TENSOR_CORE[0][:2] + ["cp.async.ca.shared.global", "cp.async.wait_group"], TENSOR_CORE[1],
+              ["HMMA.16816.F32", "LDSM.16.M88.4", "LDGSTS.E"])
 HOPPER = (["wgmma.mma_async.sync.aligned.m64n", "cp.async.bulk.tensor.3d.shared::cluster.global", "mbarrier.try_wait.parity",
            "mbarrier.arrive.expect_tx", "setmaxnreg.dec", "setmaxnreg.inc", "fence.mbarrier_init",
            "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster", "mapa.shared::cluster",
@@ -27,15 +29,16 @@ VECTOR = (["ld.global.nc.L1::no_allocate.v4", "shfl.sync.bfly", "fma.rn.f32"], [
           ["LDG.E.128", "SHFL.BFLY", "FFMA"])
 PLAIN = (["fma.rn.f32"], ["mma", "atom.", "red."], ["FFMA"])
 SUM = (["add.f32"], ["atom.", "red."], ["FADD"])
+MMA, MMA_BY_4_BYTES = r"mma_kernel\w*Lj16EEEEE", r"mma_kernel\w*Lj4EEEEE"  # the tile's last argument
 EXPECTED = {
     "gemm_ladder.cu": {"naive_kernel": PLAIN, "tiled_kernel": PLAIN},
     "gemm_launch.cu": {"reduce_kernel": SUM},
-    "gemm_mma.cu": {"mma_kernel": TENSOR_CORE},
+    "gemm_mma.cu": {MMA: TENSOR_CORE, MMA_BY_4_BYTES: BY_4_BYTES},
     "gemm_simt.cu": {"simt_kernel": SIMT},
     "gemm_vector.cu": {"vector_kernel": VECTOR},
     "gemm_wgmma.cu": {"wgmma_kernel": HOPPER},
 }
-INSTANCES = {"naive_kernel": 3, "tiled_kernel": 3, "reduce_kernel": 3, "mma_kernel": 8, "simt_kernel": 2, "vector_kernel": 12,
+INSTANCES = {"naive_kernel": 3, "tiled_kernel": 3, "reduce_kernel": 3, MMA: 6, MMA_BY_4_BYTES: 2, "simt_kernel": 2, "vector_kernel": 12,
              "wgmma_kernel": 4}
 
 
@@ -88,7 +91,7 @@ def check_file(folder, name, architecture, cuobjdump):
     frames = frame_bytes(cubin_file.read_bytes())
     sass = functions(run([cuobjdump, "-sass", cubin_file])[0], r"Function : (\w+)") if cuobjdump else {}
     for kernel, (wanted, unwanted, wanted_sass) in EXPECTED[name].items():
-        names = [mangled for mangled in ptx if kernel in mangled]
+        names = [mangled for mangled in ptx if re.search(kernel, mangled)]
         if len(names) != INSTANCES[kernel]:
             yield f"{where}: {len(names)} instances of {kernel}, not {INSTANCES[kernel]}"
         for instance in names:
