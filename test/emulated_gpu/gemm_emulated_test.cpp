@@ -73,6 +73,8 @@ void check_kernel(GemmKernel kernel) {
           const GemmCase problem =
               case_of(size, dtype, exact ? GemmEpilogue::none : epilogue, trial % 3 == 0, exact);
           if (!can_run(rule, problem.gemm, kDevice)) continue;
+          // Rows that 16-byte loads can read are the other rules'.
+          if (rule.aligned == 4 && plan_gemm(problem.gemm, kDevice).rule.aligned == 16) continue;
           // Half of them each time: fibers are slow.
           if (++trial % 2 != static_cast<int>(timing) % 2) continue;
           ++products;
@@ -116,28 +118,24 @@ TEST_CASE("emulated: the wgmma kernel computes the reference's product in pairs 
     if (rule.kernel != GemmKernel::wgmma) continue;
     for (const Size& size : kPairs) {
       for (const bool along_m : {true, false}) {
-        for (const Emulator::Timing timing : {Emulator::Timing::eager, Emulator::Timing::lazy}) {
-          Emulator::current().set_timing(timing);
-          const GemmDtype dtype = ++trial % 2 == 0 ? GemmDtype::f16 : GemmDtype::bf16;
-          const bool exact = trial % 4 < 2;
-          const auto epilogue =
-              exact ? GemmEpilogue::none : static_cast<GemmEpilogue>(trial % kGemmEpilogues);
-          const GemmCase problem = case_of(size, dtype, epilogue, trial % 3 == 0, exact);
-          const GemmPlan plan =
-              plan_in_clusters(rule, problem.gemm, kDevice, along_m ? 2 : 1, along_m ? 1 : 2);
-          CAPTURE(rule.tile_n, size.m, size.n, size.k, size.batch, along_m, gemm_dtype_name(dtype),
-                  static_cast<int>(timing), exact, gemm_epilogue_name(epilogue));
-          check(plan, problem, exact);
-          idle_blocks += plan.tiling.cluster_items() * 2 > plan.tiling.items();
-          split_products += plan.tiling.splits > 1;
-          fewer_blocks += plan.blocks < kDevice.multiprocessors;
-        }
+        const bool eager = ++trial % 3 == 0, exact = trial % 4 < 2;
+        Emulator::current().set_timing(eager ? Emulator::Timing::eager : Emulator::Timing::lazy);
+        const GemmDtype dtype = trial % 5 < 2 ? GemmDtype::f16 : GemmDtype::bf16;
+        const auto epilogue = exact ? GemmEpilogue::none : static_cast<GemmEpilogue>(trial % kGemmEpilogues);
+        const GemmCase problem = case_of(size, dtype, epilogue, trial % 3 == 0, exact);
+        const GemmPlan plan = plan_in_clusters(rule, problem.gemm, kDevice, along_m ? 2 : 1, along_m ? 1 : 2);
+        CAPTURE(rule.tile_n, size.m, size.n, size.k, size.batch, along_m, gemm_dtype_name(dtype), eager,
+                exact, gemm_epilogue_name(epilogue));
+        check(plan, problem, exact);
+        idle_blocks += plan.tiling.cluster_items() * 2 > plan.tiling.items();
+        split_products += plan.tiling.splits > 1;
+        fewer_blocks += plan.blocks < kDevice.multiprocessors;
       }
     }
   }
-  CHECK(idle_blocks > 20);
-  CHECK(split_products > 4);
-  CHECK(fewer_blocks > 4);
+  CHECK(idle_blocks > 10);
+  CHECK(split_products > 2);
+  CHECK(fewer_blocks > 2);
 }
 
 TEST_CASE("emulated: hfload gemm's check finds no fault in any kernel that can compute small products") {
