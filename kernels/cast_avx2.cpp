@@ -99,15 +99,4 @@ void cast_avx2(CastKind kind, const void* source, void* target, size_t count) {
 
 }  // namespace hfload
 
-#else
-
-namespace hfload {
-
-bool has_cast_avx2() { return false; }
-void cast_avx2(CastKind kind, const void* source, void* target, size_t count) {
-  cast_reference(kind, source, target, count);
-}
-
-}  // namespace hfload
-
 #endif

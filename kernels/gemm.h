@@ -49,9 +49,9 @@ struct GemmOutput {
 /// it held, NaN included, does not matter. `gemm_error_bound` is what a result may be off by.
 ///
 /// Memory: pointers are multiples of the element's size. C overlaps none of the inputs, except that D may be
-/// C itself with the same strides. Any alignment works; tensor cores and 16-byte loads need A and B to begin
-/// at multiples of 16 bytes, with rows and batch entries multiples of 16 bytes apart, as a checkpoint's
-/// tensors do.
+/// C itself with the same strides. Any alignment works. The fastest kernels need A and B to begin at
+/// multiples of 16 bytes, with rows and batch entries multiples of 16 bytes apart, as a checkpoint's tensors
+/// do; tensor cores need multiples of 4 bytes.
 struct Gemm {
   GemmDtype dtype = GemmDtype::f32;
   GemmEpilogue epilogue = GemmEpilogue::none;

@@ -1,6 +1,7 @@
 #include "kernels/gemm_dispatch.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace hfload {
 namespace {
@@ -14,27 +15,29 @@ constexpr int64_t kMaxBlocks = 1 << 30;
 
 // clang-format off
 constexpr GemmRule kRules[] = {
-  // kernel              f32  capability  m<=  fills vectors  tile_m tile_n k_unit stages threads blocks
-  {GemmKernel::vector,  false,      80,     8, false,  true,      8,     4,  1024,     1,    128,     8},
-  {GemmKernel::mma,     false,      80,    16, false,  true,     16,    64,    64,     6,    128,     3},
-  {GemmKernel::mma,     false,      80,    64, false,  true,     64,    64,    64,     4,    128,     3},
-  {GemmKernel::wgmma,   false,      90,     0,  true,  true,    128,   256,    64,     4,    384,     1},
-  {GemmKernel::wgmma,   false,      90,     0, false,  true,    128,   128,    64,     6,    384,     1},
-  {GemmKernel::mma,     false,      80,     0,  true,  true,    128,   128,    64,     3,    256,     1},
-  {GemmKernel::mma,     false,      80,     0, false,  true,     64,    64,    64,     4,    128,     2},
-  {GemmKernel::tiled,   false,      80,     0, false, false,     32,    32,    32,     1,    256,     4},
-  {GemmKernel::naive,   false,      80,     0, false, false,     16,    16,     1,     1,    256,     8},
-  {GemmKernel::vector,   true,      80,     8, false,  true,      8,     4,   512,     1,    128,     8},
-  {GemmKernel::simt,     true,      80,     0,  true, false,    128,   128,    16,     3,    256,     2},
-  {GemmKernel::simt,     true,      80,     0, false, false,     64,    64,    16,     4,     64,     4},
-  {GemmKernel::tiled,    true,      80,     0, false, false,     32,    32,    32,     1,    256,     4},
-  {GemmKernel::naive,    true,      80,     0, false, false,     16,    16,     1,     1,    256,     8},
+  // kernel              f32  capability  m<=  fills aligned  tile_m tile_n k_unit stages threads blocks cluster
+  {GemmKernel::vector,  false,      80,     8, false,    16,      8,     4,  1024,     1,    128,     8,      1},
+  {GemmKernel::mma,     false,      80,    16, false,    16,     16,    64,    64,     6,    128,     3,      1},
+  {GemmKernel::mma,     false,      80,    64, false,    16,     64,    64,    64,     4,    128,     3,      1},
+  {GemmKernel::wgmma,   false,      90,     0,  true,    16,    128,   256,    64,     4,    384,     1,      2},
+  {GemmKernel::wgmma,   false,      90,     0, false,    16,    128,   128,    64,     6,    384,     1,      2},
+  {GemmKernel::mma,     false,      80,     0,  true,    16,    128,   128,    64,     3,    256,     1,      1},
+  {GemmKernel::mma,     false,      80,     0, false,    16,     64,    64,    64,     4,    128,     2,      1},
+  {GemmKernel::mma,     false,      80,     0, false,     4,     64,    64,    64,     4,    128,     2,      1},
+  {GemmKernel::tiled,   false,      80,     0, false,     0,     32,    32,    32,     1,    256,     4,      1},
+  {GemmKernel::naive,   false,      80,     0, false,     0,     16,    16,     1,     1,    256,     8,      1},
+  {GemmKernel::vector,   true,      80,     8, false,    16,      8,     4,   512,     1,    128,     8,      1},
+  {GemmKernel::simt,     true,      80,     0,  true,     0,    128,   128,    16,     3,    256,     2,      1},
+  {GemmKernel::simt,     true,      80,     0, false,     0,     64,    64,    16,     4,     64,     4,      1},
+  {GemmKernel::tiled,    true,      80,     0, false,     0,     32,    32,    32,     1,    256,     4,      1},
+  {GemmKernel::naive,    true,      80,     0, false,     0,     16,    16,     1,     1,    256,     8,      1},
 };
 // clang-format on
 
-bool reads_by_vectors(const GemmInput& input, int64_t rows, int64_t batch, int64_t bytes) {
-  return reinterpret_cast<uintptr_t>(input.data) % 16 == 0 && (rows <= 1 || input.ld * bytes % 16 == 0) &&
-         (batch <= 1 || input.batch_stride * bytes % 16 == 0);
+bool is_aligned(const GemmInput& input, int64_t rows, int64_t batch, int64_t bytes, uint32_t alignment) {
+  return reinterpret_cast<uintptr_t>(input.data) % alignment == 0 &&
+         (rows <= 1 || input.ld * bytes % alignment == 0) &&
+         (batch <= 1 || input.batch_stride * bytes % alignment == 0);
 }
 
 int32_t choose_splits(const GemmRule& rule, const GemmTiling& tiling, const GemmDevice& device) {
@@ -46,6 +49,29 @@ int32_t choose_splits(const GemmRule& rule, const GemmTiling& tiling, const Gemm
   const int64_t most = std::min<int64_t>({kMaxSplits, tiling.k_units() / kLeastUnitsPerSplit,
                                           kMaxWorkspaceBytes / std::max<int64_t>(partial_bytes, 1)});
   return static_cast<int32_t>(std::max<int64_t>(std::min(wanted, most), 1));
+}
+
+/// Lets pairs of blocks share a tile of B (neighbours along M) or of A (along N): whichever leaves fewer
+/// blocks without a tile, and only if no block gets more tiles to do.
+void choose_cluster(const GemmRule& rule, const GemmDevice& device, GemmTiling& tiling) {
+  if (rule.cluster < 2 || device.multiprocessors < 2) return;
+  const auto rounds = [&](const GemmTiling& t) {
+    const int64_t at_once = device.multiprocessors / t.cluster();
+    return (t.cluster_items() + at_once - 1) / at_once;
+  };
+  const auto fits = [&](const GemmTiling& t) {
+    constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+    return rounds(t) <= rounds(tiling) && (t.tiles_m() + t.cluster_m) * t.tile_m <= kMost &&
+           (t.tiles_n() + t.cluster_n) * t.tile_n <= kMost;
+  };
+  GemmTiling along_m = tiling, along_n = tiling;
+  along_m.cluster_m = along_n.cluster_n = 2;
+  const bool has_m = tiling.tiles_m() > 1 && fits(along_m), has_n = tiling.tiles_n() > 1 && fits(along_n);
+  if (has_m && !(has_n && along_n.cluster_items() < along_m.cluster_items())) {
+    tiling = along_m;
+  } else if (has_n) {
+    tiling = along_n;
+  }
 }
 
 GemmTiling tiling_of(const GemmRule& rule, const Gemm& gemm) {
@@ -89,6 +115,11 @@ int64_t gemm_shared_bytes(const GemmRule& rule) {
   return ring + static_cast<int64_t>(rule.tile_m) * result_stride(32) * 4 + 1024 + 256;
 }
 
+int64_t gemm_blocks(const GemmRule& rule, const GemmTiling& tiling, const GemmDevice& device) {
+  const int64_t most = rule.kernel == GemmKernel::wgmma ? int64_t{device.multiprocessors} : kMaxBlocks;
+  return std::min(tiling.cluster_items(), most / tiling.cluster()) * tiling.cluster();
+}
+
 bool can_run(const GemmRule& rule, const Gemm& gemm, const GemmDevice& device) {
   const bool is_f32 = gemm.dtype == GemmDtype::f32;
   if (rule.is_f32 != is_f32) return false;
@@ -98,10 +129,11 @@ bool can_run(const GemmRule& rule, const Gemm& gemm, const GemmDevice& device) {
   }
   if (rule.most_m != 0 && gemm.m > rule.most_m) return false;
   if (gemm_shared_bytes(rule) > device.shared_bytes) return false;
-  if (!rule.vectors) return true;
+  if (rule.aligned == 0) return true;
   const int64_t bytes = gemm_element_bytes(gemm.dtype);
-  return gemm.k > 0 && reads_by_vectors(gemm.a, gemm.m, gemm.batch, bytes) &&
-         reads_by_vectors(gemm.b, gemm.n, gemm.batch, bytes);
+  const auto alignment = static_cast<uint32_t>(rule.aligned);
+  return gemm.k > 0 && is_aligned(gemm.a, gemm.m, gemm.batch, bytes, alignment) &&
+         is_aligned(gemm.b, gemm.n, gemm.batch, bytes, alignment);
 }
 
 GemmPlan plan_gemm(const Gemm& gemm, const GemmDevice& device) {
@@ -117,9 +149,9 @@ GemmPlan plan_gemm(const Gemm& gemm, const GemmDevice& device) {
 GemmPlan plan_gemm_by(const GemmRule& rule, const Gemm& gemm, const GemmDevice& device) {
   GemmPlan plan{.rule = rule, .tiling = tiling_of(rule, gemm)};
   plan.tiling.splits = choose_splits(rule, plan.tiling, device);
+  choose_cluster(rule, device, plan.tiling);
   plan.shared_bytes = gemm_shared_bytes(rule);
-  const int64_t most_blocks = rule.kernel == GemmKernel::wgmma ? int64_t{device.multiprocessors} : kMaxBlocks;
-  plan.blocks = std::min(plan.tiling.items(), most_blocks);
+  plan.blocks = gemm_blocks(rule, plan.tiling, device);
   if (plan.tiling.splits > 1) plan.workspace_bytes = plan.tiling.splits * gemm.batch * gemm.m * gemm.n * 4;
   return plan;
 }

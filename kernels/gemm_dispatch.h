@@ -20,23 +20,24 @@ enum class GemmKernel : uint8_t {
   vector,  ///< m up to 8: streams B once, no tensor cores
   simt,    ///< fp32: warp tiles in registers, cp.async
   mma,     ///< tensor cores of sm_80 and later: cp.async, ldmatrix, mma.sync
-  wgmma    ///< Hopper: TMA, mbarriers, specialised warps, wgmma, persistent
+  wgmma    ///< Hopper: TMA with multicast, mbarriers, specialised warps, wgmma, persistent clusters
 };
 const char* gemm_kernel_name(GemmKernel kernel);
 
 /// One row of the dispatch table: a kernel, its tile, and what it needs.
 struct GemmRule {
   GemmKernel kernel;
-  bool is_f32;     ///< for f32; otherwise for f16 and bf16
-  int capability;  ///< the least, or for wgmma the only one
-  int64_t most_m;  ///< 0: any
-  bool fills;      ///< only if there is a tile for every multiprocessor
-  bool vectors;    ///< needs A and B readable by 16 bytes
+  bool is_f32;      ///< for f32; otherwise for f16 and bf16
+  int capability;   ///< the least, or for wgmma the only one
+  int64_t most_m;   ///< 0: any
+  bool fills;       ///< only if there is a tile for every multiprocessor
+  int32_t aligned;  ///< rows of A and B begin at multiples of so many bytes; 0: of the element's size
   int32_t tile_m, tile_n;
   int32_t k_unit;  ///< elements along K in a stage
   int32_t stages;
   int32_t threads;
   int32_t blocks_per_sm;  ///< splitting K aims at so many
+  int32_t cluster;        ///< the most blocks that share tiles
 };
 
 /// The table, in order of preference.
@@ -44,6 +45,9 @@ std::span<const GemmRule> gemm_rules();
 
 /// Dynamic shared memory of one block.
 int64_t gemm_shared_bytes(const GemmRule& rule);
+
+/// Blocks to launch; whole clusters.
+int64_t gemm_blocks(const GemmRule& rule, const GemmTiling& tiling, const GemmDevice& device);
 
 /// Whether the rule's kernel can compute the product on this device.
 bool can_run(const GemmRule& rule, const Gemm& gemm, const GemmDevice& device);

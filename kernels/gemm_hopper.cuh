@@ -13,7 +13,8 @@ namespace hfload {
 __device__ inline void mbarrier_init(uint32_t barrier, uint32_t arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
-/// Makes initialised barriers visible to the TMA unit.
+/// Makes initialised barriers visible to the TMA unit, and to the cluster's other blocks once they are past
+/// the next cluster_sync.
 __device__ inline void mbarrier_init_fence() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -25,6 +26,12 @@ __device__ inline void mbarrier_arrive(uint32_t barrier) {
 __device__ inline void mbarrier_arrive_expect(uint32_t barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
+}
+/// Arrives at the barrier of any block of the cluster, whose address `map_to_block` gave. That block must not
+/// have ended. Without .release.cluster, for which the compiler puts a fence of all memory before it (seen in
+/// SASS): no memory that threads have written goes with it, and reads by wgmma are done after wgmma_wait.
+__device__ inline void mbarrier_arrive_cluster(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 /// Waits for the phase of that parity to complete.
 __device__ inline void mbarrier_wait(uint32_t barrier, uint32_t parity) {
@@ -41,6 +48,25 @@ __device__ inline void mbarrier_wait(uint32_t barrier, uint32_t parity) {
       : "memory");
 }
 
+/// The rank of this block in its cluster; 0 for a block that was launched without one.
+__device__ inline uint32_t cluster_rank() {
+  uint32_t rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+/// The address, for instructions on the cluster's shared memory, of what lies at `address` in the block of
+/// that rank (PTX ISA, "mapa").
+__device__ inline uint32_t map_to_block(uint32_t address, uint32_t rank) {
+  uint32_t mapped;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(mapped) : "r"(address), "r"(rank));
+  return mapped;
+}
+/// Waits for all threads of the cluster. Not the .aligned form: a warp's threads may come one by one.
+__device__ inline void cluster_sync() {
+  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+}
+
 /// Starts the copy of one box of a tensor map to shared memory; its bytes count towards the barrier's phase.
 /// Coordinates in elements: along K, row, batch entry. What lies past the tensor's edges becomes 0.
 __device__ inline void tma_load(uint32_t to, const CUtensorMap* map, uint32_t barrier, int32_t k, int32_t row,
@@ -49,6 +75,17 @@ __device__ inline void tma_load(uint32_t to, const CUtensorMap* map, uint32_t ba
       "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], "
       "[%2];" ::"r"(to),
       "l"(map), "r"(barrier), "r"(k), "r"(row), "r"(entry)
+      : "memory");
+}
+/// The same to every block of the cluster whose rank is a bit of `ranks`. `to` and `barrier` are this
+/// block's: each block gets the box at the same place in its shared memory, and its bytes count towards its
+/// own barrier at the same place (PTX ISA, "cp.async.bulk.tensor", .multicast::cluster).
+__device__ inline void tma_load_multicast(uint32_t to, const CUtensorMap* map, uint32_t barrier, int32_t k,
+                                          int32_t row, int32_t entry, uint16_t ranks) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+      "[%1, {%3, %4, %5}], [%2], %6;" ::"r"(to),
+      "l"(map), "r"(barrier), "r"(k), "r"(row), "r"(entry), "h"(ranks)
       : "memory");
 }
 __device__ inline void prefetch_tensor_map(const CUtensorMap* map) {

@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(256)
 
 template <GemmDtype dtype>
 int start(bool tiled, const Gemm& gemm, const GemmPlan& plan, cudaStream_t stream) {
-  return start_kernel(tiled ? tiled_kernel<dtype> : naive_kernel<dtype>, plan.blocks, 256, 0, stream, gemm,
+  return start_kernel(tiled ? tiled_kernel<dtype> : naive_kernel<dtype>, {plan.blocks, 256}, stream, gemm,
                       plan.tiling);
 }
 

@@ -43,7 +43,7 @@ int reduce(const Gemm& gemm, const GemmPlan& plan, const float* partials, cudaSt
   const auto kernel = gemm.dtype == GemmDtype::f32   ? reduce_kernel<GemmDtype::f32>
                       : gemm.dtype == GemmDtype::f16 ? reduce_kernel<GemmDtype::f16>
                                                      : reduce_kernel<GemmDtype::bf16>;
-  return start_kernel(kernel, blocks, kThreads, 0, stream, gemm, plan.tiling, partials);
+  return start_kernel(kernel, {blocks, kThreads}, stream, gemm, plan.tiling, partials);
 }
 
 int launch_kernel(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t stream) {

@@ -34,14 +34,17 @@ __device__ inline uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-/// Copies the first `valid` of 16 bytes, and zeros for the rest. The source is aligned; where valid is 0 it
-/// may point anywhere.
-__device__ inline void cp_async_16(uint32_t to, const void* from, uint32_t valid) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid)
-               : "memory");
-}
-__device__ inline void cp_async_4(uint32_t to, const void* from, uint32_t valid) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(valid) : "memory");
+/// Copies the first `valid` of `bytes` bytes, and zeros for the rest. Both sides are aligned to `bytes`;
+/// where valid is 0 the source may point anywhere.
+template <uint32_t bytes>
+__device__ inline void cp_async(uint32_t to, const void* from, uint32_t valid) {
+  static_assert(bytes == 4 || bytes == 16);
+  if constexpr (bytes == 16) {
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(valid) : "memory");
+  }
 }
 __device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits until at most `pending` of this thread's groups are under way.

@@ -1,26 +1,27 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/gemm_launch.h"
-#include "kernels/gemm_ptx.cuh"
+#include "kernels/gemm_pipeline.cuh"
 #include "kernels/gemm_start.cuh"
-#include "kernels/gemm_store.cuh"
 
 namespace hfload {
 namespace {
 
-constexpr uint32_t kDepth = 16;  // along K in a stage
 constexpr uint32_t kWarpM = 64, kWarpN = 32;
 
 /// True fp32 without tensor cores. Tiles lie with K outermost in shared memory, transposed by copies of 4
 /// bytes each, which need no alignment; a thread keeps 8 x 8 sums in registers, a warp 64 x 32.
 template <uint32_t tile_m, uint32_t tile_n, uint32_t stages>
 struct SimtTile {
+  static constexpr GemmDtype kDtype = GemmDtype::f32;
+  static constexpr uint32_t kTileM = tile_m, kTileN = tile_n, kStages = stages;
+  static constexpr uint32_t kDepth = 16, kRowBytes = kDepth * 4;
   static constexpr uint32_t kWarpsN = tile_n / kWarpN;
   static constexpr uint32_t kThreads = tile_m / kWarpM * kWarpsN * 32;
-  static constexpr uint32_t kStageFloats = (tile_m + tile_n) * kDepth;
+  using Sums = float[8][8];
 
   template <uint32_t rows>
-  __device__ static void copy(float* to, const GemmInput& input, int32_t entry, int32_t first,
+  __device__ static void copy(unsigned char* to, const GemmInput& input, int32_t entry, int32_t first,
                               int32_t row_count, int32_t k, int32_t k_count) {
     constexpr uint32_t kStep = kThreads / 8;
     // 8 neighbours along K of 4 rows for each warp: whole sectors of memory, and all banks.
@@ -36,18 +37,11 @@ struct SimtTile {
 #pragma unroll
       for (uint32_t half = 0; half < kDepth; half += 8) {
         const bool valid = in_rows && column + static_cast<int32_t>(half) < k_count;
-        cp_async_4(tile + 4 * swizzled_float(depth + half, first_of_thread + i, rows), from + half,
-                   valid ? 4 : 0);
+        cp_async<4>(tile + 4 * swizzled_float(depth + half, first_of_thread + i, rows), from + half,
+                    valid ? 4 : 0);
       }
       from += kStep * input.ld;
     }
-  }
-
-  __device__ static void copy_stage(float* to, const Gemm& gemm, const GemmTiling& tiling,
-                                    const GemmWork& work, int32_t unit) {
-    const int32_t k = unit * static_cast<int32_t>(kDepth);
-    copy<tile_m>(to, gemm.a, work.entry, work.row, tiling.m, k, tiling.k);
-    copy<tile_n>(to + tile_m * kDepth, gemm.b, work.entry, work.column, tiling.n, k, tiling.k);
   }
 
   /// The first of this thread's rows and columns in the tile; 4 from there on, and 4 half a warp tile
@@ -59,7 +53,8 @@ struct SimtTile {
     return threadIdx.x / 32 % kWarpsN * kWarpN + threadIdx.x % 4 * 4;
   }
 
-  __device__ static void multiply(const float* stage, float (&sums)[8][8]) {
+  __device__ static void multiply(const unsigned char* from, Sums& sums) {
+    const auto* const stage = reinterpret_cast<const float*>(from);
     const uint32_t row = first_row(), column = first_column();
     const float* const b_tile = stage + tile_m * kDepth;
 #pragma unroll
@@ -82,7 +77,7 @@ struct SimtTile {
     }
   }
 
-  __device__ static void stage_results(float* results, const float (&sums)[8][8]) {
+  __device__ static void stage_results(float* results, const Sums& sums) {
 #pragma unroll
     for (uint32_t i = 0; i < 8; ++i) {
       const uint32_t row = first_row() + i % 4 + i / 4 * kWarpM / 2;
@@ -96,57 +91,24 @@ struct SimtTile {
   }
 };
 
-template <uint32_t tile_m, uint32_t tile_n, uint32_t stages, uint32_t blocks_per_sm>
-__global__ void __launch_bounds__(tile_m / kWarpM * (tile_n / kWarpN) * 32, blocks_per_sm)
+template <class Tile, uint32_t blocks_per_sm>
+__global__ void __launch_bounds__(Tile::kThreads, blocks_per_sm)
     simt_kernel(const __grid_constant__ Gemm gemm, const __grid_constant__ GemmTiling tiling,
                 float* partials) {
-  using Tile = SimtTile<tile_m, tile_n, stages>;
-  auto* const float_ring = reinterpret_cast<float*>(dynamic_shared());
-  for (int64_t item = blockIdx.x; item < tiling.items(); item += gridDim.x) {
-    const GemmWork work = gemm_work(tiling, item);
-    const int32_t units = work.unit_end - work.unit_begin;
-    float sums[8][8] = {};
-    for (int32_t u = 0; u < static_cast<int32_t>(stages) - 1; ++u) {
-      if (u < units) {
-        Tile::copy_stage(float_ring + static_cast<uint32_t>(u) * Tile::kStageFloats, gemm, tiling, work,
-                         work.unit_begin + u);
-      }
-      cp_async_commit();
-    }
-#pragma unroll 1
-    for (int32_t u = 0; u < units; ++u) {
-      cp_async_wait<static_cast<int>(stages) - 2>();
-      __syncthreads();
-      const int32_t ahead = u + static_cast<int32_t>(stages) - 1;
-      if (ahead < units) {
-        Tile::copy_stage(float_ring + static_cast<uint32_t>(ahead) % stages * Tile::kStageFloats, gemm,
-                         tiling, work, work.unit_begin + ahead);
-      }
-      cp_async_commit();
-      Tile::multiply(float_ring + static_cast<uint32_t>(u) % stages * Tile::kStageFloats, sums);
-    }
-    cp_async_wait<0>();
-    __syncthreads();
-    Tile::stage_results(float_ring, sums);
-    __syncthreads();
-    store_tile<GemmDtype::f32, tile_m, tile_n, Tile::kThreads>(gemm, tiling, partials, work, work.row,
-                                                               work.column, float_ring, threadIdx.x);
-    __syncthreads();
-  }
+  run_pipeline<Tile>(gemm, tiling, partials);
 }
 
-template <uint32_t tile_m, uint32_t tile_n, uint32_t stages, uint32_t blocks_per_sm>
+template <class Tile, uint32_t blocks_per_sm>
 int start(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t stream) {
-  return start_kernel(simt_kernel<tile_m, tile_n, stages, blocks_per_sm>, plan.blocks,
-                      SimtTile<tile_m, tile_n, stages>::kThreads, plan.shared_bytes, stream, gemm,
-                      plan.tiling, partials);
+  return start_kernel(simt_kernel<Tile, blocks_per_sm>, {plan.blocks, Tile::kThreads, plan.shared_bytes},
+                      stream, gemm, plan.tiling, partials);
 }
 
 }  // namespace
 
 int launch_simt(const Gemm& gemm, const GemmPlan& plan, float* partials, CUstream_st* stream) {
-  return plan.rule.tile_m == 128 ? start<128, 128, 3, 2>(gemm, plan, partials, stream)
-                                 : start<64, 64, 4, 4>(gemm, plan, partials, stream);
+  return plan.rule.tile_m == 128 ? start<SimtTile<128, 128, 3>, 2>(gemm, plan, partials, stream)
+                                 : start<SimtTile<64, 64, 4>, 4>(gemm, plan, partials, stream);
 }
 
 }  // namespace hfload

@@ -16,11 +16,19 @@ struct GemmTiling {
   int32_t tile_m = 1, tile_n = 1;
   int32_t k_unit = 1;  ///< ranges of K begin at multiples of it
   int32_t splits = 1;  ///< ranges of K; with more than one, each writes fp32 partial sums
+  /// The blocks of a cluster make so many neighbouring tiles at a time, one each; some may lie past C's edge.
+  int32_t cluster_m = 1, cluster_n = 1;
 
   HFLOAD_HOST_DEVICE int64_t tiles_m() const { return (static_cast<int64_t>(m) + tile_m - 1) / tile_m; }
   HFLOAD_HOST_DEVICE int64_t tiles_n() const { return (static_cast<int64_t>(n) + tile_n - 1) / tile_n; }
   HFLOAD_HOST_DEVICE int64_t tiles() const { return tiles_m() * tiles_n(); }
   HFLOAD_HOST_DEVICE int64_t items() const { return tiles() * splits * batch; }
+  HFLOAD_HOST_DEVICE int32_t cluster() const { return cluster_m * cluster_n; }
+  /// Work items for clusters: each stands for one tile of every block.
+  HFLOAD_HOST_DEVICE int64_t cluster_items() const {
+    return ((tiles_m() + cluster_m - 1) / cluster_m) * ((tiles_n() + cluster_n - 1) / cluster_n) * splits *
+           batch;
+  }
   HFLOAD_HOST_DEVICE int32_t k_units() const {
     return static_cast<int32_t>((static_cast<int64_t>(k) + k_unit - 1) / k_unit);
   }
@@ -34,10 +42,11 @@ struct GemmTilePlace {
   int64_t row = 0, column = 0;  ///< in tiles
 };
 
-HFLOAD_HOST_DEVICE inline GemmTilePlace grouped_tile(int64_t index, int64_t tiles_m, int64_t tiles_n) {
-  const int64_t group = index / (kGemmGroupRows * tiles_n);
-  const int64_t first = group * kGemmGroupRows;
-  const int64_t rows = tiles_m - first < kGemmGroupRows ? tiles_m - first : kGemmGroupRows;
+HFLOAD_HOST_DEVICE inline GemmTilePlace grouped_tile(int64_t index, int64_t tiles_m, int64_t tiles_n,
+                                                     int64_t group_rows) {
+  const int64_t group = index / (group_rows * tiles_n);
+  const int64_t first = group * group_rows;
+  const int64_t rows = tiles_m - first < group_rows ? tiles_m - first : group_rows;
   const int64_t inside = index - first * tiles_n;
   return {first + inside % rows, inside / rows};
 }
@@ -54,19 +63,32 @@ struct GemmWork {
   int32_t unit_begin = 0, unit_end = 0;  ///< of K, in k_units
 };
 
-/// Work item `index` of `tiling.items()`.
-HFLOAD_HOST_DEVICE inline GemmWork gemm_work(const GemmTiling& tiling, int64_t index) {
-  const int64_t tiles = tiling.tiles();
-  const int64_t layer = index / tiles;
-  const GemmTilePlace place = grouped_tile(index - layer * tiles, tiling.tiles_m(), tiling.tiles_n());
+/// Work item `index` for the block of that rank in a cluster of cluster_m x cluster_n.
+HFLOAD_HOST_DEVICE inline GemmWork work_in_cluster(const GemmTiling& tiling, int64_t index, int32_t cluster_m,
+                                                   int32_t cluster_n, int32_t rank) {
+  const int64_t rows = (tiling.tiles_m() + cluster_m - 1) / cluster_m;
+  const int64_t columns = (tiling.tiles_n() + cluster_n - 1) / cluster_n;
+  const int64_t layer = index / (rows * columns);
+  const GemmTilePlace place =
+      grouped_tile(index - layer * (rows * columns), rows, columns, kGemmGroupRows / cluster_m);
   GemmWork work;
   work.entry = static_cast<int32_t>(layer / tiling.splits);
   work.split = static_cast<int32_t>(layer % tiling.splits);
-  work.row = static_cast<int32_t>(place.row * tiling.tile_m);
-  work.column = static_cast<int32_t>(place.column * tiling.tile_n);
+  work.row = static_cast<int32_t>((place.row * cluster_m + rank % cluster_m) * tiling.tile_m);
+  work.column = static_cast<int32_t>((place.column * cluster_n + rank / cluster_m) * tiling.tile_n);
   work.unit_begin = split_begin(tiling.k_units(), tiling.splits, work.split);
   work.unit_end = split_begin(tiling.k_units(), tiling.splits, work.split + 1);
   return work;
+}
+
+/// Work item `index` of `tiling.items()`.
+HFLOAD_HOST_DEVICE inline GemmWork gemm_work(const GemmTiling& tiling, int64_t index) {
+  return work_in_cluster(tiling, index, 1, 1, 0);
+}
+
+/// Work item `index` of `tiling.cluster_items()`, for the block of that rank in its cluster.
+HFLOAD_HOST_DEVICE inline GemmWork cluster_work(const GemmTiling& tiling, int64_t index, int32_t rank) {
+  return work_in_cluster(tiling, index, tiling.cluster_m, tiling.cluster_n, rank);
 }
 
 /// Tiles of 2-byte elements have 64 along K: rows of 128 bytes, 8 chunks of 16 bytes. The byte offset of a

@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kWarps * 32, rows == 8 ? 3 : 4)
 
 template <GemmDtype dtype, int32_t rows>
 int start(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t stream) {
-  return start_kernel(vector_kernel<dtype, rows>, plan.blocks, kWarps * 32, 0, stream, gemm, plan.tiling,
+  return start_kernel(vector_kernel<dtype, rows>, {plan.blocks, kWarps * 32}, stream, gemm, plan.tiling,
                       partials);
 }
 

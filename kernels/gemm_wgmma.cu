@@ -17,9 +17,9 @@ constexpr uint32_t kConsumers = 2;  // warpgroups; each makes 64 rows of the til
 constexpr uint32_t kThreads = (1 + kConsumers) * kWarpgroup;
 constexpr uint32_t kChunk = 32;  // columns of results staged at once
 
-// What __launch_bounds__ leaves a thread, 168 registers, is shared anew: 128 · 40 + 256 · 232 = 384 · 168.
-[[maybe_unused]] constexpr int kProducerRegisters = 40;
-[[maybe_unused]] constexpr int kConsumerRegisters = 232;
+// What __launch_bounds__ leaves a thread, 168 registers, is shared anew: 128 · 56 + 256 · 224 = 384 · 168.
+[[maybe_unused]] constexpr int kProducerRegisters = 56;
+[[maybe_unused]] constexpr int kConsumerRegisters = 224;
 
 /// Where a block's shared memory holds what. The ring begins at a multiple of 1024 bytes, as the swizzle's
 /// pattern repeats; the results of 64 rows for each consumer come after it, then the barriers.
@@ -37,24 +37,51 @@ struct WgmmaLayout {
   __device__ uint32_t empty(uint32_t stage) const { return full(stage + stages); }
 };
 
-/// One thread copies the tiles of all this block's work items into the ring, as far ahead as it has room.
+/// The first work item of this block's cluster, and the distance to its next: the blocks of a cluster take
+/// the same items in the same order.
+[[maybe_unused]] __device__ inline int64_t first_item(const GemmTiling& tiling) {
+  return blockIdx.x / static_cast<uint32_t>(tiling.cluster());
+}
+[[maybe_unused]] __device__ inline int64_t item_step(const GemmTiling& tiling) {
+  return gridDim.x / static_cast<uint32_t>(tiling.cluster());
+}
+
+/// Starts the copy of a tile of `rows` rows. Where the two blocks of a cluster share it, each copies one half
+/// to both.
+template <uint32_t rows>
+__device__ void copy_tile(uint32_t to, const CUtensorMap& map, uint32_t full, int32_t k, int32_t row,
+                          int32_t entry, bool is_shared, uint32_t rank) {
+  if (!is_shared) return tma_load(to, &map, full, k, row, entry);
+  const uint32_t half = rank * (rows / 2);
+  constexpr uint16_t kBoth = 0b11;
+  tma_load_multicast(to + half * kDepth * 2, &map, full, k, row + static_cast<int32_t>(half), entry, kBoth);
+}
+
+/// One thread copies the tiles of all this block's work items into the ring, as far ahead as it has room; in
+/// a cluster, as far as both blocks have. A block whose tile lies past C's edge does it all the same: its
+/// peer needs its half.
 template <uint32_t tile_n, uint32_t stages>
 __device__ void produce(const WgmmaLayout<tile_n, stages>& layout, const CUtensorMap& a_map,
                         const CUtensorMap& b_map, const Gemm& gemm, const GemmTiling& tiling) {
+  const uint32_t rank = cluster_rank();
   uint32_t use = 0;
-  for (int64_t item = blockIdx.x; item < tiling.items(); item += gridDim.x) {
-    const GemmWork work = gemm_work(tiling, item);
+  for (int64_t item = first_item(tiling); item < tiling.cluster_items(); item += item_step(tiling)) {
+    const GemmWork work = cluster_work(tiling, item, static_cast<int32_t>(rank));
     const int32_t a_entry = gemm.a.batch_stride == 0 ? 0 : work.entry;
     const int32_t b_entry = gemm.b.batch_stride == 0 ? 0 : work.entry;
+#pragma unroll 1
     for (int32_t unit = work.unit_begin; unit < work.unit_end; ++unit, ++use) {
       const PipelinePlace place = pipeline_place(use, stages);
       mbarrier_wait(layout.empty(place.stage), place.parity ^ 1);
       const uint32_t full = layout.full(place.stage);
-      // Boxes past an edge count whole: the zeros are written too.
+      // Boxes past an edge count whole: the zeros are written too. The peer's half may come before this: the
+      // phase waits for this arrival in any case.
       mbarrier_arrive_expect(full, WgmmaLayout<tile_n, stages>::kStageBytes);
       const int32_t k = unit * static_cast<int32_t>(kDepth);
-      tma_load(layout.a_tile(place.stage), &a_map, full, k, work.row, a_entry);
-      tma_load(layout.b_tile(place.stage), &b_map, full, k, work.column, b_entry);
+      copy_tile<kTileM>(layout.a_tile(place.stage), a_map, full, k, work.row, a_entry, tiling.cluster_n > 1,
+                        rank);
+      copy_tile<tile_n>(layout.b_tile(place.stage), b_map, full, k, work.column, b_entry,
+                        tiling.cluster_m > 1, rank);
     }
   }
 }
@@ -93,12 +120,17 @@ __device__ void consume(const WgmmaLayout<tile_n, stages>& layout, float* result
                         const GemmTiling& tiling, float* partials) {
   const uint32_t consumer = threadIdx.x / kWarpgroup - 1;
   const uint32_t warp_row = consumer * 64 + threadIdx.x % kWarpgroup / 32 * 16;
+  const uint32_t lane = threadIdx.x % 32;
+  const auto blocks = static_cast<uint32_t>(tiling.cluster());
   const auto release = [&](uint32_t use) {
-    if (threadIdx.x % 32 == 0) mbarrier_arrive(layout.empty(pipeline_place(use, stages).stage));
+    // Each block's producer writes to this stage.
+    const uint32_t empty = layout.empty(pipeline_place(use, stages).stage);
+    if (lane < blocks) mbarrier_arrive_cluster(map_to_block(empty, lane));
   };
+  const auto rank = static_cast<int32_t>(cluster_rank());
   uint32_t use = 0;
-  for (int64_t item = blockIdx.x; item < tiling.items(); item += gridDim.x) {
-    const GemmWork work = gemm_work(tiling, item);
+  for (int64_t item = first_item(tiling); item < tiling.cluster_items(); item += item_step(tiling)) {
+    const GemmWork work = cluster_work(tiling, item, rank);
     float sums[tile_n / 2];
 #pragma unroll
     for (uint32_t i = 0; i < tile_n / 2; ++i) sums[i] = 0.0F;
@@ -127,9 +159,10 @@ __device__ void consume(const WgmmaLayout<tile_n, stages>& layout, float* result
   }
 }
 
-/// Persistent blocks, one for each multiprocessor. In each, a producer copies tiles of A and B by TMA into a
-/// ring of stages, and two consumer warpgroups multiply them by wgmma; mbarriers say which stage is full and
-/// which is empty. The producer copies the next tile while the consumers store this one.
+/// Persistent blocks, one for each multiprocessor, alone or in clusters of two that share a tile of A or of
+/// B. In each, a producer copies tiles of A and B by TMA into a ring of stages, and two consumer warpgroups
+/// multiply them by wgmma; mbarriers say which stage is full and which is empty. The producer copies the next
+/// tile while the consumers store this one.
 template <GemmDtype dtype, uint32_t tile_n, uint32_t stages>
 __global__ void __launch_bounds__(kThreads, 1)
     wgmma_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map,
@@ -147,11 +180,12 @@ __global__ void __launch_bounds__(kThreads, 1)
     prefetch_tensor_map(&b_map);
     for (uint32_t stage = 0; stage < stages; ++stage) {
       mbarrier_init(layout.full(stage), 1);
-      mbarrier_init(layout.empty(stage), kConsumers * kWarpgroup / 32);
+      mbarrier_init(layout.empty(stage),
+                    kConsumers * kWarpgroup / 32 * static_cast<uint32_t>(tiling.cluster()));
     }
     mbarrier_init_fence();
   }
-  __syncthreads();
+  cluster_sync();  // the peer's copies and arrivals need these barriers
   if (threadIdx.x < kWarpgroup) {
     give_registers_back<kProducerRegisters>();
     if (threadIdx.x == 0) produce(layout, a_map, b_map, gemm, tiling);
@@ -159,6 +193,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     take_registers<kConsumerRegisters>();
     consume<dtype>(layout, results, gemm, tiling, partials);
   }
+  cluster_sync();  // the peer may still arrive at these barriers
 #endif
 }
 
@@ -205,11 +240,16 @@ int start(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t 
   EncodeTiled encode = nullptr;
   CUtensorMap a_map{}, b_map{};
   cudaError_t status = find_encode_tiled(encode);
-  if (status == cudaSuccess) status = make_map(encode, gemm, gemm.a, gemm.m, kTileM, a_map);
-  if (status == cudaSuccess) status = make_map(encode, gemm, gemm.b, gemm.n, tile_n, b_map);
+  // A tile that two blocks share is copied by halves.
+  const uint32_t a_rows = kTileM / static_cast<uint32_t>(plan.tiling.cluster_n);
+  const uint32_t b_rows = tile_n / static_cast<uint32_t>(plan.tiling.cluster_m);
+  if (status == cudaSuccess) status = make_map(encode, gemm, gemm.a, gemm.m, a_rows, a_map);
+  if (status == cudaSuccess) status = make_map(encode, gemm, gemm.b, gemm.n, b_rows, b_map);
   if (status != cudaSuccess) return status;
-  return start_kernel(wgmma_kernel<dtype, tile_n, stages>, plan.blocks, kThreads, plan.shared_bytes, stream,
-                      a_map, b_map, gemm, plan.tiling, partials);
+  const LaunchShape shape{plan.blocks, kThreads, plan.shared_bytes,
+                          static_cast<uint32_t>(plan.tiling.cluster())};
+  return start_kernel(wgmma_kernel<dtype, tile_n, stages>, shape, stream, a_map, b_map, gemm, plan.tiling,
+                      partials);
 }
 
 template <GemmDtype dtype>

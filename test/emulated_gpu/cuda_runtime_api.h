@@ -8,8 +8,9 @@
 
 #include "test/emulated_gpu/emulator.h"
 
-// What the kernels' sources need of CUDA, for a C++ compiler. Blocks run one after the other, so that what a
-// block's threads share may be static.
+// What the kernels' sources need of CUDA, for a C++ compiler. Clusters run one after the other, so that what
+// the threads of a block without a cluster share may be static; in a cluster it must be dynamic shared
+// memory.
 #define __device__
 #define __global__
 #define __host__

@@ -18,6 +18,7 @@ constexpr size_t kStackBytes = 256 << 10;
 constexpr size_t kGuardBytes = 4096;
 constexpr unsigned char kGuard = 0xa5;
 constexpr int kIdleRounds = 1000;
+constexpr uint32_t kMostStarvedRounds = 64;
 
 }  // namespace
 
@@ -26,41 +27,65 @@ Emulator& Emulator::current() {
   return emulator;
 }
 
-void Emulator::run(int64_t blocks, uint32_t threads, int64_t shared_bytes,
+void Emulator::run(int64_t blocks, uint32_t threads, int64_t shared_bytes, uint32_t cluster,
                    const std::function<void()>& body) {
-  blocks_ = static_cast<uint32_t>(blocks);
+  if (cluster == 0 || blocks % cluster != 0) throw std::runtime_error("a grid that is not whole clusters");
+  grid_ = static_cast<uint32_t>(blocks);
   threads_ = threads;
-  slots_ = std::make_unique<uint32_t[][8]>(2 * threads);
-  for (block_ = 0; block_ < blocks_; ++block_) {
-    // NaN, whatever it is read as: what was not written shows.
-    shared_.assign(kSharedBase + static_cast<size_t>(shared_bytes) + kGuardBytes, 0xff);
-    std::fill(shared_.end() - kGuardBytes, shared_.end(), kGuard);
-    run_block(body);
-    if (!std::all_of(shared_.end() - kGuardBytes, shared_.end(),
-                     [](unsigned char c) { return c == kGuard; })) {
-      throw std::runtime_error("a kernel wrote past its shared memory");
+  cluster_ = cluster;
+  body_ = &body;
+  slots_ = std::make_unique<uint32_t[][8]>(2 * fiber_count());
+  for (first_block_ = 0; first_block_ < grid_; first_block_ += cluster_) {
+    prepare(shared_bytes);
+    run_cluster();
+    if (!detached_.empty()) throw std::runtime_error("a copy was under way when its block ended");
+    for (const Block& block : blocks_) {
+      if (!std::all_of(block.shared.end() - kGuardBytes, block.shared.end(),
+                       [](unsigned char c) { return c == kGuard; })) {
+        throw std::runtime_error("a kernel wrote past its shared memory");
+      }
     }
   }
 }
 
 void Emulator::enter() {
   Emulator& self = current();
-  (*self.body_)();
-  self.fibers_[self.thread_].done = true;
-  ++self.progress_;
-  swapcontext(&self.fibers_[self.thread_].context, &self.scheduler_);
+  try {
+    (*self.body_)();
+  } catch (...) {
+    self.failure_ = std::current_exception();
+  }
+  self.end_thread();
+  swapcontext(&self.fibers_[self.fiber_].context, &self.scheduler_);
 }
 
-void Emulator::run_block(const std::function<void()>& body) {
-  body_ = &body;
-  block_barrier_ = {};
-  warp_barriers_.assign((threads_ + 31) / 32, {});
-  barriers_.clear();
+void Emulator::end_thread() {
+  fibers_[fiber_].done = true;
+  ++progress_;
+  --blocks_[rank_].running;
+  --running_;
+  if (cluster_barrier_.arrived > 0 && cluster_barrier_.arrived == running_) complete(cluster_barrier_);
+}
+
+void Emulator::prepare(int64_t shared_bytes) {
+  blocks_.resize(cluster_);
+  for (Block& block : blocks_) {
+    // NaN, whatever it is read as: what was not written shows.
+    block.shared.assign(kSharedBase + static_cast<size_t>(shared_bytes) + kGuardBytes, 0xff);
+    std::fill(block.shared.end() - kGuardBytes, block.shared.end(), kGuard);
+    block.barriers.clear();
+    block.barrier = {};
+    block.running = threads_;
+  }
+  running_ = fiber_count();
+  cluster_barrier_ = {};
+  warp_barriers_.assign((fiber_count() + 31) / 32, {});
   detached_.clear();
-  fibers_.resize(std::max<size_t>(fibers_.size(), threads_));
-  for (uint32_t i = 0; i < threads_; ++i) {
+  failure_ = nullptr;
+  fibers_.resize(std::max<size_t>(fibers_.size(), fiber_count()));
+  for (uint32_t i = 0; i < fiber_count(); ++i) {
     Fiber& fiber = fibers_[i];
-    if (fiber.stack == nullptr) fiber.stack = std::make_unique<unsigned char[]>(kStackBytes);
+    if (fiber.stack == nullptr) fiber.stack = std::make_unique_for_overwrite<unsigned char[]>(kStackBytes);
     fiber.groups.clear();
     fiber.open.clear();
     fiber.waits_for = nullptr;
@@ -72,22 +97,25 @@ void Emulator::run_block(const std::function<void()>& body) {
     fiber.context.uc_link = nullptr;
     makecontext(&fiber.context, &Emulator::enter, 0);
   }
-  std::vector<uint32_t> order(threads_);
+}
+
+void Emulator::run_cluster() {
+  std::vector<uint32_t> order(fiber_count());
   std::iota(order.begin(), order.end(), 0);
   int idle = 0;
-  for (size_t done = 0; done < threads_;) {
+  uint32_t starved = 0, starved_rounds = 0;
+  while (running_ > 0) {
     // Another warp is first each round; within a warp the order does not matter.
     std::rotate(order.begin(), order.begin() + 32 * (random_() % warp_barriers_.size()), order.end());
+    if (starved_rounds > 0) {
+      --starved_rounds;
+    } else if (cluster_ > 1 && random_() % 8 == 0) {
+      starved = static_cast<uint32_t>(random_() % cluster_);
+      starved_rounds = static_cast<uint32_t>(random_() % kMostStarvedRounds);
+    }
     const uint64_t before = progress_;
-    done = 0;
     for (const uint32_t i : order) {
-      const Fiber& fiber = fibers_[i];
-      const bool waits = fiber.waits_for != nullptr && fiber.waits_for->generation == fiber.generation;
-      if (!fiber.done && !waits) {
-        thread_ = i;
-        swapcontext(&scheduler_, &fibers_[i].context);
-      }
-      done += fibers_[i].done ? 1 : 0;
+      if (starved_rounds == 0 || i / threads_ != starved) resume(i);
     }
     run_detached();
     idle = progress_ == before && detached_.empty() ? idle + 1 : 0;
@@ -95,21 +123,33 @@ void Emulator::run_block(const std::function<void()>& body) {
   }
 }
 
-void Emulator::yield() { swapcontext(&fibers_[thread_].context, &scheduler_); }
+void Emulator::resume(uint32_t fiber) {
+  Fiber& next = fibers_[fiber];
+  const bool waits = next.waits_for != nullptr && next.waits_for->generation == next.generation;
+  if (next.done || waits) return;
+  fiber_ = fiber;
+  thread_ = fiber % threads_;
+  rank_ = fiber / threads_;
+  swapcontext(&scheduler_, &next.context);
+  if (failure_ != nullptr) std::rethrow_exception(failure_);
+}
+
+void Emulator::yield() { swapcontext(&fibers_[fiber_].context, &scheduler_); }
 
 void Emulator::wait_at(Meeting& meeting, uint32_t threads) {
   const uint32_t generation = meeting.generation;
-  if (++meeting.arrived == threads) {
-    meeting.arrived = 0;
-    ++meeting.generation;
-    ++progress_;
-    return;
-  }
-  Fiber& fiber = fibers_[thread_];
+  if (++meeting.arrived == threads) return complete(meeting);
+  Fiber& fiber = fibers_[fiber_];
   fiber.waits_for = &meeting;
   fiber.generation = generation;
   while (meeting.generation == generation) yield();
   fiber.waits_for = nullptr;
+}
+
+void Emulator::complete(Meeting& meeting) {
+  meeting.arrived = 0;
+  ++meeting.generation;
+  ++progress_;
 }
 
 float Emulator::exchange(float value, int lanes) {
@@ -123,17 +163,17 @@ float Emulator::exchange(float value, int lanes) {
 
 void Emulator::start_async(std::function<void()> work) {
   if (timing_ == Timing::eager) return work();
-  fibers_[thread_].open.push_back(std::move(work));
+  fibers_[fiber_].open.push_back(std::move(work));
 }
 
 void Emulator::commit() {
-  Fiber& fiber = fibers_[thread_];
+  Fiber& fiber = fibers_[fiber_];
   fiber.groups.push_back(std::move(fiber.open));
   fiber.open.clear();
 }
 
 void Emulator::wait_groups(size_t pending) {
-  std::vector<Group>& groups = fibers_[thread_].groups;
+  std::vector<Group>& groups = fibers_[fiber_].groups;
   while (groups.size() > pending) {
     for (const auto& work : groups.front()) work();
     groups.erase(groups.begin());
@@ -160,21 +200,50 @@ void Emulator::settle(Mbarrier& barrier) {
   ++progress_;
 }
 
-void Emulator::barrier_arrive(uint32_t address) {
-  Mbarrier& barrier = barriers_.at(address);
+void Emulator::arrive(Mbarrier& barrier) {
   if (barrier.pending == 0) throw std::runtime_error("more arrivals than an mbarrier expects");
   --barrier.pending;
   settle(barrier);
+  // Others may go on before this thread does its next thing.
+  if (timing_ == Timing::lazy) yield();
 }
 
-void Emulator::barrier_complete(uint32_t address, uint32_t bytes) {
-  Mbarrier& barrier = barriers_.at(address);
+void Emulator::refuse(uint32_t rank, uint32_t address) const {
+  if (rank >= cluster_) throw std::runtime_error("a rank that the cluster does not have");
+  if (address >> kRankShift != 0) {
+    throw std::runtime_error("an address of the cluster where a block's own belongs");
+  }
+  throw std::runtime_error("the shared memory of a block that has ended");
+}
+
+Emulator::Mbarrier& Emulator::barrier_at(uint32_t rank, uint32_t address) {
+  const auto found = live(rank, address).barriers.find(address);
+  if (found == blocks_[rank].barriers.end()) throw std::runtime_error("an mbarrier that is not initialised");
+  return found->second;
+}
+
+void Emulator::barrier_init(uint32_t address, uint32_t arrivals) {
+  live(rank_, address).barriers[address] = {arrivals, arrivals, 0, 0};
+}
+
+uint32_t Emulator::map_to_block(uint32_t address, uint32_t rank) const {
+  return address | (rank + 1) << kRankShift;
+}
+
+void Emulator::barrier_arrive_cluster(uint32_t mapped) {
+  if (mapped >> kRankShift == 0)
+    throw std::runtime_error("a block's own address where one of the cluster belongs");
+  arrive(barrier_at((mapped >> kRankShift) - 1, mapped & ((1U << kRankShift) - 1)));
+}
+
+void Emulator::barrier_complete(uint32_t rank, uint32_t address, uint32_t bytes) {
+  Mbarrier& barrier = barrier_at(rank, address);
   barrier.bytes -= bytes;
   settle(barrier);
 }
 
 void Emulator::barrier_wait(uint32_t address, uint32_t parity) {
-  while ((barriers_.at(address).phase & 1) == parity) yield();
+  while ((barrier_at(rank_, address).phase & 1) == parity) yield();
 }
 
 }  // namespace hfload::test

@@ -12,10 +12,11 @@ namespace {
 struct Size {
   int64_t m, n, k, batch, pad;
 };
-constexpr Size kSizes[] = {{1, 1, 1, 1, 0},      {1, 7, 13, 1, 3},    {3, 5, 0, 1, 0},
-                           {2, 9, 2056, 1, 8},   {7, 6, 1040, 2, 0},  {16, 72, 320, 1, 0},
-                           {17, 33, 72, 2, 8},   {65, 70, 129, 1, 0}, {70, 130, 200, 1, 8},
-                           {130, 259, 72, 1, 8}, {40, 24, 1096, 3, 0}};
+constexpr Size kSizes[] = {{1, 1, 1, 1, 0},      {1, 7, 13, 1, 3},     {3, 5, 0, 1, 0},
+                           {2, 9, 2056, 1, 8},   {7, 6, 1040, 2, 0},   {16, 72, 320, 1, 0},
+                           {17, 33, 72, 2, 8},   {65, 70, 129, 1, 0},  {70, 130, 200, 1, 8},
+                           {130, 259, 72, 1, 8}, {40, 24, 1096, 3, 0}, {70, 66, 198, 2, 0},
+                           {9, 40, 71, 1, 1}};
 /// What splits K into several ranges in shapes that are small enough to emulate.
 constexpr GemmDevice kDevice{90, 4, 232'448};
 
@@ -32,12 +33,11 @@ GemmCase case_of(const Size& size, GemmDtype dtype, GemmEpilogue epilogue, bool 
   return exact ? exact_gemm_case(shape, 5) : random_gemm_case(shape, 6);
 }
 
-/// Computes by one rule on the emulated GPU and compares every element, and the memory around them.
-void check(const GemmRule& rule, const GemmCase& problem, bool exact) {
+/// Computes by a plan on the emulated GPU and compares every element, and the memory around them.
+void check(const GemmPlan& plan, const GemmCase& problem, bool exact) {
   GemmCase before = problem;
   if (before.shape.beta == 0) before.poison_target();
   GemmCase result = before;
-  const GemmPlan plan = plan_gemm_by(rule, result.gemm, kDevice);
   std::vector<float> workspace(static_cast<size_t>(plan.workspace_bytes / 4), NAN);
   REQUIRE(launch_gemm(result.gemm, plan, workspace.data(), nullptr) == 0);
   CHECK(result.padding_is(before));
@@ -73,13 +73,15 @@ void check_kernel(GemmKernel kernel) {
           const GemmCase problem =
               case_of(size, dtype, exact ? GemmEpilogue::none : epilogue, trial % 3 == 0, exact);
           if (!can_run(rule, problem.gemm, kDevice)) continue;
+          // Rows that 16-byte loads can read are the other rules'.
+          if (rule.aligned == 4 && plan_gemm(problem.gemm, kDevice).rule.aligned == 16) continue;
           // Half of them each time: fibers are slow.
           if (++trial % 2 != static_cast<int>(timing) % 2) continue;
           ++products;
           CAPTURE(gemm_kernel_name(kernel), rule.tile_m, rule.tile_n, size.m, size.n, size.k,
                   gemm_dtype_name(dtype), static_cast<int>(timing), exact,
                   gemm_epilogue_name(problem.shape.epilogue));
-          check(rule, problem, exact);
+          check(plan_gemm_by(rule, problem.gemm, kDevice), problem, exact);
         }
       }
     }
@@ -95,6 +97,46 @@ TEST_CASE("emulated: the vector kernel computes the reference's product") {
 TEST_CASE("emulated: the simt kernel computes the reference's product") { check_kernel(GemmKernel::simt); }
 TEST_CASE("emulated: the mma kernel computes the reference's product") { check_kernel(GemmKernel::mma); }
 TEST_CASE("emulated: the wgmma kernel computes the reference's product") { check_kernel(GemmKernel::wgmma); }
+
+/// The plan by a rule with that cluster, whether or not the dispatch would choose it.
+GemmPlan plan_in_clusters(const GemmRule& rule, const Gemm& gemm, const GemmDevice& device, int32_t cluster_m,
+                          int32_t cluster_n) {
+  GemmPlan plan = plan_gemm_by(rule, gemm, device);
+  plan.tiling.cluster_m = cluster_m;
+  plan.tiling.cluster_n = cluster_n;
+  plan.blocks = gemm_blocks(rule, plan.tiling, device);
+  return plan;
+}
+
+TEST_CASE("emulated: the wgmma kernel computes the reference's product in pairs of blocks along M and N") {
+  // One tile, whose second block has none; odd numbers of tiles along M and along N, more than there are
+  // blocks; ranges of K; batches; K longer than the ring.
+  constexpr Size kPairs[] = {{100, 72, 136, 1, 0},  {300, 200, 72, 1, 8}, {130, 600, 72, 1, 0},
+                             {70, 100, 1096, 1, 0}, {200, 40, 136, 3, 0}, {129, 129, 584, 1, 8}};
+  int trial = 0, idle_blocks = 0, split_products = 0, fewer_blocks = 0;
+  for (const GemmRule& rule : gemm_rules()) {
+    if (rule.kernel != GemmKernel::wgmma) continue;
+    for (const Size& size : kPairs) {
+      for (const bool along_m : {true, false}) {
+        const bool eager = ++trial % 3 == 0, exact = trial % 4 < 2;
+        Emulator::current().set_timing(eager ? Emulator::Timing::eager : Emulator::Timing::lazy);
+        const GemmDtype dtype = trial % 5 < 2 ? GemmDtype::f16 : GemmDtype::bf16;
+        const auto epilogue = exact ? GemmEpilogue::none : static_cast<GemmEpilogue>(trial % kGemmEpilogues);
+        const GemmCase problem = case_of(size, dtype, epilogue, trial % 3 == 0, exact);
+        const GemmPlan plan = plan_in_clusters(rule, problem.gemm, kDevice, along_m ? 2 : 1, along_m ? 1 : 2);
+        CAPTURE(rule.tile_n, size.m, size.n, size.k, size.batch, along_m, gemm_dtype_name(dtype), eager,
+                exact, gemm_epilogue_name(epilogue));
+        check(plan, problem, exact);
+        idle_blocks += plan.tiling.cluster_items() * 2 > plan.tiling.items();
+        split_products += plan.tiling.splits > 1;
+        fewer_blocks += plan.blocks < kDevice.multiprocessors;
+      }
+    }
+  }
+  CHECK(idle_blocks > 10);
+  CHECK(split_products > 2);
+  CHECK(fewer_blocks > 2);
+}
 
 TEST_CASE("emulated: hfload gemm's check finds no fault in any kernel that can compute small products") {
   Emulator::current().set_timing(Emulator::Timing::lazy);
@@ -117,7 +159,7 @@ TEST_CASE("emulated: all epilogues of a split product") {
     CAPTURE(i);
     const GemmPlan plan = plan_gemm(problem.gemm, kDevice);
     CHECK(plan.tiling.splits > 1);
-    check(plan.rule, problem, false);
+    check(plan, problem, false);
   }
 }
 

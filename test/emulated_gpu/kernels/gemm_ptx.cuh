@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstring>
+#include <stdexcept>
 
 #include "kernels/cast_scalar.h"
 #include "kernels/gemm.h"
@@ -20,15 +21,16 @@ inline test::Emulator& gpu() { return test::Emulator::current(); }
 inline unsigned char* dynamic_shared() { return gpu().shared(); }
 inline uint32_t shared_address(const void* pointer) { return gpu().address_of(pointer); }
 
-inline void cp_async(uint32_t to, const void* from, uint32_t valid, uint32_t bytes) {
-  if (to % bytes != 0 || (valid != 0 && reinterpret_cast<uintptr_t>(from) % bytes != 0)) std::abort();
+template <uint32_t bytes>
+void cp_async(uint32_t to, const void* from, uint32_t valid) {
+  if (to % bytes != 0 || (valid != 0 && reinterpret_cast<uintptr_t>(from) % bytes != 0)) {
+    throw std::runtime_error("a misaligned address for cp.async");
+  }
   gpu().start_async([=] {
     std::memset(gpu().at(to), 0, bytes);
     if (valid != 0) std::memcpy(gpu().at(to), from, valid);
   });
 }
-inline void cp_async_16(uint32_t to, const void* from, uint32_t valid) { cp_async(to, from, valid, 16); }
-inline void cp_async_4(uint32_t to, const void* from, uint32_t valid) { cp_async(to, from, valid, 4); }
 inline void cp_async_commit() { gpu().commit(); }
 template <int pending>
 void cp_async_wait() {
@@ -38,7 +40,7 @@ void cp_async_wait() {
 /// Lanes 8i to 8i + 7 name the rows of matrix i; lane l holds elements 2 (l % 4) and on of row l / 4.
 inline void ldmatrix_x4(uint32_t (&to)[4], uint32_t from) {
   const uint32_t lane = threadIdx.x % 32;
-  if (from % 16 != 0) std::abort();
+  if (from % 16 != 0) throw std::runtime_error("a misaligned address for ldmatrix");
   gpu().begin_exchange();
   gpu().warp_slot(lane)[0] = from;
   gpu().sync_warp();

@@ -51,8 +51,32 @@ TEST_CASE("kernels are chosen by shape, dtype and device") {
   CHECK(choice(contiguous(GemmDtype::f32, 4096, 4096, 4096), kH100) == "simt 128x128");
   CHECK(choice(contiguous(GemmDtype::f32, 64, 4096, 4097), kH100) == "simt 64x64");
   CHECK(choice(contiguous(GemmDtype::f16, 64, 4096, 4095), kH100) == "tiled 32x32");
+  CHECK(choice(contiguous(GemmDtype::f16, 4096, 4096, 4094), kH100) == "mma 64x64");
+  CHECK(plan_gemm(contiguous(GemmDtype::f16, 4096, 4096, 4094), kH100).rule.aligned == 4);
   CHECK(choice(contiguous(GemmDtype::f16, 64, 4096, 0), kH100) == "tiled 32x32");
   CHECK(plan_gemm(contiguous(GemmDtype::f32, 64, 64, 64), {75, 40, 65'536}).blocks == 0);
+}
+
+TEST_CASE("Hopper's blocks work in pairs where that costs no round") {
+  const auto cluster = [](int64_t m, int64_t n, int64_t k, const GemmDevice& device, int64_t batch = 1) {
+    const GemmPlan plan = plan_gemm(contiguous(GemmDtype::bf16, m, n, k, batch), device);
+    return std::vector<int64_t>{plan.tiling.cluster_m, plan.tiling.cluster_n, plan.blocks};
+  };
+  using Cluster = std::vector<int64_t>;
+  // 64 x 32 tiles: 16 rounds of 132 blocks, or of 66 pairs that share B's tile.
+  CHECK(cluster(8192, 8192, 8192, kH100) == Cluster{2, 1, 132});
+  CHECK(cluster(512, 4096, 4096, kH100) == Cluster{2, 1, 128});
+  // One row of tiles, and three, where pairs along M would leave a block without a tile: A's tile is shared.
+  CHECK(cluster(128, 8192, 4096, kH100) == Cluster{1, 2, 128});
+  CHECK(cluster(384, 4096, 4096, kH100) == Cluster{1, 2, 96});
+  // 3 x 3 tiles in 14 ranges of K: with a tile too many in each pair there would be a second round.
+  CHECK(cluster(384, 384, 4096, kH100) == Cluster{1, 1, 126});
+  // Single tiles have nobody to share with; mma kernels share nothing.
+  CHECK(cluster(128, 128, 64, kH100, 60) == Cluster{1, 1, 60});
+  CHECK(cluster(8192, 8192, 8192, kA100)[0] == 1);
+  // An odd number of multiprocessors, and one alone.
+  CHECK(cluster(8192, 8192, 8192, {90, 133, 232'448}) == Cluster{2, 1, 132});
+  CHECK(cluster(8192, 8192, 8192, {90, 1, 232'448}) == Cluster{1, 1, 1});
 }
 
 TEST_CASE("any product has a plan that fits its device, whose workspace is what its splits need") {
@@ -69,7 +93,9 @@ TEST_CASE("any product has a plan that fits its device, whose workspace is what 
     CAPTURE(gemm.m, gemm.n, gemm.k, device.capability);
     REQUIRE(plan.blocks > 0);
     REQUIRE(can_run(plan.rule, gemm, device));
-    REQUIRE(plan.blocks <= plan.tiling.items());
+    REQUIRE(plan.blocks <= plan.tiling.cluster_items() * plan.tiling.cluster());
+    REQUIRE(plan.blocks % plan.tiling.cluster() == 0);
+    REQUIRE(plan.tiling.cluster() <= plan.rule.cluster);
     REQUIRE(plan.shared_bytes <= device.shared_bytes);
     const int64_t partials = plan.tiling.splits * gemm.batch * gemm.m * gemm.n * 4;
     REQUIRE(plan.workspace_bytes == (plan.tiling.splits > 1 ? partials : 0));
@@ -87,12 +113,17 @@ TEST_CASE("few tiles with a long K are split until the device is busy") {
   CHECK(plan_gemm(contiguous(GemmDtype::bf16, 8192, 8192, 8192), kH100).tiling.splits == 1);
 }
 
-TEST_CASE("rows that 16-byte loads cannot read go to the kernel that takes any") {
+TEST_CASE("rows that 16-byte loads cannot read are read by 4 bytes, or go to the kernel that takes any") {
   Gemm gemm = contiguous(GemmDtype::f16, 128, 128, 128);
-  gemm.b.ld = 132;
+  const auto aligned = [&] { return plan_gemm(gemm, kA100).rule.aligned; };
+  gemm.b.ld = 131;
   CHECK(choice(gemm, kA100) == "tiled 32x32");
+  gemm.b.ld = 132;
+  CHECK(choice(gemm, kA100) == "mma 64x64");
+  CHECK(aligned() == 4);
   gemm.b.ld = 136;
   CHECK(choice(gemm, kA100) == "mma 64x64");
+  CHECK(aligned() == 16);
   gemm.a.data = static_cast<const std::byte*>(gemm.a.data) + 2;
   CHECK(choice(gemm, kA100) == "tiled 32x32");
 }

@@ -25,13 +25,23 @@ TEST_CASE("work items cover every element of C once per range of K, and the rang
     tiling.tile_n = 1 << pick(0, 5);
     tiling.k_unit = 1 << pick(0, 6);
     tiling.splits = pick(1, 5);
+    const int32_t cluster = pick(0, 2);
+    tiling.cluster_m = cluster == 1 ? 2 : 1;
+    tiling.cluster_n = cluster == 2 ? 2 : 1;
     std::vector<int32_t> covered(static_cast<size_t>(tiling.batch * tiling.m * tiling.n));
     std::map<std::pair<int32_t, int32_t>, int32_t> last_end;
-    for (int64_t i = 0; i < tiling.items(); ++i) {
-      const GemmWork work = gemm_work(tiling, i);
+    for (int64_t i = 0; i < tiling.cluster_items() * tiling.cluster(); ++i) {
+      const int64_t item = i / tiling.cluster();
+      const auto rank = static_cast<int32_t>(i % tiling.cluster());
+      const GemmWork first = cluster_work(tiling, item, 0), work = cluster_work(tiling, item, rank);
+      if (tiling.cluster() == 1) REQUIRE(gemm_work(tiling, item).row == work.row);
       REQUIRE((work.entry >= 0 && work.entry < tiling.batch));
       REQUIRE(work.unit_begin <= work.unit_end);
-      REQUIRE((work.row < tiling.m && work.column < tiling.n));
+      // The first block of a cluster has a tile; the other may lie past an edge, and shares B's or A's rows.
+      REQUIRE((first.row < tiling.m && first.column < tiling.n));
+      REQUIRE(work.row == first.row + (tiling.cluster_m > 1 ? rank * tiling.tile_m : 0));
+      REQUIRE(work.column == first.column + (tiling.cluster_n > 1 ? rank * tiling.tile_n : 0));
+      REQUIRE((work.unit_begin == first.unit_begin && work.unit_end == first.unit_end));
       const int32_t begin = std::min(work.unit_begin * tiling.k_unit, tiling.k);
       const int32_t end = std::min(work.unit_end * tiling.k_unit, tiling.k);
       for (int32_t r = work.row; r < std::min(work.row + tiling.tile_m, tiling.m); ++r) {
@@ -74,9 +84,19 @@ TEST_CASE("tiles that run together share rows of A and columns of B") {
   // 132 neighbours in the order of a 64 x 64 grid touch far fewer than the 132 + 132 rows and columns.
   std::set<int64_t> rows, columns;
   for (int64_t i = 0; i < 132; ++i) {
-    const GemmTilePlace place = grouped_tile(i, 64, 64);
+    const GemmTilePlace place = grouped_tile(i, 64, 64, kGemmGroupRows);
     rows.insert(place.row);
     columns.insert(place.column);
+  }
+  CHECK(rows.size() == 8);
+  CHECK(columns.size() == 17);
+  // In pairs along M too.
+  const GemmTiling pairs{.m = 64, .n = 64, .cluster_m = 2};
+  rows.clear(), columns.clear();
+  for (int64_t i = 0; i < 132; ++i) {
+    const GemmWork work = cluster_work(pairs, i / 2, static_cast<int32_t>(i % 2));
+    rows.insert(work.row);
+    columns.insert(work.column);
   }
   CHECK(rows.size() == 8);
   CHECK(columns.size() == 17);

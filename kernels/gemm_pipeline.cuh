@@ -1,0 +1,55 @@
+#pragma once
+
+#include "kernels/gemm_ptx.cuh"
+#include "kernels/gemm_store.cuh"
+
+namespace hfload {
+
+/// Starts the copies of the tiles of A and of B at `unit` along K.
+template <class Tile>
+__device__ void copy_stage(unsigned char* to, const Gemm& gemm, const GemmTiling& tiling,
+                           const GemmWork& work, int32_t unit) {
+  const int32_t k = unit * static_cast<int32_t>(Tile::kDepth);
+  Tile::template copy<Tile::kTileM>(to, gemm.a, work.entry, work.row, tiling.m, k, tiling.k);
+  Tile::template copy<Tile::kTileN>(to + Tile::kTileM * Tile::kRowBytes, gemm.b, work.entry, work.column,
+                                    tiling.n, k, tiling.k);
+}
+
+/// Makes this block's tiles of C: `Tile::kStages` - 1 stages of A and B are copied ahead into a ring in
+/// shared memory (cp.async), while `Tile` multiplies the one before them into its sums.
+template <class Tile>
+__device__ void run_pipeline(const Gemm& gemm, const GemmTiling& tiling, float* partials) {
+  constexpr auto kStages = static_cast<int32_t>(Tile::kStages);
+  constexpr uint32_t kStageBytes = (Tile::kTileM + Tile::kTileN) * Tile::kRowBytes;
+  unsigned char* const ring = dynamic_shared();
+  const auto stage = [&](int32_t u) { return ring + static_cast<uint32_t>(u % kStages) * kStageBytes; };
+  for (int64_t item = blockIdx.x; item < tiling.items(); item += gridDim.x) {
+    const GemmWork work = gemm_work(tiling, item);
+    const int32_t units = work.unit_end - work.unit_begin;
+    typename Tile::Sums sums = {};
+    // A group is committed for every stage, also an empty one, so that the count of groups tells the stage.
+    for (int32_t u = 0; u < kStages - 1; ++u) {
+      if (u < units) copy_stage<Tile>(stage(u), gemm, tiling, work, work.unit_begin + u);
+      cp_async_commit();
+    }
+#pragma unroll 1
+    for (int32_t u = 0; u < units; ++u) {
+      cp_async_wait<kStages - 2>();
+      __syncthreads();
+      const int32_t ahead = u + kStages - 1;
+      if (ahead < units) copy_stage<Tile>(stage(ahead), gemm, tiling, work, work.unit_begin + ahead);
+      cp_async_commit();
+      Tile::multiply(stage(u), sums);
+    }
+    cp_async_wait<0>();
+    __syncthreads();
+    auto* const results = reinterpret_cast<float*>(ring);
+    Tile::stage_results(results, sums);
+    __syncthreads();
+    store_tile<Tile::kDtype, Tile::kTileM, Tile::kTileN, Tile::kThreads>(
+        gemm, tiling, partials, work, work.row, work.column, results, threadIdx.x);
+    __syncthreads();
+  }
+}
+
+}  // namespace hfload
