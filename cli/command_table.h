@@ -69,8 +69,10 @@ enum class FlagId : uint8_t {
   tolerance,
   check,
   bench,
+  cpu,
+  product_threads,
 };
-inline constexpr size_t kFlagCount = 55;
+inline constexpr size_t kFlagCount = 57;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };
