@@ -28,14 +28,15 @@ HFLOAD_AVX2_FMA inline float sum_of(__m256 x) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-/// One pass over `columns` neighbouring rows of B for `m` rows of A. `chains` sums are kept for each element,
-/// so that an addition need not wait for the one before.
+/// `columns` neighbouring rows of B by `m` rows of A, from `first` on. `chains` sums are kept for each
+/// element, so that an addition need not wait for the one before.
 template <GemmDtype dtype, int m, int columns, int chains>
-HFLOAD_AVX2_FMA inline void multiply_columns(const FewRows& rows, int64_t column, float* out,
-                                             int64_t out_ld) {
+HFLOAD_AVX2_FMA inline void multiply_block(const FewRows& rows, int64_t first, int64_t column, float* out,
+                                           int64_t out_ld) {
   static_assert(kFewRowsUnit % (8 * chains) == 0);
   const std::byte* const b =
       static_cast<const std::byte*>(rows.b) + column * rows.k * gemm_element_bytes(dtype);
+  const float* const a = rows.a + first * rows.k;
   __m256 sums[chains][m][columns];
 #pragma GCC unroll 8
   for (int chain = 0; chain < chains; ++chain) {
@@ -53,10 +54,10 @@ HFLOAD_AVX2_FMA inline void multiply_columns(const FewRows& rows, int64_t column
       for (int c = 0; c < columns; ++c) wide[c] = load_wide<dtype>(b, c * rows.k + i + 8 * chain);
 #pragma GCC unroll 8
       for (int row = 0; row < m; ++row) {
-        const __m256 a = _mm256_loadu_ps(rows.a + row * rows.k + i + 8 * chain);
+        const __m256 x = _mm256_loadu_ps(a + row * rows.k + i + 8 * chain);
 #pragma GCC unroll 8
         for (int c = 0; c < columns; ++c) {
-          sums[chain][row][c] = _mm256_fmadd_ps(a, wide[c], sums[chain][row][c]);
+          sums[chain][row][c] = _mm256_fmadd_ps(x, wide[c], sums[chain][row][c]);
         }
       }
     }
@@ -68,14 +69,28 @@ HFLOAD_AVX2_FMA inline void multiply_columns(const FewRows& rows, int64_t column
       __m256 sum = sums[0][row][c];
 #pragma GCC unroll 8
       for (int chain = 1; chain < chains; ++chain) sum = _mm256_add_ps(sum, sums[chain][row][c]);
-      out[row * out_ld + c] = sum_of(sum);
+      out[(first + row) * out_ld + c] = sum_of(sum);
     }
   }
 }
 
-/// Sixteen registers: the sums, one vector of B for each column, and one of A.
-constexpr int columns_for(int m) { return m <= 2 ? 1 : m <= 6 ? 2 : 1; }
-constexpr int chains_for(int m) { return m == 1 ? 4 : m == 2 ? 4 : m == 3 ? 2 : 1; }
+/// Rows of A at a time; more of them would read A from the second cache faster than that can give it.
+constexpr int kRowsAtOnce = 4;
+
+/// All rows by `columns` rows of B, which the second half of the rows finds in the caches.
+template <GemmDtype dtype, int m, int columns, int chains>
+HFLOAD_AVX2_FMA inline void multiply_columns(const FewRows& rows, int64_t column, float* out,
+                                             int64_t out_ld) {
+  constexpr int kFirst = m < kRowsAtOnce ? m : kRowsAtOnce;
+  multiply_block<dtype, kFirst, columns, chains>(rows, 0, column, out, out_ld);
+  if constexpr (m > kFirst) {
+    multiply_block<dtype, m - kFirst, columns, chains>(rows, kFirst, column, out, out_ld);
+  }
+}
+
+// Of sixteen registers, sums take at most twelve, B one for each column, and A one.
+constexpr int columns_for(int m) { return m == 1 ? 4 : 3; }
+constexpr int chains_for(int m) { return m <= 2 ? 2 : 1; }
 
 template <GemmDtype dtype, int m>
 __attribute__((target("avx2,fma,f16c"))) void multiply_rows(const FewRows& rows, int64_t begin, int64_t end,
@@ -93,26 +108,10 @@ __attribute__((target("avx2,fma,f16c"))) void multiply_rows(const FewRows& rows,
 
 template <GemmDtype dtype>
 void multiply_dtype(const FewRows& rows, int64_t begin, int64_t end, float* out, int64_t out_ld) {
-  switch (rows.m) {
-    case 1:
-      return multiply_rows<dtype, 1>(rows, begin, end, out, out_ld);
-    case 2:
-      return multiply_rows<dtype, 2>(rows, begin, end, out, out_ld);
-    case 3:
-      return multiply_rows<dtype, 3>(rows, begin, end, out, out_ld);
-    case 4:
-      return multiply_rows<dtype, 4>(rows, begin, end, out, out_ld);
-    case 5:
-      return multiply_rows<dtype, 5>(rows, begin, end, out, out_ld);
-    case 6:
-      return multiply_rows<dtype, 6>(rows, begin, end, out, out_ld);
-    case 7:
-      return multiply_rows<dtype, 7>(rows, begin, end, out, out_ld);
-    case 8:
-      return multiply_rows<dtype, 8>(rows, begin, end, out, out_ld);
-    default:
-      return;
-  }
+  constexpr void (*kByRows[kMostFewRows])(const FewRows&, int64_t, int64_t, float*, int64_t) = {
+      multiply_rows<dtype, 1>, multiply_rows<dtype, 2>, multiply_rows<dtype, 3>, multiply_rows<dtype, 4>,
+      multiply_rows<dtype, 5>, multiply_rows<dtype, 6>, multiply_rows<dtype, 7>, multiply_rows<dtype, 8>};
+  kByRows[rows.m - 1](rows, begin, end, out, out_ld);
 }
 
 }  // namespace
