@@ -7,6 +7,8 @@
 namespace hfload {
 namespace {
 
+constexpr uint64_t kMostElements = 500;
+
 constexpr GemmTrialSize kSizes[] = {
     {1, 1, 1, 1, 0},      {1, 7, 13, 1, 3},    {3, 5, 0, 1, 0},     {1, 100, 1024, 1, 0}, {2, 33, 515, 1, 8},
     {5, 130, 257, 2, 0},  {8, 64, 1000, 1, 0}, {9, 64, 64, 1, 0},   {13, 257, 103, 1, 8}, {17, 33, 72, 3, 8},
@@ -25,7 +27,7 @@ std::vector<CpuGemmCheck> check_cpu_gemms(CpuEngine& engine, const std::function
   const std::vector<GemmTrial> trials = gemm_trials(kSizes, std::numeric_limits<int64_t>::max());
   size_t done = 0;
   for (const GemmTrial& trial : trials) {
-    const GemmExpectation expected(trial);
+    const GemmExpectation expected(trial, kMostElements);
     CpuGemm product(engine, expected.before().gemm);
     for (CpuGemmCheck& check : checks) {
       if (check.dtype != trial.shape.dtype) continue;

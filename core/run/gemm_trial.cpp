@@ -10,9 +10,6 @@ namespace {
 
 using Shape = GemmCase::Shape;
 
-/// More elements than this are sampled: the reference is slow.
-constexpr uint64_t kMaxComparedElements = 2000;
-
 struct Scale {
   float alpha, beta;
 };
@@ -74,7 +71,7 @@ std::string describe_trial(const Shape& shape) {
                      gemm_epilogue_name(shape.epilogue), shape.alpha, shape.beta);
 }
 
-GemmExpectation::GemmExpectation(const GemmTrial& trial)
+GemmExpectation::GemmExpectation(const GemmTrial& trial, uint64_t most_elements)
     : exact_(trial.exact),
       before_(trial.exact ? exact_gemm_case(trial.shape, 1) : random_gemm_case(trial.shape, 2)) {
   const Shape& shape = trial.shape;
@@ -85,11 +82,11 @@ GemmExpectation::GemmExpectation(const GemmTrial& trial)
   };
   const auto count = static_cast<uint64_t>(shape.batch * shape.m * shape.n);
   std::mt19937_64 random(count);
-  for (uint64_t i = 0; i < std::min(count, kMaxComparedElements); ++i) {
-    const auto at = static_cast<int64_t>(count <= kMaxComparedElements ? i : random() % count);
+  for (uint64_t i = 0; i < std::min(count, most_elements); ++i) {
+    const auto at = static_cast<int64_t>(count <= most_elements ? i : random() % count);
     add(at / (shape.m * shape.n), at / shape.n % shape.m, at % shape.n);
   }
-  if (count > kMaxComparedElements) {
+  if (count > most_elements) {
     for (const int64_t row : {int64_t{0}, shape.m - 1}) {
       for (const int64_t column : {int64_t{0}, shape.n - 1}) add(shape.batch - 1, row, column);
     }

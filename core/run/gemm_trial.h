@@ -35,7 +35,8 @@ struct GemmVerdict {
 /// A product's operands on the host and what its result should be.
 class GemmExpectation {
  public:
-  explicit GemmExpectation(const GemmTrial& trial);
+  /// At most `most_elements` are compared, besides the corners: the reference is slow.
+  explicit GemmExpectation(const GemmTrial& trial, uint64_t most_elements = 2000);
 
   /// C poisoned where beta is 0.
   const GemmCase& before() const { return before_; }
