@@ -112,8 +112,9 @@ constexpr Flag kFlags[] = {
      .kind = ValueKind::choice,
      .value = "4|5",
      .choices = "4|5",
-     .help = "Whose rules to follow: 4, the default, is transformers 4.57 with accelerate 1.x. 5 comes with "
-             "a later version."},
+     .help =
+         "Whose rules to follow: 4, the default, is transformers 4.57 with accelerate 1.x; 5 is transformers "
+         "5.23."},
     {.id = FlagId::offload_folder,
      .name = "--offload-folder",
      .kind = ValueKind::directory,

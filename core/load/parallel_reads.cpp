@@ -20,7 +20,8 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kMaxOpenShards = 128;  // of two descriptors each
 constexpr std::chrono::milliseconds kProgressInterval{100};
 constexpr unsigned kMaxDefaultThreads = 16;
-constexpr uint64_t kRunBytes = 4 << 20;
+constexpr uint64_t kMaxRunBytes = 4 << 20;
+constexpr uint64_t kRunsPerWorker = 4;  // so that all have something to do, and end at about the same time
 
 /// Counts bytes and tells the caller now and then, from one thread at a time.
 class ProgressReporter {
@@ -63,8 +64,13 @@ using OpenShards = std::unordered_map<uint32_t, OpenShard>;
 /// Hands out pieces [begin, end) in their order.
 class PieceQueue {
  public:
-  PieceQueue(uint64_t begin, uint64_t end, const ParallelReads& reads)
-      : next_(begin), end_(end), reads_(reads) {}
+  PieceQueue(uint64_t begin, uint64_t end, const ParallelReads& reads, unsigned workers)
+      : next_(begin), end_(end), reads_(reads) {
+    if (!reads.bytes) return;
+    uint64_t bytes = 0;
+    for (uint64_t piece = begin; piece < end; ++piece) bytes += reads.bytes(piece);
+    run_bytes_ = std::min(kMaxRunBytes, bytes / workers / kRunsPerWorker);
+  }
 
   /// The next pieces that one worker should do, as a range; an empty one at the end.
   std::pair<uint64_t, uint64_t> take() {
@@ -74,7 +80,7 @@ class PieceQueue {
     if (!reads_.bytes || begin == next_) return {begin, next_};
     for (uint64_t taken = reads_.bytes(begin); next_ < end_; ++next_) {
       taken += reads_.bytes(next_);
-      if (taken > kRunBytes) break;
+      if (taken > run_bytes_) break;
     }
     return {begin, next_};
   }
@@ -84,14 +90,15 @@ class PieceQueue {
   uint64_t next_;
   uint64_t end_;
   const ParallelReads& reads_;
+  uint64_t run_bytes_ = 0;
 };
 
 /// Pieces [begin, end) on all workers; every shard they need is open.
 void run_range(uint64_t begin, uint64_t end, OpenShards& files, const ParallelReads& reads,
                const LoadOptions& options, ProgressReporter& progress) {
-  PieceQueue queue(begin, end, reads);
-  std::atomic<bool> stop{false};
   const auto workers = static_cast<unsigned>(std::min<uint64_t>(reader_threads(options), end - begin));
+  PieceQueue queue(begin, end, reads, workers);
+  std::atomic<bool> stop{false};
   run_workers(workers, [&](unsigned worker) {
     try {
       for (;;) {
