@@ -9,6 +9,7 @@
 #include "cli/json_writer.h"
 #include "cli/render_cpu_gemm.h"
 #include "cli/render_gemm.h"
+#include "cli/text.h"
 
 namespace hfload::cli {
 namespace {
@@ -63,8 +64,9 @@ struct CpuGemms {
 
   std::string check(JsonWriter& json) {
     const std::vector<CpuGemmCheck> checks = check_cpu_gemms(engine, nullptr);
-    std::string table = fmt::format("{}, {} threads\n\n", engine.description(), engine.threads()) +
-                        render_cpu_gemm_checks(checks);
+    std::string table =
+        fmt::format("{}, {}\n\n", engine.description(), count_of(engine.threads(), "thread")) +
+        render_cpu_gemm_checks(checks);
     require_no_faults(checks, table, "CPU", context);
     write_cpu_gemm_checks(json, checks);
     return table;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "cli/text.h"
+
 namespace hfload::cli {
 namespace {
 
@@ -53,11 +55,11 @@ std::string render_cpu_gemm_checks(std::span<const CpuGemmCheck> checks) {
 
 std::string render_cpu_gemm_bench(const CpuGemmBench& bench) {
   std::string out = fmt::format(
-      "{}, {} threads; {}; {}\n\n"
+      "{}, {}; {}; {}\n\n"
       "| dtype | m | n | k | way | ms | GFLOP/s | GB/s | ratio to OpenBLAS | limit, same run | part of it | "
       "probe max/min |\n"
       "|---|---|---|---|---|---|---|---|---|---|---|---|\n",
-      bench.cpu, bench.threads, bench.onednn, bench.openblas);
+      bench.cpu, count_of(bench.threads, "thread"), bench.onednn, bench.openblas);
   for (const CpuGemmTiming& timing : bench.timings) {
     const std::optional<double> rival = of_openblas(timing);
     out += fmt::format(
