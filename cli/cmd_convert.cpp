@@ -23,7 +23,7 @@ namespace {
 std::optional<Shell> shell_of(const Checkpoint& checkpoint, std::vector<std::string>& warnings) {
   if (!checkpoint.has_config) return std::nullopt;
   try {
-    return build_shell(checkpoint, {});
+    return build_known_shell(checkpoint, {});
   } catch (const Error& error) {
     warnings.push_back(fmt::format(
         "the model's shell cannot be built ({}): tensors stay in the order of their files, and none is tied",
@@ -38,7 +38,10 @@ class Converter {
 
   /// Fills in all but `error`.
   void convert(const ModelOptions& model, ConvertReport& report, unsigned threads, bool show_progress) const {
-    const Checkpoint checkpoint = open_model(model, context_.environment);
+    const ModelLocation location = locate(model, context_.environment);
+    require_apart(location, report.destination, command_.options.format);
+    const Checkpoint checkpoint = open_checkpoint(location);
+    report.warnings = checkpoint.warnings;
     std::optional<Shell> shell = shell_of(checkpoint, report.warnings);
     const std::unique_ptr<TensorSource> source = open_tensor_source(checkpoint);
     const ConvertPlan plan = plan_conversion(checkpoint, *source, shell ? &shell->tree : nullptr,

@@ -21,8 +21,11 @@ void run_diff(const DiffCommand& command, const Context& context) {
     };
     compared.difference = diff_checkpoints(compared.a, *source_a, compared.b, *source_b, run);
   }
-  write_standard_output(context.common.json ? render_compared_json(compared)
-                                            : render_compared(compared, command.tensors));
+  if (context.common.json) {
+    write_compared_json(compared, write_standard_output);
+  } else {
+    write_standard_output(render_compared(compared, command.tensors));
+  }
   if (!compared.is_equal()) throw CheckFailed{};
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/planning.h"
 #include "cli/render_verify.h"
 #include "cli/signals.h"
 #include "cli/text.h"
@@ -30,7 +31,7 @@ void add(std::vector<Finding>& findings, std::string_view code, std::string_view
 }
 
 SavedHash hash_of(const CheckpointTensor& tensor, const TensorStatistics& statistics) {
-  return {tensor.dtype_name, tensor.shape, fmt::format("{:016x}", statistics.hash)};
+  return {std::string(tensor.dtype_name()), tensor.shape, fmt::format("{:016x}", statistics.hash)};
 }
 
 std::map<std::string, SavedHash> read_hashes(const std::string& path) {
@@ -49,12 +50,12 @@ void compare_hashes(const Verified& verified, std::map<std::string, SavedHash> e
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
     if (!verified.statistics[i]) continue;
     const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
-    const auto found = expected.find(tensor.name);
+    const auto found = expected.find(tensor.name.str());
     if (found == expected.end()) {
-      fresh.push_back(tensor.name);
+      fresh.push_back(tensor.name.str());
       continue;
     }
-    if (found->second != hash_of(tensor, *verified.statistics[i])) differing.push_back(tensor.name);
+    if (found->second != hash_of(tensor, *verified.statistics[i])) differing.push_back(tensor.name.str());
     expected.erase(found);
   }
   for (const auto& [name, hash] : expected) missing.push_back(name);
@@ -67,15 +68,15 @@ void find_bad_values(const Verified& verified, std::vector<Finding>& findings) {
   std::vector<std::string> nan, infinite;
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
     const auto& statistics = verified.statistics[i];
-    if (statistics && statistics->nan > 0) nan.push_back(verified.checkpoint.tensors[i].name);
-    if (statistics && statistics->infinite > 0) infinite.push_back(verified.checkpoint.tensors[i].name);
+    if (statistics && statistics->nan > 0) nan.push_back(verified.checkpoint.tensors[i].name.str());
+    if (statistics && statistics->infinite > 0) infinite.push_back(verified.checkpoint.tensors[i].name.str());
   }
   add(findings, "nan", "with NaN", std::move(nan));
   add(findings, "infinity", "with infinite values", std::move(infinite));
 }
 
-std::string render_hashes(const Verified& verified) {
-  JsonWriter json;
+void write_hashes(const Verified& verified, const TextSink& sink) {
+  JsonWriter json(sink);
   json.begin_object().key("schema").string("hfload.hashes/1").key("tensors").begin_object();
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
     if (!verified.statistics[i]) continue;
@@ -85,7 +86,7 @@ std::string render_hashes(const Verified& verified) {
     json.key("shape").numbers(hash.shape).key("hash").string(hash.hash).end_object();
   }
   json.end_object().end_object();
-  return json.take();
+  json.finish();
 }
 
 }  // namespace
@@ -96,9 +97,7 @@ void run_verify(const VerifyCommand& command, const Context& context) {
   Verified verified;
   {
     const SignalWatch watch;
-    const ModelOptions& model = command.model;
-    const ModelLocation location =
-        locate_model(model.model, {model.variant, model.subfolder, context.environment.hub_cache});
+    const ModelLocation location = locate(command.model, context.environment);
     verified.checkpoint = open_damaged_checkpoint(location, verified.findings);
     if (verified.checkpoint.shards.empty()) {
       throw Error(ErrorCode::weights_not_found, "there are no weights to verify")
@@ -108,6 +107,7 @@ void run_verify(const VerifyCommand& command, const Context& context) {
     StructureReport structure = check_structure(verified.checkpoint);
     append(verified.findings, std::move(structure.findings));
     for (const std::string& warning : verified.checkpoint.warnings) context.messages.warning(warning);
+    for (const std::string& warning : verified.checkpoint.load_warnings()) context.messages.warning(warning);
     for (const std::string& warning : structure.warnings) context.messages.warning(warning);
     CheckRun run{command.threads, nullptr, [] { return received_signal() != 0; }};
     append(verified.findings, check_archives(verified.checkpoint, run));
@@ -120,9 +120,14 @@ void run_verify(const VerifyCommand& command, const Context& context) {
   }
   find_bad_values(verified, verified.findings);
   if (!command.against.empty()) compare_hashes(verified, std::move(expected), verified.findings);
-  if (!command.write_hashes.empty()) write_file_atomically(command.write_hashes, render_hashes(verified));
-  write_standard_output(context.common.json ? render_verified_json(verified)
-                                            : render_verified(verified, command.tensors));
+  if (!command.write_hashes.empty()) {
+    write_file_atomically(command.write_hashes, [&](const TextSink& sink) { write_hashes(verified, sink); });
+  }
+  if (context.common.json) {
+    write_verified_json(verified, write_standard_output);
+  } else {
+    write_standard_output(render_verified(verified, command.tensors));
+  }
   if (std::ranges::any_of(verified.findings, is_fault)) throw CheckFailed{};
 }
 

@@ -44,6 +44,13 @@ constexpr Flag kFlags[] = {
      .kind = ValueKind::word,
      .value = "NAME",
      .help = "Look in that folder below the model directory."},
+    {.id = FlagId::key,
+     .name = "--key",
+     .kind = ValueKind::word,
+     .value = "NAME",
+     .help =
+         "Take the weights of a PyTorch checkpoint from the dict of that name inside it, as a trainer saves "
+         "several."},
     {.id = FlagId::tensors, .name = "--tensors", .help = "List every tensor: name, dtype, shape, bytes."},
     {.id = FlagId::tree,
      .name = "--tree",
@@ -303,14 +310,14 @@ static_assert([] {
 constexpr FlagId kCommonFlags[] = {FlagId::json,  FlagId::progress, FlagId::color,
                                    FlagId::quiet, FlagId::verbose,  FlagId::help};
 
-constexpr FlagId kInspectFlags[] = {FlagId::tensors,  FlagId::tree,    FlagId::patterns, FlagId::filter,
-                                    FlagId::metadata, FlagId::variant, FlagId::subfolder};
+constexpr FlagId kInspectFlags[] = {FlagId::tensors,  FlagId::tree,    FlagId::patterns,  FlagId::filter,
+                                    FlagId::metadata, FlagId::variant, FlagId::subfolder, FlagId::key};
 
-constexpr FlagId kPlanFlags[] = {FlagId::device_map,     FlagId::max_memory,      FlagId::context,
-                                 FlagId::batch,          FlagId::kv_dtype,        FlagId::dtype,
-                                 FlagId::no_split,       FlagId::explain,         FlagId::svg,
-                                 FlagId::offload_folder, FlagId::offload_buffers, FlagId::fallback_allocation,
-                                 FlagId::compat,         FlagId::variant,         FlagId::subfolder};
+constexpr FlagId kPlanFlags[] = {
+    FlagId::device_map, FlagId::max_memory,     FlagId::context,         FlagId::batch,
+    FlagId::kv_dtype,   FlagId::dtype,          FlagId::no_split,        FlagId::explain,
+    FlagId::svg,        FlagId::offload_folder, FlagId::offload_buffers, FlagId::fallback_allocation,
+    FlagId::compat,     FlagId::variant,        FlagId::subfolder,       FlagId::key};
 
 constexpr FlagId kLoadFlags[] = {FlagId::device_map,
                                  FlagId::max_memory,
@@ -335,16 +342,18 @@ constexpr FlagId kLoadFlags[] = {FlagId::device_map,
                                  FlagId::fallback_allocation,
                                  FlagId::compat,
                                  FlagId::variant,
-                                 FlagId::subfolder};
+                                 FlagId::subfolder,
+                                 FlagId::key};
 
 constexpr FlagId kConvertFlags[] = {
-    FlagId::output_dtype, FlagId::dtype_for, FlagId::max_shard_size, FlagId::merge,
-    FlagId::format,       FlagId::include,   FlagId::exclude,        FlagId::rename,
-    FlagId::tied,         FlagId::output,    FlagId::jobs,           FlagId::dry_run,
-    FlagId::force,        FlagId::threads,   FlagId::variant,        FlagId::subfolder};
+    FlagId::output_dtype, FlagId::dtype_for, FlagId::max_shard_size, FlagId::merge,   FlagId::format,
+    FlagId::include,      FlagId::exclude,   FlagId::rename,         FlagId::tied,    FlagId::output,
+    FlagId::jobs,         FlagId::dry_run,   FlagId::force,          FlagId::threads, FlagId::variant,
+    FlagId::subfolder,    FlagId::key};
 
-constexpr FlagId kVerifyFlags[] = {FlagId::tensors,       FlagId::write_hashes, FlagId::against,
-                                   FlagId::check_threads, FlagId::variant,      FlagId::subfolder};
+constexpr FlagId kVerifyFlags[] = {
+    FlagId::tensors, FlagId::write_hashes, FlagId::against, FlagId::check_threads,
+    FlagId::variant, FlagId::subfolder,    FlagId::key};
 
 constexpr FlagId kDiffFlags[] = {FlagId::tolerance, FlagId::tensors, FlagId::check_threads};
 

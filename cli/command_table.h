@@ -23,6 +23,7 @@ enum class FlagId : uint8_t {
   version,
   variant,
   subfolder,
+  key,
   tensors,
   tree,
   filter,
@@ -72,7 +73,7 @@ enum class FlagId : uint8_t {
   cpu,
   product_threads,
 };
-inline constexpr size_t kFlagCount = 57;
+inline constexpr size_t kFlagCount = 58;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };

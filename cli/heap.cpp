@@ -11,9 +11,16 @@
 #endif
 
 namespace hfload::cli {
+namespace {
 
-void advise_huge_pages_for_heap() {
 #ifdef __GLIBC__
+void return_freed_blocks() {
+  // Unless it is told, glibc raises this to the size of whatever is freed.
+  constexpr int kOwnMappingBytes = 256 << 10;
+  mallopt(M_MMAP_THRESHOLD, kOwnMappingBytes);
+}
+
+void advise_huge_pages() {
   constexpr int kStepBytes = 32 << 20;
   constexpr uintptr_t kHugePageBytes = 2 << 20;
   // Vectors of some MiB are to come from the heap as well. What is freed at its end still goes back.
@@ -28,6 +35,17 @@ void advise_huge_pages_for_heap() {
     madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
   }
   std::free(first);
+}
+#endif
+
+}  // namespace
+
+void prepare_heap([[maybe_unused]] const ParsedCommand& command) {
+#ifdef __GLIBC__
+  const bool streams =
+      std::holds_alternative<ConvertCommand>(command) || std::holds_alternative<VerifyCommand>(command) ||
+      std::holds_alternative<DiffCommand>(command) || std::holds_alternative<ScanCommand>(command);
+  streams ? return_freed_blocks() : advise_huge_pages();
 #endif
 }
 

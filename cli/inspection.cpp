@@ -23,7 +23,7 @@ InspectedTensor from_header(const CheckpointTensor& tensor) {
   row.shard = tensor.shard;
   row.described = tensor.described;
   if (!tensor.described) return row;
-  row.dtype = tensor.dtype_name;
+  row.dtype = tensor.dtype_name();
   row.shape = tensor.shape;
   row.parameters = element_count(tensor.shape).value_or(0);
   row.bytes = tensor.bytes();
@@ -131,6 +131,7 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
   Inspection found;
   found.checkpoint = std::move(checkpoint);
   append(found.warnings, found.checkpoint.warnings);
+  append(found.warnings, found.checkpoint.load_warnings());
   try {
     found.shell = build_shell(found.checkpoint, {});
     append(found.warnings, found.shell->warnings);

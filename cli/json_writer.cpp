@@ -26,6 +26,11 @@ JsonWriter& JsonWriter::close(char bracket) {
 }
 
 void JsonWriter::separate() {
+  constexpr size_t kPartBytes = 64 << 10;
+  if (sink_ && out_.size() >= kPartBytes) {
+    sink_(out_);
+    out_.clear();
+  }
   if (std::exchange(after_key_, false) || has_members_.empty()) return;
   if (has_members_.back()) out_ += ',';
   has_members_.back() = true;

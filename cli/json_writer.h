@@ -4,7 +4,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "core/base/text_sink.h"
 
 namespace hfload::cli {
 
@@ -13,6 +16,11 @@ namespace hfload::cli {
 /// \uNNNN. The calls follow the document: `key` before each value of an object.
 class JsonWriter {
  public:
+  /// Keeps the document until it is taken.
+  JsonWriter() = default;
+  /// Passes the document on part by part.
+  explicit JsonWriter(TextSink sink) : sink_(std::move(sink)) {}
+
   JsonWriter& begin_object() { return open('{'); }
   JsonWriter& end_object() { return close('}'); }
   JsonWriter& begin_array() { return open('['); }
@@ -37,6 +45,8 @@ class JsonWriter {
 
   /// The document and a line feed. All that was opened must be closed.
   std::string take();
+  /// The same for a document that was passed on: passes on the rest of it.
+  void finish() { sink_(take()); }
 
  private:
   JsonWriter& open(char bracket);
@@ -45,6 +55,7 @@ class JsonWriter {
   void separate();
   void write_string(std::string_view text);
 
+  TextSink sink_;
   std::string out_;
   std::vector<bool> has_members_;  ///< one per open bracket
   bool after_key_ = false;

@@ -59,12 +59,12 @@ int report(const Error& error, const CommandLine& line, const Environment& envir
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
-  advise_huge_pages_for_heap();
   std::signal(SIGXFSZ, SIG_IGN);  // writing beyond `ulimit -f` fails with EFBIG instead
   const Environment environment = read_environment();
   CommandLine line;
   try {
     parse_command_line(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc), line);
+    prepare_heap(line.command);
     Messages messages(line.common, environment);
     dispatch(line, Context{line.common, environment, messages});
     return 0;

@@ -126,7 +126,8 @@ void read_cache_options(const FlagValues& values, PlanningOptions& planning) {
 }
 
 ModelOptions model_options(const std::string& model, const FlagValues& values) {
-  return {model, last_value(values, FlagId::variant), last_value(values, FlagId::subfolder)};
+  return {model, last_value(values, FlagId::variant), last_value(values, FlagId::subfolder),
+          last_value(values, FlagId::key)};
 }
 
 PlanningOptions planning_options(const FlagValues& values) {

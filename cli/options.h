@@ -22,6 +22,7 @@ struct ModelOptions {
   std::string model;
   std::string variant;
   std::string subfolder;
+  std::string key;  ///< of the dict inside a PyTorch checkpoint
 };
 
 /// A strategy, one device for everything, or the path of a map; an inline map is parsed at once.

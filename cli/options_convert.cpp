@@ -76,7 +76,7 @@ unsigned threads_of(const FlagValues& values, FlagId id) {
 DiffCommand diff_command(const std::vector<std::string>& arguments, const FlagValues& values) {
   if (arguments.size() != 2 || arguments[0].empty() || arguments[1].empty())
     throw usage_error("diff needs two models, A and B", "See hfload diff --help.");
-  DiffCommand command{.a = {arguments[0], "", ""}, .b = {arguments[1], "", ""}};
+  DiffCommand command{.a = {arguments[0], "", "", ""}, .b = {arguments[1], "", "", ""}};
   command.tensors = is_given(values, FlagId::tensors);
   command.threads = threads_of(values, FlagId::check_threads);
   if (!is_given(values, FlagId::tolerance)) return command;
@@ -108,8 +108,8 @@ ConvertCommand convert_command(const std::vector<std::string>& arguments, const 
   }
   for (const std::string& model : models) {
     if (model.empty()) throw usage_error("the name of a model is empty", "See hfload convert --help.");
-    command.sources.push_back(
-        {model, last_value(values, FlagId::variant), last_value(values, FlagId::subfolder)});
+    command.sources.push_back({model, last_value(values, FlagId::variant),
+                               last_value(values, FlagId::subfolder), last_value(values, FlagId::key)});
   }
   if (command.output_directory.empty() && command.destination.empty())
     throw usage_error("DST is empty", "See hfload convert --help.");

@@ -119,9 +119,13 @@ std::vector<std::string> unknown_classes(const ModuleTree& tree, const std::vect
 
 }  // namespace
 
+ModelLocation locate(const ModelOptions& options, const Environment& environment) {
+  return locate_model(options.model,
+                      {options.variant, options.subfolder, options.key, environment.hub_cache});
+}
+
 Checkpoint open_model(const ModelOptions& options, const Environment& environment) {
-  return open_checkpoint(
-      locate_model(options.model, {options.variant, options.subfolder, environment.hub_cache}));
+  return open_checkpoint(locate(options, environment));
 }
 
 PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options) {
@@ -132,6 +136,7 @@ PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options) {
   model.user_set_memory = options.max_memory.has_value();
   model.max_memory = options.max_memory ? *options.max_memory : query_max_memory();
   append(model.warnings, model.checkpoint.warnings);
+  append(model.warnings, model.checkpoint.load_warnings());
   append(model.warnings, model.shell.warnings);
   if (options.no_split) {
     for (const std::string& name : unknown_classes(model.shell.tree, *options.no_split)) {

@@ -16,6 +16,9 @@
 
 namespace hfload::cli {
 
+/// Where the model is, by its argument and flags. Throws Error.
+ModelLocation locate(const ModelOptions& options, const Environment& environment);
+
 /// Locates and opens the model. Throws Error.
 Checkpoint open_model(const ModelOptions& options, const Environment& environment);
 

@@ -58,7 +58,7 @@ void write_model(JsonWriter& json, const ConvertReport& report) {
 void ConvertReport::set_plan(const ConvertPlan& plan) {
   for (const PlannedFile& file : plan.files)
     files.push_back({file.name, file.layout.slots.size(), file.layout.file_bytes});
-  for (const TextFile& file : plan.texts) files.push_back({file.name, 0, file.text.size()});
+  for (const TextFile& file : plan.texts) files.push_back({file.name, 0, file.bytes});
   for (const CopiedFile& file : plan.copies) files.push_back({file.name, 0, file.bytes});
   tensors = plan.tensors.size();
   tensor_bytes = plan.tensor_bytes;

@@ -8,19 +8,19 @@
 namespace hfload::cli {
 namespace {
 
-std::string change(const std::string& a, const std::string& b) {
-  return a == b ? a : fmt::format("{} -> {}", a, b);
+std::string change(std::string_view a, std::string_view b) {
+  return a == b ? std::string(a) : fmt::format("{} -> {}", a, b);
 }
 
 void write_ulps(JsonWriter& json, const TensorDifference& pair) {
   json.key("ulps");
-  if (!pair.ulps) {
+  if (!pair.has_ulps) {
     json.null();
     return;
   }
   json.begin_array();
-  for (size_t k = 0; k < pair.ulps->size(); ++k) {
-    const uint64_t count = (*pair.ulps)[k];
+  for (size_t k = 0; k < UlpHistogram().size(); ++k) {
+    const uint64_t count = k == 0 ? pair.zero_ulps : pair.ulps ? (*pair.ulps)[k] : 0;
     if (count == 0) continue;
     // The last bucket's bound, 2^64, has no 64-bit number; no two floats are that far apart.
     json.begin_object().key("at_most").number(k == 0 ? 0 : uint64_t{1} << std::min<size_t>(k - 1, 63));
@@ -57,7 +57,7 @@ std::string render_compared(const Compared& compared, bool all) {
     const CheckpointTensor& b = compared.b.tensors[pair.b];
     const bool within = pair.within(compared.tolerance);
     ++(!within ? beyond : pair.differing > 0 ? near : equal);
-    if (!all && within && pair.differing == 0 && a.dtype_name == b.dtype_name) continue;
+    if (!all && within && pair.differing == 0 && a.dtype_name() == b.dtype_name()) continue;
     std::string how = "not comparable";
     if (pair.same_shape && pair.differing == 0) how = "equal";
     if (pair.same_shape && pair.differing > 0) {
@@ -68,7 +68,7 @@ std::string render_compared(const Compared& compared, bool all) {
       if (pair.nan_mismatches > 0)
         how += fmt::format(", NaN on one side {}", group_digits(pair.nan_mismatches));
     }
-    table.add_row({escape_text(a.name), escape_text(change(a.dtype_name, b.dtype_name)),
+    table.add_row({escape_text(a.name), escape_text(change(a.dtype_name(), b.dtype_name())),
                    change(format_shape(a.shape), format_shape(b.shape)), how});
   }
   text += table.render();
@@ -79,8 +79,8 @@ std::string render_compared(const Compared& compared, bool all) {
   return text;
 }
 
-std::string render_compared_json(const Compared& compared) {
-  JsonWriter json;
+void write_compared_json(const Compared& compared, const TextSink& sink) {
+  JsonWriter json(sink);
   json.begin_object().key("schema").string("hfload.diff/1").key("equal").boolean(compared.is_equal());
   json.key("tolerance").real(compared.tolerance).key("only_in_a");
   write_names(json, compared.a, compared.difference.only_a);
@@ -91,7 +91,7 @@ std::string render_compared_json(const Compared& compared) {
     const CheckpointTensor& a = compared.a.tensors[pair.a];
     const CheckpointTensor& b = compared.b.tensors[pair.b];
     json.begin_object().key("name").string(a.name);
-    json.key("dtype_a").string(a.dtype_name).key("dtype_b").string(b.dtype_name);
+    json.key("dtype_a").string(a.dtype_name()).key("dtype_b").string(b.dtype_name());
     json.key("shape_a").numbers(a.shape).key("shape_b").numbers(b.shape);
     json.key("within").boolean(pair.within(compared.tolerance)).key("compared").boolean(pair.same_shape);
     json.key("values").number(pair.values).key("differing").number(pair.differing);
@@ -103,7 +103,7 @@ std::string render_compared_json(const Compared& compared) {
     json.end_object();
   }
   json.end_array().end_object();
-  return json.take();
+  json.finish();
 }
 
 }  // namespace hfload::cli

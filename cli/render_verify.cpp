@@ -72,7 +72,7 @@ std::string render_verified(const Verified& verified, bool all) {
     denormal += statistics->denormal > 0;
     const bool is_suspicious = statistics->nan > 0 || statistics->infinite > 0 || statistics->all_zero();
     if (!all && !is_suspicious) continue;
-    table.add_row({escape_text(tensor.name), escape_text(tensor.dtype_name), format_shape(tensor.shape),
+    table.add_row({escape_text(tensor.name), escape_text(tensor.dtype_name()), format_shape(tensor.shape),
                    text_of(statistics->min), text_of(statistics->max),
                    statistics->mean ? fmt::format("{:.6g}", *statistics->mean) : "-",
                    fmt::format("{:016x}", statistics->hash), remarks(*statistics)});
@@ -88,8 +88,8 @@ std::string render_verified(const Verified& verified, bool all) {
   return text;
 }
 
-std::string render_verified_json(const Verified& verified) {
-  JsonWriter json;
+void write_verified_json(const Verified& verified, const TextSink& sink) {
+  JsonWriter json(sink);
   const bool clean = std::ranges::none_of(verified.findings, is_fault);
   json.begin_object().key("schema").string("hfload.verify/1").key("clean").boolean(clean);
   json.key("findings").begin_array();
@@ -102,7 +102,7 @@ std::string render_verified_json(const Verified& verified) {
     const auto& statistics = verified.statistics[i];
     if (!statistics) continue;
     const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
-    json.begin_object().key("name").string(tensor.name).key("dtype").string(tensor.dtype_name);
+    json.begin_object().key("name").string(tensor.name).key("dtype").string(tensor.dtype_name());
     json.key("shape").numbers(tensor.shape).key("bytes").number(tensor.bytes());
     json.key("hash").string(fmt::format("{:016x}", statistics->hash)).key("values");
     statistics->decoded ? json.number(statistics->values) : json.null();
@@ -117,7 +117,7 @@ std::string render_verified_json(const Verified& verified) {
     json.end_object();
   }
   json.end_array().end_object();
-  return json.take();
+  json.finish();
 }
 
 }  // namespace hfload::cli

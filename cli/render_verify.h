@@ -20,7 +20,7 @@ struct Verified {
 
 /// Findings, a line for each tensor with values that are worth a look (`all`: for each tensor), a total.
 std::string render_verified(const Verified& verified, bool all);
-std::string render_verified_json(const Verified& verified);
+void write_verified_json(const Verified& verified, const TextSink& sink);
 
 /// Two models and what `diff` found.
 struct Compared {
@@ -33,6 +33,6 @@ struct Compared {
 
 /// Tensors that only one has, and a line for each that changed (`all`: for each), a total.
 std::string render_compared(const Compared& compared, bool all);
-std::string render_compared_json(const Compared& compared);
+void write_compared_json(const Compared& compared, const TextSink& sink);
 
 }  // namespace hfload::cli

@@ -53,12 +53,16 @@ void write_all(int fd, std::string_view text, const std::string& path) {
 }  // namespace
 
 void write_file_atomically(const std::string& path, std::string_view text) {
+  write_file_atomically(path, [&](const TextSink& sink) { sink(text); });
+}
+
+void write_file_atomically(const std::string& path, const std::function<void(const TextSink&)>& write) {
   const std::string target = target_of(path);
   std::string temporary;
   const FileDescriptor fd = create_beside(target, temporary);
   if (!fd) throw system_error("creating a file beside it", errno, path);
   try {
-    write_all(fd.get(), text, path);
+    write([&](std::string_view part) { write_all(fd.get(), part, path); });
     struct stat replaced {};
     if (stat(target.c_str(), &replaced) == 0 && fchmod(fd.get(), replaced.st_mode & 07777) != 0)
       throw system_error("setting the file's rights", errno, path);

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
+
+#include "core/base/text_sink.h"
 
 namespace hfload {
 
@@ -9,5 +12,7 @@ namespace hfload {
 /// renamed. A file of that name is replaced; where the name is a link, the file it leads to. Throws
 /// Error(not_a_file) for a directory, pipe or device, Error(io_error).
 void write_file_atomically(const std::string& path, std::string_view text);
+/// The same of a text that `write` makes part by part.
+void write_file_atomically(const std::string& path, const std::function<void(const TextSink&)>& write);
 
 }  // namespace hfload

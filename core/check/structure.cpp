@@ -61,14 +61,14 @@ std::string archive_start(const RegularFile& file) {
 StructureReport check_structure(const Checkpoint& checkpoint) {
   StructureReport report;
   try {
-    const Shell shell = build_shell(checkpoint, {});
-    if (shell.tree.from_tensor_names) {
+    if (std::optional<Shell> shell = build_known_shell(checkpoint, {})) {
+      report.warnings = std::move(shell->warnings);
+      report.findings = compare_with_checkpoint(*shell, checkpoint);
+    } else {
       report.warnings.emplace_back(
           "the model's class is not known: names and shapes are not compared with it");
-    } else {
-      report.warnings = shell.warnings;
+      report.findings = compare_total_size(checkpoint);
     }
-    report.findings = compare_with_checkpoint(shell, checkpoint);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::unsupported_architecture) {
       report.warnings.push_back(error.message());

@@ -6,8 +6,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <string_view>
-#include <unordered_map>
+#include <numeric>
 
 #include "core/check/element_values.h"
 
@@ -52,15 +51,15 @@ class Comparison {
 
   CheckpointDifference run() {
     match();
-    std::vector<uint64_t> bytes;
-    for (const TensorDifference& pair : result_.common)
-      bytes.push_back(pair.same_shape ? a_.tensors[pair.a].bytes() : 0);
-    pieces_ = cut_into_pieces(bytes);
-    tallies_.resize(pieces_.size());
+    const auto bytes_of = [&](size_t i) {
+      const TensorDifference& pair = result_.common[i];
+      return pair.same_shape ? a_.tensors[pair.a].bytes() : 0;
+    };
+    pieces_ = cut_into_pieces(result_.common.size(), bytes_of);
     run_pieces(pieces_, run_, [&](size_t index, unsigned worker) { compare(index, buffers_[worker]); });
     source_a_.require_unchanged();
     source_b_.require_unchanged();
-    fold();
+    fold_parts();
     return std::move(result_);
   }
 
@@ -71,31 +70,38 @@ class Comparison {
   };
 
   void match() {
-    std::unordered_map<std::string_view, uint32_t> names;
-    for (uint32_t i = 0; i < b_.tensors.size(); ++i) names.emplace(b_.tensors[i].name, i);
+    // Sorted and not hashed: a tenth of the memory.
+    std::vector<uint32_t> by_name(b_.tensors.size());
+    std::iota(by_name.begin(), by_name.end(), 0U);
+    const auto name_of = [&](uint32_t i) { return b_.tensors[i].name.view(); };
+    std::ranges::stable_sort(by_name, {}, name_of);
+    std::vector<bool> is_matched(b_.tensors.size(), false);
+    result_.common.reserve(std::min(a_.tensors.size(), b_.tensors.size()));
     for (uint32_t i = 0; i < a_.tensors.size(); ++i) {
-      const auto found = names.find(a_.tensors[i].name);
-      if (found == names.end()) {
+      const auto found = std::ranges::lower_bound(by_name, a_.tensors[i].name.view(), {}, name_of);
+      if (found == by_name.end() || name_of(*found) != a_.tensors[i].name.view() || is_matched[*found]) {
         result_.only_a.push_back(i);
         continue;
       }
+      is_matched[*found] = true;
       const CheckpointTensor& a = a_.tensors[i];
-      const CheckpointTensor& b = b_.tensors[found->second];
+      const CheckpointTensor& b = b_.tensors[*found];
       TensorDifference& pair = result_.common.emplace_back();
       pair.a = i;
-      pair.b = found->second;
+      pair.b = *found;
       // Dtypes that are not decoded are compared as bytes, and so only with themselves.
       const bool is_decoded = has_values(a.dtype) && has_values(b.dtype);
       const bool is_complex_pair = (a.dtype == Dtype::c64) == (b.dtype == Dtype::c64);
-      pair.same_shape = a.shape == b.shape && is_complex_pair && (is_decoded || a.dtype_name == b.dtype_name);
-      if (pair.same_shape && a.dtype == b.dtype && float_format(a.dtype)) pair.ulps.emplace();
+      pair.same_shape =
+          a.shape == b.shape && is_complex_pair && (is_decoded || a.dtype_name() == b.dtype_name());
+      pair.has_ulps = pair.same_shape && a.dtype == b.dtype && float_format(a.dtype);
+      if (pair.same_shape) pair.values = has_values(a.dtype) ? a.bytes() / value_bytes(a.dtype) : a.bytes();
       for (const Dtype dtype : {a.dtype, b.dtype}) {
         if (has_values(dtype)) decoders_.try_emplace(dtype, dtype);
       }
-      names.erase(found);
     }
     for (uint32_t i = 0; i < b_.tensors.size(); ++i) {
-      if (names.contains(b_.tensors[i].name)) result_.only_b.push_back(i);
+      if (!is_matched[i]) result_.only_b.push_back(i);
     }
   }
 
@@ -104,7 +110,7 @@ class Comparison {
     const TensorDifference& pair = result_.common[piece.tensor];
     const Dtype dtype_a = a_.tensors[pair.a].dtype, dtype_b = b_.tensors[pair.b].dtype;
     Tally tally;
-    std::array<uint64_t, 66> ulps{};
+    UlpHistogram ulps{};
     if (!has_values(dtype_a)) {
       compare_bytes(piece, pair, buffers, tally);
     } else {
@@ -112,32 +118,45 @@ class Comparison {
       const ValueDecoder& decode_b = decoders_.at(dtype_b);
       const uint64_t width_a = value_bytes(dtype_a), width_b = value_bytes(dtype_b);
       const uint64_t first = piece.first_byte / width_a, count = piece.bytes / width_a;
+      PieceReader reader_a(source_a_, pair.a, first * width_a, count * width_a, slots_a_);
+      PieceReader reader_b(source_b_, pair.b, first * width_b, count * width_b, slots_b_);
       for (uint64_t done = 0; done < count; done += kBlockValues) {
         const size_t values = std::min<uint64_t>(kBlockValues, count - done);
         buffers.bytes_a.resize(values * width_a);
         buffers.bytes_b.resize(values * width_b);
-        source_a_.read(pair.a, (first + done) * width_a, buffers.bytes_a);
-        source_b_.read(pair.b, (first + done) * width_b, buffers.bytes_b);
+        reader_a.read(buffers.bytes_a);
+        reader_b.read(buffers.bytes_b);
         decode_a.decode(buffers.bytes_a, std::span(buffers.a).first(values));
         decode_b.decode(buffers.bytes_b, std::span(buffers.b).first(values));
         compare_values(buffers, values, dtype_a, dtype_b, tally, ulps);
       }
     }
-    tallies_[index] = tally;
-    if (!pair.ulps) return;
     const std::lock_guard lock(mutex_);
-    auto& all = *result_.common[piece.tensor].ulps;
-    for (size_t i = 0; i < ulps.size(); ++i) all[i] += ulps[i];
+    add_ulps(ulps, result_.common[piece.tensor]);
+    if (piece.bytes == a_.tensors[pair.a].bytes()) {
+      finish(tally, result_.common[piece.tensor]);
+    } else {
+      parts_.emplace(index, tally);
+    }
   }
 
-  void compare_bytes(const TensorPiece& piece, const TensorDifference& pair, Buffers& buffers,
-                     Tally& tally) const {
+  static void add_ulps(const UlpHistogram& counts, TensorDifference& pair) {
+    pair.zero_ulps += counts[0];
+    const bool is_near = std::all_of(counts.begin() + 1, counts.end(), [](uint64_t n) { return n == 0; });
+    if (is_near) return;
+    if (!pair.ulps) pair.ulps.emplace();
+    for (size_t k = 1; k < counts.size(); ++k) (*pair.ulps)[k] += counts[k];
+  }
+
+  void compare_bytes(const TensorPiece& piece, const TensorDifference& pair, Buffers& buffers, Tally& tally) {
+    PieceReader reader_a(source_a_, pair.a, piece.first_byte, piece.bytes, slots_a_);
+    PieceReader reader_b(source_b_, pair.b, piece.first_byte, piece.bytes, slots_b_);
     for (uint64_t done = 0; done < piece.bytes; done += kBlockValues) {
       const size_t bytes = std::min<uint64_t>(kBlockValues, piece.bytes - done);
       buffers.bytes_a.resize(bytes);
       buffers.bytes_b.resize(bytes);
-      source_a_.read(pair.a, piece.first_byte + done, buffers.bytes_a);
-      source_b_.read(pair.b, piece.first_byte + done, buffers.bytes_b);
+      reader_a.read(buffers.bytes_a);
+      reader_b.read(buffers.bytes_b);
       for (size_t i = 0; i < bytes; ++i) tally.differing += buffers.bytes_a[i] != buffers.bytes_b[i];
     }
     // There are no numbers to be near one another.
@@ -145,7 +164,7 @@ class Comparison {
   }
 
   static void compare_values(const Buffers& buffers, size_t count, Dtype dtype_a, Dtype dtype_b, Tally& tally,
-                             std::array<uint64_t, 66>& ulps) {
+                             UlpHistogram& ulps) {
     const bool same = dtype_a == dtype_b, has_ulps = same && float_format(dtype_a).has_value();
     const bool is_wide = same && (dtype_a == Dtype::i64 || dtype_a == Dtype::u64);
     const unsigned width = value_bytes(dtype_a);
@@ -186,28 +205,33 @@ class Comparison {
     }
   }
 
-  void fold() {
-    size_t next = 0;
-    for (uint32_t i = 0; i < result_.common.size(); ++i) {
-      TensorDifference& pair = result_.common[i];
-      const CheckpointTensor& tensor = a_.tensors[pair.a];
+  /// Puts the parts of large tensors together, in their order, as sums depend on it.
+  void fold_parts() {
+    for (auto part = parts_.begin(); part != parts_.end();) {
+      const uint32_t tensor = pieces_[part->first].tensor;
       Tally sum;
-      for (; next < pieces_.size() && pieces_[next].tensor == i; ++next) {
-        const Tally& piece = tallies_[next];
-        pair.differing += piece.differing;
-        pair.nan_mismatches += piece.nan_mismatches;
-        pair.max_absolute = std::max(pair.max_absolute, piece.max_absolute);
-        pair.max_relative = std::max(pair.max_relative, piece.max_relative);
+      for (; part != parts_.end() && pieces_[part->first].tensor == tensor; ++part) {
+        const Tally& piece = part->second;
+        sum.differing += piece.differing;
+        sum.nan_mismatches += piece.nan_mismatches;
+        sum.max_absolute = std::max(sum.max_absolute, piece.max_absolute);
+        sum.max_relative = std::max(sum.max_relative, piece.max_relative);
         sum.dot += piece.dot;
         sum.norm_a += piece.norm_a;
         sum.norm_b += piece.norm_b;
       }
-      if (!pair.same_shape) continue;
-      pair.values = has_values(tensor.dtype) ? tensor.bytes() / value_bytes(tensor.dtype) : tensor.bytes();
-      const double norm = std::sqrt(sum.norm_a) * std::sqrt(sum.norm_b);
-      if (norm > 0 && std::isfinite(norm) && std::isfinite(sum.dot))
-        pair.cosine = std::clamp(sum.dot / norm, -1.0, 1.0);
+      finish(sum, result_.common[tensor]);
     }
+  }
+
+  static void finish(const Tally& tally, TensorDifference& pair) {
+    pair.differing = tally.differing;
+    pair.nan_mismatches = tally.nan_mismatches;
+    pair.max_absolute = tally.max_absolute;
+    pair.max_relative = tally.max_relative;
+    const double norm = std::sqrt(tally.norm_a) * std::sqrt(tally.norm_b);
+    if (norm > 0 && std::isfinite(norm) && std::isfinite(tally.dot))
+      pair.cosine = std::clamp(tally.dot / norm, -1.0, 1.0);
   }
 
   const Checkpoint& a_;
@@ -218,9 +242,10 @@ class Comparison {
   CheckpointDifference result_;
   std::map<Dtype, ValueDecoder> decoders_;
   std::vector<TensorPiece> pieces_;  ///< of which `tensor` is the pair
-  std::vector<Tally> tallies_;
   std::vector<Buffers> buffers_;
-  std::mutex mutex_;  ///< of the histograms
+  PieceReader::Slots slots_a_{PieceReader::kMostGathering}, slots_b_{PieceReader::kMostGathering};
+  std::mutex mutex_;               ///< of result_ and parts_
+  std::map<size_t, Tally> parts_;  ///< by piece, of tensors that are several pieces
 };
 
 }  // namespace

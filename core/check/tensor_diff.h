@@ -6,10 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "core/base/boxed.h"
 #include "core/check/tensor_pieces.h"
 #include "core/save/tensor_source.h"
 
 namespace hfload {
+
+using UlpHistogram = std::array<uint64_t, 66>;
 
 /// A tensor of both checkpoints. Differences are of the values as doubles; the difference of two 64-bit
 /// integers is rounded once. complex64 counts as pairs of float32.
@@ -24,9 +27,12 @@ struct TensorDifference {
   double max_absolute = 0;                      ///< infinite where one side is, or both with different signs
   double max_relative = 0;                      ///< |a - b| / max(|a|, |b|), of finite pairs
   std::optional<double> cosine = std::nullopt;  ///< of the finite pairs; nothing where a side is zero
-  /// Of equal float dtypes: [0] values 0 apart in units in the last place, [k] values 2^(k-2) + 1 to 2^(k-1)
-  /// apart; -0 and 0 are 0 apart. Pairs with a NaN are left out.
-  std::optional<std::array<uint64_t, 66>> ulps = std::nullopt;
+  /// Of equal float dtypes: values by their distance in units in the last place. Pairs with a NaN are left
+  /// out, and -0 and 0 are 0 apart.
+  bool has_ulps = false;
+  uint64_t zero_ulps = 0;  ///< values 0 apart
+  Boxed<UlpHistogram> ulps =
+      {};  ///< [k] values 2^(k-2) + 1 to 2^(k-1) apart, k > 0; nothing where there are none
   /// Whether the difference is within the tolerance: |a - b| at most so much, and NaN nowhere against a
   /// number; with 0 no value may differ.
   bool within(double tolerance) const {

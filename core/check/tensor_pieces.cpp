@@ -17,15 +17,15 @@ unsigned threads_of_run(const CheckRun& run) {
   return run.threads != 0 ? run.threads : std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads);
 }
 
-std::vector<TensorPiece> cut_into_pieces(const std::vector<uint64_t>& tensor_bytes) {
+std::vector<TensorPiece> cut_into_pieces(size_t tensors, const std::function<uint64_t(size_t)>& bytes_of) {
   constexpr uint64_t kSmallest = 4 << 20, kMostPieces = 1 << 15;
   uint64_t total = 0;
-  for (const uint64_t bytes : tensor_bytes) total += bytes;
+  for (size_t i = 0; i < tensors; ++i) total += bytes_of(i);
   const uint64_t size = align_up(std::max(kSmallest, total / kMostPieces), kSmallest);
   std::vector<TensorPiece> pieces;
-  for (uint32_t i = 0; i < tensor_bytes.size(); ++i) {
-    for (uint64_t at = 0; at < tensor_bytes[i]; at += size)
-      pieces.push_back({i, at, std::min(size, tensor_bytes[i] - at)});
+  for (uint32_t i = 0; i < tensors; ++i) {
+    const uint64_t bytes = bytes_of(i);
+    for (uint64_t at = 0; at < bytes; at += size) pieces.push_back({i, at, std::min(size, bytes - at)});
   }
   return pieces;
 }

@@ -26,10 +26,10 @@ struct CheckRun {
 /// The threads that a run takes.
 unsigned threads_of_run(const CheckRun& run);
 
-/// Cuts tensors of so many bytes (by index; 0 for none) into pieces of at least 4 MiB, and so large that a
+/// Cuts so many tensors, of bytes_of(index) bytes each, into pieces of at least 4 MiB, and so large that a
 /// few tens of thousands are enough for all. What comes of it depends on the sizes alone: sums formed piece
 /// by piece are the same for any number of threads.
-std::vector<TensorPiece> cut_into_pieces(const std::vector<uint64_t>& tensor_bytes);
+std::vector<TensorPiece> cut_into_pieces(size_t tensors, const std::function<uint64_t(size_t)>& bytes_of);
 
 /// Calls `work(index, worker)` for each piece, in order, on several threads. The first exception stops all.
 /// Throws Interrupted and what `work` throws.

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "core/check/element_values.h"
@@ -170,14 +171,16 @@ class Scan {
   }
 
   std::vector<std::optional<TensorStatistics>> run() {
-    std::vector<uint64_t> bytes;
-    for (const CheckpointTensor& tensor : checkpoint_.tensors)
-      bytes.push_back(tensor.described && !tensor.repeats_another() ? tensor.bytes() : 0);
-    pieces_ = cut_into_pieces(bytes);
-    tallies_.resize(pieces_.size());
+    const auto bytes_of = [&](size_t i) {
+      const CheckpointTensor& tensor = checkpoint_.tensors[i];
+      return tensor.described && !tensor.repeats_another() ? tensor.bytes() : 0;
+    };
+    pieces_ = cut_into_pieces(checkpoint_.tensors.size(), bytes_of);
+    results_.resize(checkpoint_.tensors.size());
     run_pieces(pieces_, run_, [&](size_t index, unsigned worker) { read(index, buffers_[worker]); });
     source_.require_unchanged();
-    return fold();
+    fold();
+    return std::move(results_);
   }
 
  private:
@@ -195,10 +198,11 @@ class Scan {
     const bool is_short = piece.bytes <= kShortBytes;
     buffers.block.resize(kBlockBytes);
     buffers.counts.resize(size_t{1} << 16);
+    PieceReader reader(source_, piece.tensor, piece.first_byte, piece.bytes, gather_slots_);
     for (uint64_t done = 0; done < piece.bytes; done += kBlockBytes) {
       const auto block = std::span(buffers.block).first(std::min(kBlockBytes, piece.bytes - done));
       const uint64_t offset = piece.first_byte + done;
-      source_.read(piece.tensor, offset, block);
+      reader.read(block);
       tally.hash_sum += hash_part(block.data(), block.size(), offset / 8);
       if (small != small_.end()) {
         is_short ? small->second.add_each(block, tally) : small->second.count(block, buffers.counts);
@@ -207,7 +211,13 @@ class Scan {
       }
     }
     if (small != small_.end() && !is_short) small->second.add(buffers.counts, tally);
-    tallies_[index] = tally;
+    const uint64_t bytes = checkpoint_.tensors[piece.tensor].bytes();
+    if (piece.bytes == bytes) {
+      results_[piece.tensor] = statistics(dtype, tally, bytes);
+      return;
+    }
+    const std::lock_guard lock(mutex_);
+    parts_.emplace(index, tally);
   }
 
   static void count(Dtype dtype, std::span<const std::byte> block, Tally& tally) {
@@ -281,22 +291,25 @@ class Scan {
     return result;
   }
 
-  std::vector<std::optional<TensorStatistics>> fold() const {
-    std::vector<std::optional<TensorStatistics>> results(checkpoint_.tensors.size());
-    size_t piece = 0;
-    for (uint32_t i = 0; i < results.size(); ++i) {
+  /// Puts the parts of large tensors together, and what was not read.
+  void fold() {
+    for (auto part = parts_.begin(); part != parts_.end();) {
+      const uint32_t tensor = pieces_[part->first].tensor;
+      const CheckpointTensor& described = checkpoint_.tensors[tensor];
+      Tally tally;
+      for (; part != parts_.end() && pieces_[part->first].tensor == tensor; ++part)
+        append(described.dtype, part->second, tally);
+      results_[tensor] = statistics(described.dtype, tally, described.bytes());
+    }
+    for (uint32_t i = 0; i < results_.size(); ++i) {
       const CheckpointTensor& tensor = checkpoint_.tensors[i];
       if (!tensor.described) continue;
       if (tensor.repeats_another()) {
-        results[i] = results[*tensor.view->same_as];
-        continue;
+        results_[i] = results_[*tensor.view->same_as];
+      } else if (!results_[i]) {
+        results_[i] = statistics(tensor.dtype, {}, tensor.bytes());
       }
-      Tally tally;
-      for (; piece < pieces_.size() && pieces_[piece].tensor == i; ++piece)
-        append(tensor.dtype, tallies_[piece], tally);
-      results[i] = statistics(tensor.dtype, tally, tensor.bytes());
     }
-    return results;
   }
 
   const Checkpoint& checkpoint_;
@@ -304,8 +317,11 @@ class Scan {
   const CheckRun& run_;
   std::map<Dtype, SmallDtype> small_;
   std::vector<TensorPiece> pieces_;
-  std::vector<Tally> tallies_;  ///< by piece
+  std::vector<std::optional<TensorStatistics>> results_;  ///< by tensor
+  std::mutex mutex_;                                      ///< of parts_
+  std::map<size_t, Tally> parts_;                         ///< by piece, of tensors that are several pieces
   std::vector<Buffers> buffers_;
+  PieceReader::Slots gather_slots_{PieceReader::kMostGathering};
 };
 
 }  // namespace

@@ -161,10 +161,9 @@ uint64_t Value::uint64() const {
 
 std::string_view Value::string() {
   read_ = true;
-  const char* position = token_.data();
-  std::string_view unescaped;
-  if (value_->get_string().get(unescaped)) throw document_.string_error(position);
-  return unescaped;
+  simdjson::ondemand::raw_json_string raw;
+  if (value_->get_raw_json_string().get(raw)) throw document_.string_error(token_.data());
+  return document_.unescape(raw);
 }
 
 void Value::finish() {
@@ -213,6 +212,22 @@ Document::Document(simdjson::padded_string text, uint64_t text_offset, Dialect d
 uint64_t Document::offset_of(const char* position) const {
   const char* end = text_.data() + text_.size();
   return text_offset_ + static_cast<uint64_t>(std::clamp(position, text_.data(), end) - text_.data());
+}
+
+std::string_view Document::unescape(simdjson::ondemand::raw_json_string string) {
+  // Most strings have no escapes, and need no copy. All end within the text, as its index says.
+  char* const begin = text_.data() + (string.raw() - text_.data());
+  char* const end = text_.data() + text_.size();
+  char* const stop = std::find_if(begin, end, [](char c) { return c == '"' || c == '\\'; });
+  if (stop == end || *stop == '"') return {begin, static_cast<size_t>(stop - begin)};
+  char* quote = stop;
+  while (quote < end && *quote != '"') quote += *quote == '\\' ? 2 : 1;
+  unescaped_.resize(static_cast<size_t>(std::max(quote, begin) - begin) + simdjson::SIMDJSON_PADDING);
+  uint8_t* into = unescaped_.data();
+  std::string_view text;
+  if (parser_.unescape(string, into).get(text)) throw string_error(begin - 1);
+  std::copy(text.begin(), text.end(), begin);
+  return {begin, text.size()};
 }
 
 const Document::Key* Document::find_duplicate_key(size_t first) const {

@@ -39,7 +39,7 @@ class Value {
   /// Of a number. Throws Error(invalid_number) for anything but an integer in [0, 2^64) without fraction or
   /// exponent.
   uint64_t uint64() const;
-  /// Of a string, unescaped; lives as long as the document.
+  /// Of a string, unescaped; lives as long as the document's text.
   std::string_view string();
 
   /// Calls `f(std::string_view key, Value& value)` for each member of an object, in file order. An Error
@@ -85,6 +85,9 @@ class Document {
 
   uint64_t offset_of(const char* position) const;
 
+  /// The text, to which the strings that were read point; the document has come to its end.
+  simdjson::padded_string take_text() && { return std::move(text_); }
+
  private:
   friend class Value;
   struct Key {
@@ -97,6 +100,8 @@ class Document {
   /// The second of two equal keys; null when all are distinct.
   const Key* find_duplicate_key(size_t first) const;
   Error duplicate_key(const Key& key) const;
+  /// The string, unescaped where it stands in the text.
+  std::string_view unescape(simdjson::ondemand::raw_json_string string);
   Error not_a_container();
   /// Where simdjson stands; the end of the text when it has read all.
   const char* position();
@@ -111,6 +116,7 @@ class Document {
   simdjson::ondemand::parser parser_;
   simdjson::ondemand::document document_;
   std::vector<Key> keys_;  ///< of all objects that are open
+  std::vector<uint8_t> unescaped_;
 };
 
 /// The start of `text` for a message: whole characters, at most 200 bytes.
@@ -132,8 +138,7 @@ void Value::for_each_member(F&& f, Context&& add_context) {
     simdjson::ondemand::field field;
     if (std::move(result).get(field)) throw document_.syntax_error();
     const char* key_position = field.key().raw() - 1;
-    std::string_view key;
-    if (field.unescaped_key().get(key)) throw document_.string_error(key_position);
+    const std::string_view key = document_.unescape(field.key());
     document_.keys_.push_back({key, key_position});
     try {
       Value value(document_, &field.value(), field.value().raw_json_token(), depth_ + 1);

@@ -45,9 +45,10 @@ std::string_view other_format(std::string_view start) {
 
 /// Where the fields of a tensor stand in the file, for errors found after parsing.
 struct FieldOffsets {
-  uint64_t shape = 0;
-  uint64_t data_offsets = 0;
+  uint32_t shape = 0;
+  uint32_t data_offsets = 0;
 };
+static_assert(kLengthPrefixBytes + kMaxSafetensorsHeaderBytes <= UINT32_MAX);
 
 /// The first of some accepted oddities and how many there are, so that a hostile header cannot ask for a note
 /// per tensor.
@@ -71,13 +72,13 @@ class HeaderReader {
     header_.data_start = kLengthPrefixBytes + header_bytes;
     constexpr uint64_t kUsualEntryBytes = 120;
     header_.tensors.reserve(header_bytes / kUsualEntryBytes);
+    names_.reserve(header_bytes / kUsualEntryBytes);
     fields_.reserve(header_bytes / kUsualEntryBytes);
   }
 
   SafetensorsHeader read(simdjson::padded_string text) {
     try {
-      json::Document document(std::move(text), kLengthPrefixBytes);
-      document.read([&](json::Value& root) { read_root(root); });
+      read_document(std::move(text));
       validate_in_data_order();
     } catch (Error& error) {
       if (error.hint().empty()) error.with_hint("The header is damaged: download or export the file again.");
@@ -89,6 +90,18 @@ class HeaderReader {
   }
 
  private:
+  /// Names are views of the text until the parser is gone: what it takes, with a copy of them, would be most
+  /// of the memory of opening a file.
+  void read_document(simdjson::padded_string text) {
+    {
+      json::Document document(std::move(text), kLengthPrefixBytes);
+      document.read([&](json::Value& root) { read_root(root); });
+      text = std::move(document).take_text();
+    }
+    for (size_t i = 0; i < names_.size(); ++i) header_.tensors[i].name = names_[i];
+    names_ = std::vector<std::string_view>();
+  }
+
   void read_root(json::Value& root) {
     if (root.kind() != json::Kind::object) {
       throw Error(ErrorCode::invalid_json, "the header is not a JSON object").with_offset(root.offset());
@@ -129,19 +142,18 @@ class HeaderReader {
     require_kind(value, json::Kind::object, "the tensor's entry is not an object");
     TensorInfo tensor;
     FieldOffsets fields;
-    tensor.name = name;
     bool has_dtype = false, has_shape = false, has_data_offsets = false;
     value.for_each_member([&](std::string_view key, json::Value& field) {
       if (key == "dtype") {
         has_dtype = true;
-        read_dtype(field, tensor);
+        read_dtype(field, name, tensor);
       } else if (key == "shape") {
         has_shape = true;
-        fields.shape = field.offset();
+        fields.shape = static_cast<uint32_t>(field.offset());
         read_shape(field, tensor);
       } else if (key == "data_offsets") {
         has_data_offsets = true;
-        fields.data_offsets = field.offset();
+        fields.data_offsets = static_cast<uint32_t>(field.offset());
         read_data_offsets(field, tensor);
       } else {
         unknown_fields_.add([&] {
@@ -159,6 +171,7 @@ class HeaderReader {
           .with_offset(value.offset());
     }
     header_.tensors.push_back(std::move(tensor));
+    names_.push_back(name);
     fields_.push_back(fields);
   }
 
@@ -168,14 +181,15 @@ class HeaderReader {
     }
   }
 
-  void read_dtype(json::Value& field, TensorInfo& tensor) {
+  void read_dtype(json::Value& field, std::string_view name, TensorInfo& tensor) {
     require_kind(field, json::Kind::string, "the tensor's dtype is not a string");
-    tensor.dtype_name = field.string();
-    tensor.dtype = dtype_from_safetensors_name(tensor.dtype_name).value_or(Dtype::unknown);
+    const std::string_view dtype = field.string();
+    tensor.dtype = dtype_from_safetensors_name(dtype).value_or(Dtype::unknown);
     if (tensor.dtype != Dtype::unknown) return;
+    tensor.other_dtype = std::string(dtype);
     unknown_dtypes_.add([&] {
       return fmt::format("tensor \"{}\" has the unknown dtype \"{}\"; its size is not checked",
-                         json::shorten(tensor.name), json::shorten(tensor.dtype_name));
+                         json::shorten(name), json::shorten(dtype));
     });
   }
 
@@ -246,7 +260,9 @@ class HeaderReader {
   void validate_offsets(size_t index, uint64_t data_end) const {
     const TensorInfo& tensor = header_.tensors[index];
     const auto fail = [&](ErrorCode code, std::string message) {
-      throw Error(code, std::move(message)).with_tensor(tensor.name).with_offset(fields_[index].data_offsets);
+      throw Error(code, std::move(message))
+          .with_tensor(tensor.name.str())
+          .with_offset(fields_[index].data_offsets);
     };
     if (tensor.end < tensor.begin) {
       fail(ErrorCode::offset_reversed,
@@ -266,7 +282,7 @@ class HeaderReader {
 
   static void validate_size(const TensorInfo& tensor, const FieldOffsets& fields) {
     const auto fail = [&](ErrorCode code, std::string message, uint64_t offset) {
-      throw Error(code, std::move(message)).with_tensor(tensor.name).with_offset(offset);
+      throw Error(code, std::move(message)).with_tensor(tensor.name.str()).with_offset(offset);
     };
     const std::optional<uint64_t> elements = element_count(tensor.shape);
     const unsigned bits_per_element = dtype_info(tensor.dtype).bits;
@@ -283,7 +299,7 @@ class HeaderReader {
     if (*bits / 8 != tensor.bytes()) {
       fail(ErrorCode::size_mismatch,
            fmt::format("{} elements of {} are {} bytes, but the data_offsets hold {}", *elements,
-                       tensor.dtype_name, *bits / 8, tensor.bytes()),
+                       tensor.dtype_name(), *bits / 8, tensor.bytes()),
            fields.data_offsets);
     }
   }
@@ -297,7 +313,7 @@ class HeaderReader {
       throw Error(ErrorCode::data_truncated,
                   fmt::format("the file has {} bytes of data, but its tensors need {}",
                               file_bytes_ - header_.data_start, data_end))
-          .with_tensor(cut->name)
+          .with_tensor(cut->name.str())
           .with_offset(file_bytes_)
           .with_hint("The file is incomplete: download or export it again.");
     }
@@ -311,8 +327,9 @@ class HeaderReader {
 
   uint64_t file_bytes_;
   SafetensorsHeader header_;
-  std::vector<FieldOffsets> fields_;  ///< of the tensors of the same index
-  std::vector<uint64_t> shape_;       ///< of the tensor that is being read
+  std::vector<std::string_view> names_;  ///< of the tensors of the same index, until they hold their own
+  std::vector<FieldOffsets> fields_;     ///< of the tensors of the same index
+  std::vector<uint64_t> shape_;          ///< of the tensor that is being read
   Oddity unknown_dtypes_, unknown_fields_;
 };
 

@@ -8,8 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/boxed.h"
+#include "core/base/compact_string.h"
 #include "core/base/file.h"
 #include "core/format/dtype.h"
+#include "core/format/shape.h"
 
 namespace hfload {
 
@@ -19,14 +22,17 @@ inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;
 /// One tensor of a safetensors file. Checked: end - begin is exactly the bytes of dtype and shape (for a
 /// known dtype), and the range lies in the data section.
 struct TensorInfo {
-  std::string name;
+  CompactString name;
   Dtype dtype = Dtype::unknown;
-  std::string dtype_name;  ///< as written in the header; differs from the table's only for Dtype::unknown
-  std::vector<uint64_t> shape;
+  Boxed<std::string> other_dtype;  ///< the name of a dtype that is unknown, as the header gives it
+  Shape shape;
   uint64_t begin = 0;  ///< data_offsets[0]: bytes from the start of the data section
   uint64_t end = 0;    ///< data_offsets[1], exclusive
 
   uint64_t bytes() const { return end - begin; }
+  std::string_view dtype_name() const {
+    return other_dtype ? std::string_view(*other_dtype) : dtype_info(dtype).safetensors_name;
+  }
 };
 
 /// A parsed and validated header.

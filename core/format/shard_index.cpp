@@ -37,16 +37,30 @@ std::string_view path_fault(std::string_view path) {
 
 class IndexReader {
  public:
-  ShardIndex read(std::string_view json) {
-    refuse_lfs_pointer(json);
-    json::Document document(json::padded_copy(json), 0);
-    document.read([&](json::Value& root) { read_root(root); });
-    if (!has_weight_map_) throw Error(ErrorCode::invalid_index, "the index has no weight_map").with_offset(0);
-    sort_shards();
+  ShardIndex read(simdjson::padded_string text) {
+    try {
+      refuse_lfs_pointer(std::string_view(text.data(), text.size()));
+      read_document(std::move(text));
+    } catch (Error& error) {
+      if (error.hint().empty()) error.with_hint("The index is damaged: download or export it again.");
+      throw;
+    }
     return std::move(index_);
   }
 
  private:
+  /// Names are views of the text until the parser is gone, to be in memory once at a time.
+  void read_document(simdjson::padded_string text) {
+    {
+      json::Document document(std::move(text), 0);
+      document.read([&](json::Value& root) { read_root(root); });
+      text = std::move(document).take_text();
+    }
+    if (!has_weight_map_) throw Error(ErrorCode::invalid_index, "the index has no weight_map").with_offset(0);
+    sort_shards();
+    for (size_t i = 0; i < names_.size(); ++i) index_.weight_map[i].tensor = names_[i];
+  }
+
   [[noreturn]] static void fail(const json::Value& value, std::string message) {
     throw Error(ErrorCode::invalid_index, std::move(message)).with_offset(value.offset());
   }
@@ -84,7 +98,8 @@ class IndexReader {
       if (inserted) require_plain_path(file, offset);
       last_number_ = position->second;
     }
-    index_.weight_map.push_back({std::string(tensor), last_number_});
+    index_.weight_map.push_back({{}, last_number_});
+    names_.push_back(tensor);
   }
 
   static void require_plain_path(std::string_view file, uint64_t offset) {
@@ -155,18 +170,22 @@ class IndexReader {
 
   ShardIndex index_;
   bool has_weight_map_ = false;
-  std::map<std::string_view, uint32_t> shard_numbers_;  ///< in order of appearance; views into the document
+  std::vector<std::string_view> names_;                 ///< of index_.weight_map
+  std::map<std::string_view, uint32_t> shard_numbers_;  ///< in order of appearance; views of the text
   std::string_view last_file_;
   uint32_t last_number_ = 0;
 };
 
 }  // namespace
 
-ShardIndex parse_shard_index(std::string_view json) {
+ShardIndex parse_shard_index(std::string_view json) { return IndexReader().read(json::padded_copy(json)); }
+
+ShardIndex read_shard_index(const RegularFile& file) {
   try {
-    return IndexReader().read(json);
+    simdjson::padded_string text = json::padded_copy(read_text_file(file, kMaxShardIndexBytes));
+    return IndexReader().read(std::move(text));
   } catch (Error& error) {
-    if (error.hint().empty()) error.with_hint("The index is damaged: download or export it again.");
+    if (error.path().empty()) error.with_path(file.path);
     throw;
   }
 }

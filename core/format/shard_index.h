@@ -6,6 +6,9 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/compact_string.h"
+#include "core/base/file.h"
+
 namespace hfload {
 
 /// Most bytes of a shard index; a mixture-of-experts model of 10^12 parameters has about 30 MB.
@@ -13,7 +16,7 @@ inline constexpr uint64_t kMaxShardIndexBytes = 256'000'000;
 
 /// One entry of a weight map.
 struct WeightMapEntry {
-  std::string tensor;
+  CompactString tensor;
   uint32_t shard = 0;  ///< into ShardIndex::shards
 };
 
@@ -30,5 +33,9 @@ struct ShardIndex {
 /// drive, no NUL). Pure. Throws Error of exit status 3 (unsafe_path, duplicate_key, invalid_index,
 /// lfs_pointer, …).
 ShardIndex parse_shard_index(std::string_view json);
+
+/// Reads and parses an index, with one copy of its text in memory. Errors carry the file's path. Throws
+/// Error(json_too_large) above kMaxShardIndexBytes besides.
+ShardIndex read_shard_index(const RegularFile& file);
 
 }  // namespace hfload

@@ -1,101 +1,198 @@
 #include "core/format/tensor_reader.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
+#include <functional>
+#include <utility>
 
 #include "core/base/error.h"
 
 namespace hfload {
 namespace {
 
-constexpr size_t kMostRuns = 256 << 10;     // sorted at once, 24 bytes each
-constexpr uint64_t kWindowBytes = 1 << 20;  // read at once for several runs
+constexpr uint64_t kWindowBytes = 1 << 20;  // of the file, in memory at once
 constexpr uint64_t kMaxGapBytes = 4 << 10;  // read along rather than skipped
 
-/// Bytes that are contiguous in the file and in the tensor.
-struct Run {
-  uint64_t file_offset = 0;
-  uint64_t into_offset = 0;
-  uint64_t bytes = 0;
+/// A dimension of a part of a tensor: elements that lie `stride` elements apart in the file, and `out_stride`
+/// elements apart in what is read.
+struct Axis {
+  uint64_t count = 1, stride = 0, out_stride = 1;
 };
 
-/// Steps through a tensor's runs in row-major order.
-class RunCursor {
- public:
-  explicit RunCursor(const StridedTensor& tensor) : tensor_(tensor) {
-    // The innermost dimensions that lie in the file as in the tensor are one run.
-    outer_ = tensor.shape.size();
-    while (outer_ > 0 && (tensor.shape[outer_ - 1] == 1 || tensor.strides[outer_ - 1] == run_elements_))
-      run_elements_ *= tensor.shape[--outer_];
-    index_.resize(outer_);
-  }
-
-  void seek(uint64_t element) {
-    in_run_ = element % run_elements_;
-    uint64_t run = element / run_elements_;
-    element_offset_ = 0;
-    for (size_t i = outer_; i-- > 0;) {
-      index_[i] = run % tensor_.shape[i];
-      run /= tensor_.shape[i];
-      element_offset_ += index_[i] * tensor_.strides[i];
+/// The axes of a tensor, outermost first, without those of one element, and with those put together that lie
+/// in the file as in the tensor.
+std::vector<Axis> axes_of(const StridedTensor& tensor) {
+  std::vector<Axis> axes;
+  for (size_t i = 0; i < tensor.shape.size(); ++i) {
+    const uint64_t count = tensor.shape[i], stride = tensor.strides[i];
+    if (count == 1) continue;
+    if (!axes.empty() && axes.back().stride == count * stride) {
+      axes.back() = {axes.back().count * count, stride, 1};
+    } else {
+      axes.push_back({count, stride, 1});
     }
   }
+  for (size_t i = axes.size(); i-- > 1;) axes[i - 1].out_stride = axes[i].out_stride * axes[i].count;
+  return axes;
+}
 
-  /// The next run, of at most `bytes`.
-  Run next(uint64_t bytes) {
-    const uint64_t size = tensor_.element_bytes;
-    const Run run{tensor_.data_offset + (element_offset_ + in_run_) * size, 0,
-                  std::min(bytes, (run_elements_ - in_run_) * size)};
-    in_run_ += run.bytes / size;
-    if (in_run_ == run_elements_) advance();
-    return run;
+/// A box of elements, which begins so many elements from the start of the tensor's data and of what is read.
+struct Box {
+  uint64_t at = 0, out = 0;
+  std::vector<Axis> axes;
+};
+
+/// Divides the elements [begin, end) of the axes from `level` on, counted in row-major order, into boxes:
+/// whole rows, and the parts of rows before and after them.
+void add_boxes(const std::vector<Axis>& axes, size_t level, uint64_t begin, uint64_t end, uint64_t at,
+               uint64_t out, std::vector<Box>& boxes) {
+  if (begin == end) return;
+  if (level == axes.size()) {
+    boxes.push_back({at, out, {}});
+    return;
+  }
+  const Axis& axis = axes[level];
+  const uint64_t row = axis.out_stride;
+  uint64_t first = begin / row;
+  const uint64_t last = end / row;
+  const auto add_part = [&](uint64_t index, uint64_t from, uint64_t to) {
+    add_boxes(axes, level + 1, from, to, at + index * axis.stride, out, boxes);
+    out += to - from;
+  };
+  if (begin % row != 0) {
+    add_part(first, begin % row, first == last ? end % row : row);
+    if (first == last) return;
+    ++first;
+  }
+  if (first < last) {
+    Box box{at + first * axis.stride, out, {axes.begin() + static_cast<ptrdiff_t>(level), axes.end()}};
+    box.axes.front().count = last - first;
+    boxes.push_back(std::move(box));
+    out += (last - first) * row;
+  }
+  if (end % row != 0) add_part(last, 0, end % row);
+}
+
+/// Reads boxes in the order of the file, whatever the order of the tensor.
+class BoxReader {
+ public:
+  BoxReader(const RegularFile& file, const StridedTensor& tensor, std::span<std::byte> into)
+      : file_(file), data_offset_(tensor.data_offset), size_(tensor.element_bytes), into_(into) {}
+
+  void read(const Box& box) {
+    std::vector<Axis> outer = box.axes;
+    std::erase_if(outer, [](const Axis& axis) { return axis.count == 1; });
+    std::ranges::stable_sort(outer, std::greater(), &Axis::stride);
+    take_block(outer);
+    const Axis column = outer.empty() ? Axis() : outer.back();
+    if (!outer.empty()) outer.pop_back();
+    for_each(outer, box.at, box.out, [&](uint64_t at, uint64_t out) { read_column(at, out, column); });
   }
 
  private:
-  void advance() {
-    in_run_ = 0;
-    for (size_t i = outer_; i-- > 0;) {
-      element_offset_ += tensor_.strides[i];
-      if (++index_[i] < tensor_.shape[i]) return;
-      element_offset_ -= tensor_.strides[i] * tensor_.shape[i];
-      index_[i] = 0;
+  bool is_near(const Axis& axis) const { return axis.stride * size_ <= block_bytes_ + kMaxGapBytes; }
+
+  /// Takes from the end of the axes those that lie so near one another that they are read as one.
+  void take_block(std::vector<Axis>& axes) {
+    block_.clear();
+    block_bytes_ = size_;
+    while (!axes.empty() && is_near(axes.back())) {
+      const uint64_t more_bytes = (axes.back().count - 1) * axes.back().stride * size_;
+      if (more_bytes > kWindowBytes - block_bytes_) return;
+      block_bytes_ += more_bytes;
+      block_.push_back(axes.back());
+      axes.pop_back();
     }
   }
 
-  const StridedTensor& tensor_;
-  size_t outer_ = 0;  ///< dimensions that are stepped through
-  uint64_t run_elements_ = 1;
-  std::vector<uint64_t> index_;
-  uint64_t element_offset_ = 0, in_run_ = 0;
+  /// Calls `f` with the place of every element of the axes in the file and in what is read.
+  template <class F>
+  static void for_each(const std::vector<Axis>& axes, uint64_t at, uint64_t out, F&& f) {
+    std::vector<uint64_t> index(axes.size(), 0);
+    for (;;) {
+      f(at, out);
+      size_t level = axes.size();
+      while (level > 0) {
+        const Axis& axis = axes[level - 1];
+        at += axis.stride;
+        out += axis.out_stride;
+        if (++index[level - 1] < axis.count) break;
+        at -= axis.count * axis.stride;
+        out -= axis.count * axis.out_stride;
+        index[--level] = 0;
+      }
+      if (level == 0) return;
+    }
+  }
+
+  /// Reads a block for each element of the axis, as many of them at once as the window holds.
+  void read_column(uint64_t at, uint64_t out, const Axis& column) {
+    const bool near = is_near(column);
+    const uint64_t pitch = near ? column.stride * size_ : block_bytes_;
+    const uint64_t fit = pitch == 0 ? column.count : (kWindowBytes - block_bytes_) / pitch + 1;
+    for (uint64_t first = 0; first < column.count; first += fit) {
+      const uint64_t blocks = std::min(fit, column.count - first);
+      window_.resize(std::max<size_t>(window_.size(), (blocks - 1) * pitch + block_bytes_));
+      const uint64_t offset = data_offset_ + (at + first * column.stride) * size_;
+      if (near) {
+        read_exactly(file_, offset, std::span(window_).first((blocks - 1) * pitch + block_bytes_));
+      } else {
+        for (uint64_t b = 0; b < blocks; ++b)
+          read_exactly(file_, offset + b * column.stride * size_,
+                       std::span(window_).subspan(b * pitch, block_bytes_));
+      }
+      scatter(out + first * column.out_stride, {blocks, pitch, column.out_stride});
+    }
+  }
+
+  /// Copies from the window to where the elements go, in the order in which they lie there. The strides are
+  /// those of the window, in bytes.
+  void scatter(uint64_t out, Axis blocks) {
+    std::vector<Axis> axes = block_;
+    for (Axis& axis : axes) axis.stride *= size_;
+    if (blocks.count > 1 || axes.empty()) axes.push_back(blocks);
+    std::ranges::sort(axes, std::greater(), &Axis::out_stride);
+    const Axis run = axes.back();
+    axes.pop_back();
+    for_each(axes, 0, out, [&](uint64_t from, uint64_t to) {
+      copy_run(window_.data() + from, into_.data() + to * size_, run);
+    });
+  }
+
+  void copy_run(const std::byte* from, std::byte* to, const Axis& run) const {
+    if (run.stride == size_ && run.out_stride == 1) {
+      std::memcpy(to, from, run.count * size_);
+      return;
+    }
+    switch (size_) {
+      case 1:
+        return copy_elements<1>(from, to, run);
+      case 2:
+        return copy_elements<2>(from, to, run);
+      case 4:
+        return copy_elements<4>(from, to, run);
+      case 8:
+        return copy_elements<8>(from, to, run);
+      default:
+        return copy_elements<0>(from, to, run);
+    }
+  }
+
+  /// `kSize` is the size of an element where it is known.
+  template <size_t kSize>
+  void copy_elements(const std::byte* from, std::byte* to, const Axis& run) const {
+    const uint64_t size = kSize == 0 ? size_ : kSize;
+    for (uint64_t i = 0; i < run.count; ++i)
+      std::memcpy(to + i * run.out_stride * size, from + i * run.stride, size);
+  }
+
+  const RegularFile& file_;
+  uint64_t data_offset_, size_;
+  std::span<std::byte> into_;
+  std::vector<Axis> block_;  ///< what is read as one, of the box that is being read
+  uint64_t block_bytes_ = 0;
+  std::vector<std::byte> window_;
 };
-
-/// Reads runs in file order, near ones together.
-void read_runs(const RegularFile& file, std::vector<Run>& runs, std::vector<std::byte>& window,
-               std::span<std::byte> into) {
-  const auto by_offset = [](const Run& a, const Run& b) { return a.file_offset < b.file_offset; };
-  if (!std::is_sorted(runs.begin(), runs.end(), by_offset)) std::sort(runs.begin(), runs.end(), by_offset);
-  for (size_t i = 0; i < runs.size();) {
-    const uint64_t begin = runs[i].file_offset;
-    uint64_t end = begin + runs[i].bytes;
-    size_t last = i + 1;
-    for (; last < runs.size(); ++last) {
-      const uint64_t next_end = std::max(end, runs[last].file_offset + runs[last].bytes);
-      if (runs[last].file_offset > end + kMaxGapBytes || next_end - begin > kWindowBytes) break;
-      end = next_end;
-    }
-    if (last == i + 1) {
-      read_exactly(file, begin, into.subspan(runs[i].into_offset, runs[i].bytes));
-    } else {
-      window.resize(std::max<size_t>(window.size(), end - begin));
-      read_exactly(file, begin, std::span(window).first(end - begin));
-      for (size_t k = i; k < last; ++k)
-        std::memcpy(into.data() + runs[k].into_offset, window.data() + (runs[k].file_offset - begin),
-                    runs[k].bytes);
-    }
-    i = last;
-  }
-}
 
 void swap_byte_order(std::span<std::byte> bytes, uint32_t group) {
   for (size_t at = 0; at + group <= bytes.size(); at += group)
@@ -110,20 +207,10 @@ void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, 
   if (into.empty()) return;
   if (into.size() % tensor.element_bytes != 0)
     throw Error(ErrorCode::internal, "a part of an element is asked for").with_path(file.path);
-  RunCursor cursor(tensor);
-  cursor.seek(first);
-  std::vector<Run> runs;
-  std::vector<std::byte> window;
-  for (uint64_t done = 0; done < into.size();) {
-    runs.clear();
-    while (done < into.size() && runs.size() < kMostRuns) {
-      Run run = cursor.next(into.size() - done);
-      run.into_offset = done;
-      done += run.bytes;
-      runs.push_back(run);
-    }
-    read_runs(file, runs, window, into);
-  }
+  std::vector<Box> boxes;
+  add_boxes(axes_of(tensor), 0, first, first + into.size() / tensor.element_bytes, 0, 0, boxes);
+  BoxReader reader(file, tensor, into);
+  for (const Box& box : boxes) reader.read(box);
   if (tensor.swap_bytes > 1) swap_byte_order(into, tensor.swap_bytes);
 }
 

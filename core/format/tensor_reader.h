@@ -19,8 +19,8 @@ struct StridedTensor {
 };
 
 /// Reads elements [first, first + into.size() / element_bytes) of the tensor, counted in row-major order, as
-/// contiguous little-endian bytes. Memory beyond `into` is at most about 16 MiB, whatever the strides; larger
-/// pieces are read faster when the tensor is not contiguous (1 MiB and more is good). `into` is a whole
+/// contiguous little-endian bytes. Memory beyond `into` is 1 MiB, whatever the strides; larger
+/// pieces are read faster when the tensor is not contiguous (4 MiB is good). `into` is a whole
 /// number of elements within the tensor. Throws as read_exactly.
 void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, uint64_t first,
                           std::span<std::byte> into);

@@ -23,7 +23,8 @@ struct StorageView {
 
 class StateDictReader {
  public:
-  explicit StateDictReader(const ByteSource& source) : container_(source), tree_(container_.tree()) {}
+  StateDictReader(const ByteSource& source, std::string_view key)
+      : container_(source), tree_(container_.tree()), key_(key) {}
 
   TorchFile read() && {
     const PickleId root = tree_.root();
@@ -32,10 +33,10 @@ class StateDictReader {
     file_.big_endian = container_.big_endian();
     claim_storages();
     file_.storages = container_.locate(claims_);
-    const std::vector<PickleId> members = tree_.members(root);
+    const std::vector<PickleId> members = tree_.members(find_state_dict(root));
     std::unordered_set<std::string_view> names;
     for (size_t i = 0; i < members.size(); i += 2) read_entry(members[i], members[i + 1], names);
-    add_notes(members);
+    note_others();
     return std::move(file_);
   }
 
@@ -160,6 +161,79 @@ class StateDictReader {
       default:
         return false;
     }
+  }
+
+  /// Whether a dict has a tensor among its values.
+  bool has_tensors(PickleId dict) const {
+    const std::vector<PickleId> members = tree_.members(dict);
+    for (size_t i = 1; i < members.size(); i += 2) {
+      if (tree_.kind(members[i - 1]) == PickleKind::string && is_tensor(members[i])) return true;
+    }
+    return false;
+  }
+
+  /// A dict with tensors that is an entry of the file's dict.
+  struct InnerDict {
+    std::string name;
+    PickleId id = 0;
+  };
+  std::vector<InnerDict> inner_dicts(const std::vector<PickleId>& members) const {
+    std::vector<InnerDict> found;
+    for (size_t i = 0; i < members.size(); i += 2) {
+      const PickleId key = members[i], value = members[i + 1];
+      if (tree_.kind(key) == PickleKind::string && tree_.kind(value) == PickleKind::dict &&
+          has_tensors(value))
+        found.push_back({std::string(tree_.text(key)), value});
+    }
+    return found;
+  }
+
+  /// The dict whose tensors are read: the one that was asked for, or the file's own or, where that has no
+  /// tensors, the one that trainers are known to keep a model under.
+  PickleId find_state_dict(PickleId root) {
+    if (key_.empty() && has_tensors(root)) return root;
+    const std::vector<PickleId> members = tree_.members(root);
+    const std::vector<InnerDict> inner = inner_dicts(members);
+    constexpr std::string_view kNames[] = {"state_dict", "model_state_dict", "model", "module"};
+    const auto is_meant = [&](const InnerDict& dict) {
+      return key_.empty() ? std::ranges::find(kNames, dict.name) != std::end(kNames) : dict.name == key_;
+    };
+    const auto count = std::ranges::count_if(inner, is_meant);
+    if (!key_.empty() && count == 0) {
+      throw fault(ErrorCode::weights_not_found, fmt::format("the file has no dict of tensors '{}'", key_),
+                  tree_.offset(root))
+          .with_hint(inner.empty() ? "It has none; do without --key."
+                                   : fmt::format("It has '{}'.", names_of(inner)));
+    }
+    if (count == 1) {
+      const InnerDict& found = *std::ranges::find_if(inner, is_meant);
+      file_.notes.push_back(fmt::format("the tensors are those of the dict '{}' in the file; {} left out",
+                                        json::shorten(found.name), beside(members.size() / 2 - 1)));
+      return found.id;
+    }
+    if (!inner.empty()) {
+      throw fault(
+          ErrorCode::unsupported_format,
+          fmt::format("the file's tensors are in the dict{} '{}', and nothing says which is the model",
+                      inner.size() == 1 ? "" : "s", names_of(inner)),
+          tree_.offset(root))
+          .with_hint(fmt::format("Name one: --key {}", json::shorten(inner.front().name)));
+    }
+    return root;
+  }
+
+  static std::string names_of(const std::vector<InnerDict>& dicts) {
+    constexpr size_t kMost = 8;
+    std::vector<std::string> names;
+    for (const InnerDict& dict : dicts) {
+      if (names.size() < kMost) names.push_back(json::shorten(dict.name));
+    }
+    return fmt::format("{}", fmt::join(names, "' and '"));
+  }
+
+  static std::string beside(size_t entries) {
+    if (entries == 0) return "nothing is";
+    return entries == 1 ? "the entry beside it is" : fmt::format("the {} entries beside it are", entries);
   }
 
   void read_entry(PickleId key, PickleId value, std::unordered_set<std::string_view>& names) {
@@ -312,31 +386,19 @@ class StateDictReader {
     return true;
   }
 
-  void add_notes(const std::vector<PickleId>& members) {
-    if (!file_.others.empty()) {
-      const TorchOther& first = file_.others.front();
-      const size_t count = file_.others.size();
-      file_.notes.push_back(fmt::format("{} that {} no tensor {} left out, '{}' ({}) for one",
-                                        count == 1 ? "an entry" : fmt::format("{} entries", count),
-                                        count == 1 ? "is" : "are", count == 1 ? "is" : "are",
-                                        json::shorten(first.name), first.kind));
-    }
-    if (!file_.tensors.empty()) return;
-    for (size_t i = 0; i < members.size(); i += 2) {
-      if (tree_.kind(members[i]) != PickleKind::string || tree_.kind(members[i + 1]) != PickleKind::dict)
-        continue;
-      const std::vector<PickleId> inner = tree_.members(members[i + 1], 2);
-      if (inner.size() < 2 || !is_tensor(inner[1])) continue;
-      file_.notes.push_back(fmt::format(
-          "there are tensors in the dict '{}', which only a trainer's code can tell to be the model; save "
-          "that dict alone to have them read",
-          json::shorten(tree_.text(members[i]))));
-      return;
-    }
+  void note_others() {
+    if (file_.others.empty()) return;
+    const TorchOther& first = file_.others.front();
+    const size_t count = file_.others.size();
+    file_.notes.push_back(fmt::format("{} that {} no tensor {} left out, '{}' ({}) for one",
+                                      count == 1 ? "an entry" : fmt::format("{} entries", count),
+                                      count == 1 ? "is" : "are", count == 1 ? "is" : "are",
+                                      json::shorten(first.name), first.kind));
   }
 
   TorchContainer container_;
   const PickleTree& tree_;
+  const std::string_view key_;
   TorchFile file_;
   std::vector<StorageClaim> claims_;
   std::unordered_map<PickleId, StorageView> views_;  ///< by persistent value
@@ -345,11 +407,13 @@ class StateDictReader {
 
 }  // namespace
 
-TorchFile parse_torch_file(const ByteSource& source) { return StateDictReader(source).read(); }
+TorchFile parse_torch_file(const ByteSource& source, std::string_view key) {
+  return StateDictReader(source, key).read();
+}
 
-TorchFile read_torch_file(const RegularFile& file) {
+TorchFile read_torch_file(const RegularFile& file, std::string_view key) {
   try {
-    TorchFile read = parse_torch_file(FileSource(file));
+    TorchFile read = parse_torch_file(FileSource(file), key);
     require_unchanged(file);
     return read;
   } catch (Error& error) {

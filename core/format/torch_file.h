@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/format/byte_source.h"
@@ -65,12 +66,14 @@ struct TorchFile {
 };
 
 /// Reads what torch.save wrote of a state dict, without executing anything (see pickle.h), and checks every
-/// tensor against its storage. Reads no storage. The rules are in docs/formats.md. Throws Error of exit
-/// status 3 for what is malformed or unsafe; Error(unsupported_format) for TorchScript, for layouts before
-/// torch 0.2, for objects that are no state dict, and for sparse, quantised and meta tensors.
-TorchFile parse_torch_file(const ByteSource& source);
+/// tensor against its storage. `key` names the dict in the file that is the state dict; without one it is the
+/// file's own, or the one that trainers save a model under. Reads no storage. The rules are in
+/// docs/formats.md. Throws Error of exit status 3 for what is malformed or unsafe; Error(unsupported_format)
+/// for TorchScript, for layouts before torch 0.2, for objects that are no state dict, and for sparse,
+/// quantised and meta tensors; Error(weights_not_found) where there is no dict of that key.
+TorchFile parse_torch_file(const ByteSource& source, std::string_view key = {});
 
 /// The same of a file. Throws Error(changed_during_read, io_error) besides.
-TorchFile read_torch_file(const RegularFile& file);
+TorchFile read_torch_file(const RegularFile& file, std::string_view key = {});
 
 }  // namespace hfload

@@ -154,7 +154,7 @@ std::string ChunkReader::tensor_at(uint32_t shard, uint64_t file_offset) const {
     if (tensor.shard != shard || file_offset >= data_start + tensor.end) continue;
     if (found == nullptr || tensor.end < found->end) found = &tensor;
   }
-  return found == nullptr ? std::string() : found->name;
+  return found == nullptr ? std::string() : found->name.str();
 }
 
 }  // namespace hfload

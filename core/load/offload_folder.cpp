@@ -145,7 +145,7 @@ class OffloadPlanner {
                         .dtype = std::string(dtype_info(source.dtype).torch_name),
                         .shape = {},
                         .safetensors_file = path,
-                        .weight_name = source.name});
+                        .weight_name = source.name.str()});
     }
     ++plan_.in_place_tensors;
   }

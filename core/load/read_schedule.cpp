@@ -86,7 +86,7 @@ class ScheduleBuilder {
 
   static Error inconsistent(const CheckpointTensor& tensor, const char* reason) {
     return Error(ErrorCode::internal, fmt::format("the load plan is inconsistent: {}", reason))
-        .with_tensor(tensor.name);
+        .with_tensor(tensor.name.str());
   }
 
   void add(Extent extent) {

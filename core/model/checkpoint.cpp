@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <string_view>
-#include <unordered_map>
 
 #include "core/base/error.h"
 #include "core/format/shard_index.h"
@@ -57,21 +56,48 @@ void note(std::vector<std::string>& warnings, std::string_view file, const std::
   for (const std::string& text : notes) warnings.push_back(fmt::format("{}: {}", file, text));
 }
 
-/// Adds the tensors of a shard that is there. `wanted` are the tensors that the index expects in it; empty
-/// pointers mean that there is no index and all are wanted.
-void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file,
-                std::unordered_map<std::string_view, bool>* wanted, std::vector<Finding>* findings) {
+/// The tensors that an index places in one shard.
+class Wanted {
+ public:
+  /// `entries` are indices into the weight map, in its order.
+  Wanted(const std::vector<WeightMapEntry>& weight_map, const std::vector<uint32_t>& entries)
+      : weight_map_(weight_map), by_name_(entries), found_(entries.size(), false) {
+    std::ranges::sort(by_name_, {}, [&](uint32_t e) -> std::string_view { return weight_map[e].tensor; });
+  }
+
+  /// Whether the index places it here; it counts as found from now on.
+  bool find(std::string_view tensor) {
+    const size_t at = position_of(tensor);
+    if (at == by_name_.size() || weight_map_[by_name_[at]].tensor != tensor) return false;
+    found_[at] = true;
+    return true;
+  }
+  bool was_found(std::string_view tensor) const { return found_[position_of(tensor)]; }
+
+ private:
+  size_t position_of(std::string_view tensor) const {
+    const auto name_of = [&](uint32_t e) -> std::string_view { return weight_map_[e].tensor; };
+    return static_cast<size_t>(std::ranges::lower_bound(by_name_, tensor, {}, name_of) - by_name_.begin());
+  }
+
+  const std::vector<WeightMapEntry>& weight_map_;
+  std::vector<uint32_t> by_name_;
+  std::vector<bool> found_;  ///< parallel to by_name_
+};
+
+/// Adds the tensors of a shard that is there. `wanted` are the tensors that the index expects in it; null
+/// where there is no index, and all are wanted.
+void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file, Wanted* wanted,
+                std::vector<Finding>* findings) {
   Shard& shard = checkpoint.shards[shard_index];
-  std::vector<CheckpointTensor> described = read_shard_tensors(shard, file, checkpoint.warnings);
+  std::vector<CheckpointTensor> described =
+      read_shard_tensors(shard, file, checkpoint.location.state_dict_key, checkpoint.warnings);
   std::vector<std::string> not_in_index;
+  if (wanted == nullptr) checkpoint.tensors.reserve(checkpoint.tensors.size() + described.size());
   for (CheckpointTensor& tensor : described) {
-    if (wanted != nullptr) {
-      const auto it = wanted->find(tensor.name);
-      if (it == wanted->end()) {
-        not_in_index.push_back(tensor.name);
-        continue;
-      }
-      it->second = true;
+    if (wanted != nullptr && !wanted->find(tensor.name)) {
+      not_in_index.push_back(tensor.name.str());
+      continue;
     }
     tensor.shard = shard_index;
     checkpoint.tensors.push_back(std::move(tensor));
@@ -102,9 +128,9 @@ Finding finding_of(const Shard& shard, const Error& error) {
 bool is_of_content(const Error& error) { return error.exit_status() == 3 || error.exit_status() == 4; }
 
 /// A tensor of which only the index tells.
-void add_undescribed(Checkpoint& checkpoint, const std::string& name, uint32_t shard) {
+void add_undescribed(Checkpoint& checkpoint, CompactString name, uint32_t shard) {
   CheckpointTensor tensor;
-  tensor.name = name;
+  tensor.name = std::move(name);
   tensor.shard = shard;
   checkpoint.tensors.push_back(std::move(tensor));
   ++checkpoint.shards[shard].tensor_count;
@@ -112,7 +138,7 @@ void add_undescribed(Checkpoint& checkpoint, const std::string& name, uint32_t s
 
 void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
   const ModelLocation& location = checkpoint.location;
-  const ShardIndex index = read_json(location, location.weights_path, kMaxShardIndexBytes, parse_shard_index);
+  ShardIndex index = read_shard_index(open_below(location, location.weights_path));
   note(checkpoint.warnings, file_name(location.weights_path), index.notes);
   checkpoint.index_total_size_bytes = index.total_size_bytes;
   checkpoint.index_dtype = index.dtype;
@@ -130,23 +156,21 @@ void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
       shard.present = true;
       shard.file_bytes = file.identity.bytes;
       if (shard.is_read()) {
-        std::unordered_map<std::string_view, bool> wanted;
-        wanted.reserve(entries_of[s].size());
-        for (const uint32_t e : entries_of[s]) wanted.emplace(index.weight_map[e].tensor, false);
+        Wanted wanted(index.weight_map, entries_of[s]);
         read_shard(checkpoint, s, file, &wanted, findings);
         std::vector<std::string> absent;
         for (const uint32_t e : entries_of[s]) {
-          const std::string& name = index.weight_map[e].tensor;
-          if (wanted.at(name)) continue;
+          const CompactString& name = index.weight_map[e].tensor;
+          if (wanted.was_found(name)) continue;
           if (findings != nullptr) {
             add_undescribed(checkpoint, name, s);
-            absent.push_back(name);
+            absent.push_back(name.str());
             continue;
           }
           throw Error(ErrorCode::tensor_not_in_shard,
                       "the index places a tensor in this shard that it does not hold")
               .with_path(join_path(location.directory, shard.file))
-              .with_tensor(name)
+              .with_tensor(name.str())
               .with_hint("The index and the shards are of different versions; download both again.");
         }
         if (!absent.empty()) {
@@ -156,6 +180,8 @@ void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
                                            shard.file, absent.size(), absent.size() == 1 ? "" : "s"),
                                std::move(absent)});
         }
+        // From here on the checkpoint has the names.
+        for (const uint32_t e : entries_of[s]) index.weight_map[e].tensor = {};
         continue;
       }
     } catch (const Error& e) {
@@ -164,7 +190,8 @@ void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
       shard.damaged = !is_missing;
       if (findings != nullptr) findings->push_back(finding_of(shard, e));
     }
-    for (const uint32_t e : entries_of[s]) add_undescribed(checkpoint, index.weight_map[e].tensor, s);
+    for (const uint32_t e : entries_of[s])
+      add_undescribed(checkpoint, std::move(index.weight_map[e].tensor), s);
   }
 }
 
@@ -209,6 +236,27 @@ Checkpoint open_and_check(const ModelLocation& location, std::vector<Finding>* f
 }
 
 }  // namespace
+
+std::vector<std::string> Checkpoint::load_warnings() const {
+  struct Elsewhere {
+    uint64_t count = 0;
+    std::string_view first;
+  };
+  std::vector<Elsewhere> by_shard(shards.size());
+  for (const CheckpointTensor& t : tensors) {
+    if (!t.is_in_place() && by_shard[t.shard].count++ == 0) by_shard[t.shard].first = t.name;
+  }
+  std::vector<std::string> found;
+  for (size_t s = 0; s < shards.size(); ++s) {
+    const auto& [count, first] = by_shard[s];
+    if (count == 0) continue;
+    found.push_back(fmt::format(
+        "{}: {} not stored contiguous and little-endian, '{}' for one: to be loaded, the checkpoint "
+        "has to be rewritten (hfload convert)",
+        shards[s].file, count == 1 ? "a tensor is" : fmt::format("{} tensors are", count), first));
+  }
+  return found;
+}
 
 uint64_t Checkpoint::described_bytes() const {
   uint64_t total = 0;

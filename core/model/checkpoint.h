@@ -3,12 +3,16 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "core/base/boxed.h"
+#include "core/base/compact_string.h"
 #include "core/base/file.h"
 #include "core/format/dtype.h"
 #include "core/format/model_config.h"
+#include "core/format/shape.h"
 #include "core/format/tensor_reader.h"
 #include "core/model/finding.h"
 
@@ -27,6 +31,9 @@ struct ModelLocation {
   std::string weights_path;
   /// Names that another `--variant` would find, for error messages.
   std::string variants_hint;
+  /// The dict inside a PyTorch checkpoint that holds the tensors; empty: the one that is found
+  /// (docs/formats.md).
+  std::string state_dict_key = {};
 };
 
 /// The parts of the environment that say where the hub cache is, read by `cli` and passed in.
@@ -37,6 +44,7 @@ struct HubCacheSettings {
 struct LocateOptions {
   std::string variant = {};    ///< "fp16": model.fp16.safetensors
   std::string subfolder = {};  ///< below the model directory
+  std::string key = {};        ///< becomes ModelLocation::state_dict_key
   HubCacheSettings cache = {};
 };
 
@@ -66,7 +74,7 @@ struct Shard {
 struct StorageView {
   uint64_t storage_begin = 0, storage_end = 0;  ///< bytes from the start of the file
   uint64_t first_element = 0;                   ///< of the storage
-  std::vector<uint64_t> strides;                ///< in elements, one for each dimension
+  Shape strides;                                ///< in elements, one for each dimension
   uint32_t element_bytes = 1;
   uint32_t swap_bytes = 1;  ///< groups of so many bytes are big-endian; 1: none
   bool contiguous = true;   ///< the elements lie one after the other, in row-major order
@@ -79,19 +87,24 @@ struct StorageView {
 
 /// One tensor of a checkpoint.
 struct CheckpointTensor {
-  std::string name;
+  CompactString name;
   uint32_t shard = 0;
   bool described =
       false;  ///< false: only the index names it, as its shard is absent or not readable by this version
   Dtype dtype = Dtype::unknown;
-  std::string dtype_name;
-  std::vector<uint64_t> shape;
+  Boxed<std::string> other_dtype = {};  ///< the name of a dtype that is unknown, as the header gives it
+  Shape shape = {};
   /// data_offsets: bytes from the start of the shard's data section. Where the tensor is not stored in place,
   /// `end` is what it would be if it were.
   uint64_t begin = 0, end = 0;
-  std::optional<StorageView> view = std::nullopt;  ///< of a PyTorch checkpoint
+  Boxed<StorageView> view = {};  ///< of a PyTorch checkpoint
 
   uint64_t bytes() const { return end - begin; }
+  /// "BF16", as a safetensors header has it; empty where nothing says.
+  std::string_view dtype_name() const {
+    if (other_dtype) return *other_dtype;
+    return dtype == Dtype::unknown ? std::string_view() : dtype_info(dtype).safetensors_name;
+  }
   /// Its bytes in the file are those of the contiguous little-endian tensor.
   bool is_in_place() const { return !view || (view->contiguous && view->swap_bytes == 1); }
   bool repeats_another() const { return view && view->same_as; }
@@ -108,6 +121,8 @@ struct Checkpoint {
   std::optional<std::string> index_dtype;          ///< metadata.dtype of the index
   std::vector<std::string> warnings;
 
+  /// What stands in the way of loading it: one sentence for each shard with tensors that are not in place.
+  std::vector<std::string> load_warnings() const;
   /// Bytes of all described tensors, tied ones once.
   uint64_t described_bytes() const;
   /// True when every tensor is described.

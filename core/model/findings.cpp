@@ -27,6 +27,13 @@ bool is_legacy_buffer(std::string_view name) {
   return std::ranges::any_of(kEndings, [&](std::string_view ending) { return name.ends_with(ending); });
 }
 
+Finding wrong_total_size(uint64_t claimed, std::string_view take, uint64_t total) {
+  return {
+      "wrong_total_size",
+      fmt::format("the index gives a total_size of {} bytes, and the tensors {} {}", claimed, take, total),
+      {}};
+}
+
 class Comparison {
  public:
   Comparison(const Shell& shell, const Checkpoint& checkpoint)
@@ -50,7 +57,7 @@ class Comparison {
     }
     std::vector<std::string> unexpected, legacy, tied;
     for (uint32_t i = 0; i < keys_.shell_names.size(); ++i) {
-      const std::string& saved = checkpoint_.tensors[i].name;
+      const std::string saved = checkpoint_.tensors[i].name.str();
       const TensorId id = keys_.shell_names[i].empty() ? kNoId : index_.tensor(keys_.shell_names[i]);
       const bool is_saved = id != kNoId && tree_.tensors[id].persistent;
       if (is_saved) {
@@ -129,11 +136,8 @@ class Comparison {
            {}});
       return;
     }
-    findings_.push_back(
-        {"wrong_total_size",
-         fmt::format("the index gives a total_size of {} bytes, and the tensors {} {}", *claimed,
-                     checkpoint_.complete() ? "take" : "of this architecture and dtype would take", *total),
-         {}});
+    findings_.push_back(wrong_total_size(
+        *claimed, checkpoint_.complete() ? "take" : "of this architecture and dtype would take", *total));
   }
 
   const ModuleTree& tree_;
@@ -148,6 +152,14 @@ class Comparison {
 
 std::vector<Finding> compare_with_checkpoint(const Shell& shell, const Checkpoint& checkpoint) {
   return Comparison(shell, checkpoint).run();
+}
+
+std::vector<Finding> compare_total_size(const Checkpoint& checkpoint) {
+  const auto claimed = checkpoint.index_total_size_bytes;
+  if (!claimed || checkpoint.tensors.empty() || !checkpoint.complete()) return {};
+  const uint64_t total = checkpoint.described_bytes();
+  if (total == *claimed) return {};
+  return {wrong_total_size(*claimed, "take", total)};
 }
 
 }  // namespace hfload

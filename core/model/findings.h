@@ -14,4 +14,7 @@ namespace hfload {
 /// checkpoint's own names, but the total.
 std::vector<Finding> compare_with_checkpoint(const Shell& shell, const Checkpoint& checkpoint);
 
+/// The total_size alone, for a checkpoint without a shell; nothing where shards are absent.
+std::vector<Finding> compare_total_size(const Checkpoint& checkpoint);
+
 }  // namespace hfload

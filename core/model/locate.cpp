@@ -221,9 +221,7 @@ ModelLocation locate_in_hub_cache(const std::string& model, const LocateOptions&
   return locate_in_directory(directory, repository, options);
 }
 
-}  // namespace
-
-ModelLocation locate_model(const std::string& model, const LocateOptions& options) {
+ModelLocation locate_weights(const std::string& model, const LocateOptions& options) {
   std::error_code ignored;
   const fs::path path(model);
   if (fs::is_directory(path, ignored)) {
@@ -232,6 +230,14 @@ ModelLocation locate_model(const std::string& model, const LocateOptions& option
   }
   if (fs::exists(path, ignored)) return locate_file(path);
   return locate_in_hub_cache(model, options);
+}
+
+}  // namespace
+
+ModelLocation locate_model(const std::string& model, const LocateOptions& options) {
+  ModelLocation location = locate_weights(model, options);
+  location.state_dict_key = options.key;
+  return location;
 }
 
 }  // namespace hfload

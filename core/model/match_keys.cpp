@@ -70,7 +70,7 @@ class Matcher {
     const std::string& prefix = tree_.base_model_prefix;
     if (prefix.empty()) return Prefix::same;
     const bool has = std::ranges::any_of(
-        checkpoint_.tensors, [&](const CheckpointTensor& t) { return t.name.starts_with(prefix); });
+        checkpoint_.tensors, [&](const CheckpointTensor& t) { return t.name.view().starts_with(prefix); });
     const bool expects = index_.module(prefix) != kNoId;
     if (has == expects) return Prefix::same;
     return expects ? Prefix::add : Prefix::strip;
@@ -94,7 +94,7 @@ class Matcher {
   void map_names() {
     mapped_.resize(checkpoint_.tensors.size());
     for (size_t i = 0; i < mapped_.size(); ++i) {
-      const std::string& original = checkpoint_.tensors[i].name;
+      const std::string original = checkpoint_.tensors[i].name.str();
       std::string name = renamed(modern_name(original));
       if (name != original) result_.renamed_keys.emplace_back(original, name);
       if (prefix_ == Prefix::add) {
@@ -171,7 +171,7 @@ class Matcher {
 
     std::vector<std::string>& unexpected = result_.unexpected_keys;
     for (uint32_t i = 0; i < mapped_.size(); ++i) {
-      const std::string& original = checkpoint_.tensors[i].name;
+      const std::string original = checkpoint_.tensors[i].name.str();
       // Taking the prefix off leaves the head's tensors, unexpected under their own names, also where the
       // base model has a tensor of that name.
       if (prefix_ == Prefix::strip && !original.starts_with(prefix_dot_)) {
@@ -218,7 +218,7 @@ std::vector<std::string> untie_saved_parameters(ModuleTree& tree, const Checkpoi
   for (uint32_t i = 0; i < keys.shell_names.size(); ++i) saved.emplace(keys.shell_names[i], i);
   // Views of one storage are equal, so that transformers ties them again.
   const auto first_of = [&](uint32_t i) {
-    const std::optional<StorageView>& view = checkpoint.tensors[i].view;
+    const Boxed<StorageView>& view = checkpoint.tensors[i].view;
     return view ? view->same_as.value_or(i) : i;
   };
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <compare>
 #include <tuple>
 
 #include "core/base/checked.h"
@@ -27,7 +27,7 @@ std::vector<CheckpointTensor> read_safetensors(Shard& shard, const RegularFile& 
     tensor.name = std::move(info.name);
     tensor.described = true;
     tensor.dtype = info.dtype;
-    tensor.dtype_name = std::move(info.dtype_name);
+    tensor.other_dtype = std::move(info.other_dtype);
     tensor.shape = std::move(info.shape);
     tensor.begin = info.begin;
     tensor.end = info.end;
@@ -41,14 +41,13 @@ CheckpointTensor from_torch(TorchTensor& info, const TorchFile& torch) {
   tensor.name = std::move(info.name);
   tensor.described = true;
   tensor.dtype = info.dtype->dtype;
-  tensor.dtype_name =
-      tensor.dtype == Dtype::unknown ? info.dtype->name : dtype_info(tensor.dtype).safetensors_name;
+  if (tensor.dtype == Dtype::unknown) tensor.other_dtype = std::string(info.dtype->name);
   tensor.shape = std::move(info.shape);
   tensor.begin = info.data_offset(storage);
   const std::optional<uint64_t> end = checked_add(tensor.begin, info.bytes);
   if (!end)
     throw Error(ErrorCode::shape_overflow, "the size of the tensor does not fit in 64 bits")
-        .with_tensor(tensor.name);
+        .with_tensor(tensor.name.str());
   tensor.end = *end;
   StorageView& view = tensor.view.emplace();
   view.storage_begin = storage.data_offset;
@@ -61,46 +60,58 @@ CheckpointTensor from_torch(TorchTensor& info, const TorchFile& torch) {
   return tensor;
 }
 
-std::vector<CheckpointTensor> read_torch(const RegularFile& file, std::vector<std::string>& notes) {
-  TorchFile torch = read_torch_file(file);
+std::vector<CheckpointTensor> read_torch(const RegularFile& file, std::string_view key,
+                                         std::vector<std::string>& notes) {
+  TorchFile torch = read_torch_file(file, key);
   notes = std::move(torch.notes);
   std::vector<CheckpointTensor> tensors;
   tensors.reserve(torch.tensors.size());
   for (TorchTensor& info : torch.tensors) tensors.push_back(from_torch(info, torch));
   std::ranges::stable_sort(tensors, {}, [](const CheckpointTensor& t) { return std::pair(t.begin, t.end); });
-  const auto elsewhere = [](const CheckpointTensor& t) { return !t.is_in_place(); };
-  if (const auto count = std::ranges::count_if(tensors, elsewhere); count > 0) {
-    notes.push_back(
-        fmt::format("{} not stored contiguous and little-endian, '{}' for one: to be loaded, the checkpoint "
-                    "has to be rewritten (hfload convert)",
-                    count == 1 ? "a tensor is" : fmt::format("{} tensors are", count),
-                    std::ranges::find_if(tensors, elsewhere)->name));
-  }
   return tensors;
 }
 
 }  // namespace
 
-std::vector<CheckpointTensor> read_shard_tensors(Shard& shard, const RegularFile& file,
+std::vector<CheckpointTensor> read_shard_tensors(Shard& shard, const RegularFile& file, std::string_view key,
                                                  std::vector<std::string>& warnings) {
+  const bool is_torch = shard.format == ShardFormat::pytorch;
+  if (!is_torch && !key.empty()) {
+    throw Error(ErrorCode::usage, "--key is for PyTorch checkpoints, and this is a safetensors file")
+        .with_path(file.path)
+        .with_hint("Its tensors are in no dict: do without --key.");
+  }
   std::vector<std::string> notes;
   std::vector<CheckpointTensor> tensors =
-      shard.format == ShardFormat::pytorch ? read_torch(file, notes) : read_safetensors(shard, file, notes);
+      is_torch ? read_torch(file, key, notes) : read_safetensors(shard, file, notes);
   for (const std::string& text : notes) warnings.push_back(fmt::format("{}: {}", shard.file, text));
   return tensors;
 }
 
 void find_tied_storages(std::vector<CheckpointTensor>& tensors) {
-  using Elements = std::tuple<uint32_t, uint64_t, uint64_t, Dtype, std::string_view,
-                              const std::vector<uint64_t>&, const std::vector<uint64_t>&>;
-  std::map<Elements, uint32_t> first;
+  std::vector<uint32_t> views;
   for (uint32_t i = 0; i < tensors.size(); ++i) {
-    CheckpointTensor& t = tensors[i];
-    if (!t.view || t.bytes() == 0) continue;
-    const auto [it, is_new] = first.try_emplace(
-        Elements(t.shard, t.view->storage_begin, t.begin, t.dtype, t.dtype_name, t.shape, t.view->strides),
-        i);
-    if (!is_new) t.view->same_as = it->second;
+    if (tensors[i].view && tensors[i].bytes() != 0) views.push_back(i);
+  }
+  const auto compare = [&](uint32_t a, uint32_t b) {
+    const CheckpointTensor &x = tensors[a], &y = tensors[b];
+    const auto place = [](const CheckpointTensor& t) {
+      return std::tuple(t.shard, t.view->storage_begin, t.begin, t.dtype, t.dtype_name());
+    };
+    if (const auto order = place(x) <=> place(y); order != 0) return order;
+    const auto dimensions = [](const auto& p, const auto& q) {
+      return std::lexicographical_compare_three_way(p.begin(), p.end(), q.begin(), q.end());
+    };
+    if (const auto order = dimensions(x.shape, y.shape); order != 0) return order;
+    return dimensions(x.view->strides, y.view->strides);
+  };
+  std::ranges::stable_sort(views, [&](uint32_t a, uint32_t b) { return compare(a, b) < 0; });
+  for (size_t first = 0, i = 1; i < views.size(); ++i) {
+    if (compare(views[first], views[i]) == 0) {
+      tensors[views[i]].view->same_as = views[first];
+    } else {
+      first = i;
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/model/checkpoint.h"
@@ -8,8 +9,9 @@
 namespace hfload {
 
 /// Reads the header, or the state dict, of a shard whose format is read: its tensors in data order, and of
-/// the shard what the header says of it. Oddities become warnings. Throws what the format's parser throws.
-std::vector<CheckpointTensor> read_shard_tensors(Shard& shard, const RegularFile& file,
+/// the shard what the header says of it. `key` is ModelLocation::state_dict_key. Oddities become warnings.
+/// Throws what the format's parser throws, Error(usage) for a key that the format has no use for.
+std::vector<CheckpointTensor> read_shard_tensors(Shard& shard, const RegularFile& file, std::string_view key,
                                                  std::vector<std::string>& warnings);
 
 /// Sets `same_as` of tensors that are the same elements of one storage of one shard.

@@ -176,12 +176,12 @@ Dtype resolve_auto_dtype(const Checkpoint& checkpoint) {
   const CheckpointTensor* first = nullptr;
   for (const CheckpointTensor& t : checkpoint.tensors) {
     if (t.shard != 0 || !dtype_info(t.dtype).is_float) continue;
-    if (first == nullptr || t.name < first->name) first = &t;
+    if (first == nullptr || t.name.view() < first->name.view()) first = &t;
   }
   return first == nullptr ? Dtype::f32 : first->dtype;
 }
 
-Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
+std::optional<Shell> build_known_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
   Shell shell;
   shell.dtype = options.dtype ? *options.dtype : resolve_auto_dtype(checkpoint);
 
@@ -196,24 +196,26 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
       if (e.path().empty()) e.with_path(checkpoint.location.config_path);
       // A part of an unknown type leaves the whole unknown.
       if (e.code() != ErrorCode::unsupported_architecture || checkpoint.tensors.empty()) throw;
-      model_class = nullptr;
+      return std::nullopt;
     }
   }
-  if (model_class != nullptr) {
-    const auto quantization = read_quantization(config);
-    if (quantization) apply_quantization(shell, checkpoint, *quantization);
-    if (!options.dtype && shell.dtype == Dtype::f32 && is_dtype_unknown(checkpoint) &&
-        has_sixteen_bit_total(shell.tree, *checkpoint.index_total_size_bytes)) {
-      Shell in_bfloat16 = build_shell(checkpoint, {Dtype::bf16, options.compat});
-      in_bfloat16.warnings.emplace_back(
-          "config.json names no dtype and the shards are absent: bfloat16 is taken, as the index's "
-          "total_size is "
-          "that of 16-bit weights");
-      return in_bfloat16;
-    }
-    return shell;
+  if (model_class == nullptr) return std::nullopt;
+  const auto quantization = read_quantization(config);
+  if (quantization) apply_quantization(shell, checkpoint, *quantization);
+  if (!options.dtype && shell.dtype == Dtype::f32 && is_dtype_unknown(checkpoint) &&
+      has_sixteen_bit_total(shell.tree, *checkpoint.index_total_size_bytes)) {
+    shell = build_known_shell(checkpoint, {Dtype::bf16, options.compat}).value();
+    shell.warnings.emplace_back(
+        "config.json names no dtype and the shards are absent: bfloat16 is taken, as the index's total_size "
+        "is "
+        "that of 16-bit weights");
   }
+  return shell;
+}
 
+Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
+  if (std::optional<Shell> known = build_known_shell(checkpoint, options)) return *std::move(known);
+  const ModelConfig& config = checkpoint.config;
   if (checkpoint.tensors.empty()) {
     throw Error(ErrorCode::unsupported_architecture,
                 fmt::format("the architecture is {}, which hfload does not know, and there are no tensor "
@@ -223,6 +225,8 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
                                                            : checkpoint.location.config_path)
         .with_hint("Give a model directory with weights or a shard index.");
   }
+  Shell shell;
+  shell.dtype = options.dtype ? *options.dtype : resolve_auto_dtype(checkpoint);
   shell.tree = tree_from_tensor_names(checkpoint, shell.dtype);
   shell.tree.compat = options.compat;
   if (checkpoint.has_config) {

@@ -28,6 +28,10 @@ struct Shell {
   std::vector<std::string> warnings;
 };
 
+/// Builds the model's empty shell from the architecture that config.json names; nothing where that is
+/// unknown. Throws Error(invalid_config).
+std::optional<Shell> build_known_shell(const Checkpoint& checkpoint, const ShellOptions& options);
+
 /// Builds the model's empty shell: from the architecture that config.json names, or, where it is unknown,
 /// from the names of the checkpoint's tensors (every run of numbered children becomes a list of layers that
 /// are not split), with a warning. Throws Error(unsupported_architecture) when there is neither,

@@ -62,7 +62,7 @@ std::vector<std::string> names_in_model(const ModuleTree& tree, const Checkpoint
     if (error.code() != ErrorCode::corrupted_state_dict) throw;
   }
   std::vector<std::string> names;
-  for (const CheckpointTensor& t : checkpoint.tensors) names.push_back(t.name);
+  for (const CheckpointTensor& t : checkpoint.tensors) names.push_back(t.name.str());
   return names;
 }
 

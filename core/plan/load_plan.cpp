@@ -26,15 +26,15 @@ void require_convertible(const CheckpointTensor& source, Dtype target, const Che
                     ? "the tensor is stored big-endian, and load reads no such one"
                     : "the tensor's elements do not lie one after the other, and load reads no such one")
         .with_path(shard.file)
-        .with_tensor(source.name)
+        .with_tensor(source.name.str())
         .with_offset(shard.data_start + source.begin)
         .with_hint("Rewrite the checkpoint first: hfload convert.");
   }
   if (source.dtype == Dtype::unknown) {
     throw Error(ErrorCode::unsupported_dtype,
-                fmt::format("the dtype '{}' is not known to this version", source.dtype_name))
+                fmt::format("the dtype '{}' is not known to this version", source.dtype_name()))
         .with_path(shard.file)
-        .with_tensor(source.name)
+        .with_tensor(source.name.str())
         .with_offset(shard.data_start + source.begin);
   }
   if (source.dtype == target || (is_castable(source.dtype) && is_castable(target))) return;
@@ -42,7 +42,7 @@ void require_convertible(const CheckpointTensor& source, Dtype target, const Che
               fmt::format("cannot convert {} to {}", dtype_info(source.dtype).safetensors_name,
                           dtype_info(target).safetensors_name))
       .with_path(shard.file)
-      .with_tensor(source.name)
+      .with_tensor(source.name.str())
       .with_offset(shard.data_start + source.begin)
       .with_hint("Conversions are among float32, float16 and bfloat16; choose another --dtype.");
 }
@@ -101,7 +101,10 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
   std::ranges::sort(plan.placements, [&](const TensorPlacement& a, const TensorPlacement& b) {
     const CheckpointTensor& x = checkpoint.tensors[a.checkpoint];
     const CheckpointTensor& y = checkpoint.tensors[b.checkpoint];
-    return std::tie(x.shard, x.begin, x.end, x.name) < std::tie(y.shard, y.begin, y.end, y.name);
+    const auto key = [](const CheckpointTensor& t) {
+      return std::tuple(t.shard, t.begin, t.end, t.name.view());
+    };
+    return key(x) < key(y);
   });
 
   std::map<Device, std::vector<TensorPlacement*>> by_device;

@@ -213,9 +213,18 @@ size_t StagedFiles::add(const std::string& name, uint64_t bytes) {
 }
 
 void StagedFiles::add_text(const std::string& name, std::string_view text) {
-  const size_t file = add(name, text.size());
+  add_text(name, text.size(), [&](const TextSink& sink) { sink(text); });
+}
+
+void StagedFiles::add_text(const std::string& name, uint64_t bytes,
+                           const std::function<void(const TextSink&)>& write) {
+  const size_t file = add(name, bytes);
   FileDescriptor fd = open(file);
-  write_exactly(fd.get(), 0, std::as_bytes(std::span(text.data(), text.size())), path(file));
+  uint64_t offset = 0;
+  write([&](std::string_view text) {
+    write_exactly(fd.get(), offset, std::as_bytes(std::span(text.data(), text.size())), path(file));
+    offset += text.size();
+  });
   finish(file, std::move(fd));
 }
 

@@ -2,12 +2,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/base/file.h"
+#include "core/base/text_sink.h"
 
 namespace hfload {
 
@@ -52,6 +54,8 @@ class StagedFiles {
   size_t add(const std::string& name, uint64_t bytes);
   /// Creates a file with this content, and flushes it.
   void add_text(const std::string& name, std::string_view text);
+  /// The same of a text that `write` makes, of so many bytes.
+  void add_text(const std::string& name, uint64_t bytes, const std::function<void(const TextSink&)>& write);
 
   /// Opens a file that was added, for writing.
   FileDescriptor open(size_t file) const;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,7 +10,7 @@
 
 #include "core/model/checkpoint.h"
 #include "core/model/module_tree.h"
-#include "core/save/safetensors_writer.h"
+#include "core/save/file_layout.h"
 #include "core/save/shard_split.h"
 #include "core/save/tensor_source.h"
 #include "kernels/cast.h"
@@ -47,22 +48,28 @@ struct CopiedFile {
   uint64_t bytes = 0;
 };
 
-/// A small file that is written from memory.
+/// A file that is no weights and that the conversion makes.
 struct TextFile {
-  std::string name, text;
+  std::string name;
+  uint64_t bytes = 0;
+  std::string text = {};  ///< of config.json; the index is written from the plan
+  bool is_index = false;
 };
 
-/// A conversion before it is carried out: plain data.
+/// A conversion before it is carried out: plain data. What it was made of must outlive it.
 struct ConvertPlan {
   std::string destination;
   bool single_file = false;  ///< the destination is one weight file; else a directory
   WeightFormat format = WeightFormat::safetensors;
-  std::vector<OutputTensor> tensors;  ///< in the order of the state dict
-  std::vector<uint32_t> sources;      ///< of each tensor: index into TensorSource::tensors
-  std::vector<CastKind> casts;        ///< of each tensor
+  std::vector<OutputTensor> tensors;                          ///< in the order of the state dict
+  std::vector<std::unique_ptr<const std::string>> new_names;  ///< that `tensors` has and the source has not
+  std::vector<uint32_t> sources;  ///< of each tensor: index into TensorSource::tensors
+  std::vector<CastKind> casts;    ///< of each tensor
   std::vector<PlannedFile> files;
-  std::vector<TextFile> texts;       ///< config.json, the index
-  std::vector<CopiedFile> copies;    ///< tokenizer, generation config, …
+  ShardSplit split;                          ///< what tensors the files hold
+  std::optional<uint64_t> total_parameters;  ///< for the index
+  std::vector<TextFile> texts;               ///< the index, config.json
+  std::vector<CopiedFile> copies;            ///< tokenizer, generation config, …
   std::string entry_point;           ///< the file that readers look for: the index, or the only weight file
   uint64_t tensor_bytes = 0;         ///< of all tensors as written
   uint64_t output_bytes = 0;         ///< of all files
@@ -72,6 +79,10 @@ struct ConvertPlan {
   std::vector<std::string> warnings;
 };
 
+/// Refuses a destination that is the input or lies in it, by the identity of directories and files and not by
+/// their names; nothing of the input needs to have been read. Throws Error(destination_is_input).
+void require_apart(const ModelLocation& location, const std::string& destination, WeightFormat format);
+
 /// Plans the conversion of a checkpoint. `tree` is the model's shell, where it is known: it gives the order
 /// of the state dict, which decides the shards, and the tied parameters. Reads weights only to compare saved
 /// duplicates of tied parameters. A DST that ends in .safetensors (.bin, .pt or .pth for PyTorch) is one
@@ -79,6 +90,9 @@ struct ConvertPlan {
 /// …).
 ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& source, const ModuleTree* tree,
                             const std::string& destination, const ConvertOptions& options);
+
+/// Writes the text of one of the plan's texts.
+void write_text(const ConvertPlan& plan, const TextFile& file, const TextSink& sink);
 
 struct ConvertProgress {
   uint64_t done_bytes = 0;  ///< of tensors as written

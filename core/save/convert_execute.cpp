@@ -35,7 +35,7 @@ struct OpenFile {
   std::mutex mutex;
   FileDescriptor fd;
   std::atomic<uint64_t> pieces_left{0};
-  size_t first_piece = 0;
+  size_t first_run = 0;
 };
 
 /// Two buffers, of which the second holds the result of a cast that doubles the size.
@@ -79,7 +79,8 @@ class Conversion {
       require_unchanged(file);
       staged_.finish(copies_[i], std::move(fd));
     }
-    for (const TextFile& file : plan_.texts) staged_.add_text(file.name, file.text);
+    for (const TextFile& file : plan_.texts)
+      staged_.add_text(file.name, file.bytes, [&](const TextSink& sink) { write_text(plan_, file, sink); });
   }
 
   void write_weights() {
@@ -95,7 +96,7 @@ class Conversion {
         while (!stop.load(std::memory_order_relaxed)) {
           stop_if_interrupted();
           const size_t piece = next.fetch_add(1, std::memory_order_relaxed);
-          if (piece >= schedule_.pieces.size()) return;
+          if (piece >= schedule_.pieces) return;
           write(piece, buffers_[worker]);
         }
       } catch (...) {
@@ -112,13 +113,15 @@ class Conversion {
   }
 
   void count_pieces() {
-    crcs_.resize(schedule_.pieces.size());
-    for (size_t p = schedule_.pieces.size(); p-- > 0;) {
-      const WriteRun& run = schedule_.runs[schedule_.pieces[p].run];
-      ++files_[run.file].pieces_left;
-      files_[run.file].first_piece = p;
-      total_bytes_ += cast_bytes(run.cast, schedule_.pieces[p].source_bytes);
+    size_t end = schedule_.pieces;
+    for (size_t r = schedule_.runs.size(); r-- > 0;) {
+      const WriteRun& run = schedule_.runs[r];
+      files_[run.file].pieces_left += end - run.first_piece;
+      files_[run.file].first_run = r;
+      total_bytes_ += cast_bytes(run.cast, run.source_bytes);
+      end = run.first_piece;
     }
+    if (plan_.format == WeightFormat::pytorch) crcs_.resize(schedule_.pieces);
   }
 
   int descriptor_of(OpenFile& file) {
@@ -128,16 +131,16 @@ class Conversion {
   }
 
   void write(size_t index, Buffers& buffers) {
-    const WritePiece& piece = schedule_.pieces[index];
+    const WritePiece piece = schedule_.piece(index);
     const WriteRun& run = schedule_.runs[piece.run];
     OpenFile& file = files_[run.file];
     const int fd = descriptor_of(file);
     const uint64_t target = run.target_offset + cast_bytes(run.cast, piece.first_byte);
     try {
       const bool must_see = run.cast != CastKind::none || has_checksums(run.file);
-      if (must_see || !copy_in_kernel(piece, run, fd, target)) convert(index, fd, target, buffers);
+      if (must_see || !copy_in_kernel(piece, run, fd, target)) convert(index, piece, fd, target, buffers);
     } catch (Error& error) {
-      if (error.tensor().empty()) error.with_tensor(tensor_at(run.file, target));
+      if (error.tensor().empty()) error.with_tensor(std::string(tensor_at(run.file, target)));
       throw;
     }
     const uint64_t written = cast_bytes(run.cast, piece.source_bytes);
@@ -149,24 +152,25 @@ class Conversion {
     if (file.pieces_left.fetch_sub(1) == 1) finish(run.file);
   }
 
-  bool has_checksums(size_t file) const { return !plan_.files[file].layout.checksums.empty(); }
+  bool has_checksums(size_t file) const { return plan_.files[file].layout.archive.has_value(); }
 
   uint32_t source_of(const WriteRun& run) const {
     return plan_.sources[plan_.files[run.file].layout.slots[run.first_slot].tensor];
   }
 
   /// The tensor that stands at an offset of an output file, or the one after it; for messages.
-  const std::string& tensor_at(size_t file, uint64_t offset) const {
+  std::string_view tensor_at(size_t file, uint64_t offset) const {
     const std::vector<TensorSlot>& slots = plan_.files[file].layout.slots;
     const auto after = std::ranges::upper_bound(slots, offset, {}, &TensorSlot::offset);
     return plan_.tensors[(after == slots.begin() ? after : after - 1)->tensor].name;
   }
 
-  void convert(size_t index, int fd, uint64_t target, Buffers& buffers) {
-    const WritePiece& piece = schedule_.pieces[index];
+  void convert(size_t index, const WritePiece& piece, int fd, uint64_t target, Buffers& buffers) {
     const WriteRun& run = schedule_.runs[piece.run];
     const uint32_t tensor = source_of(run);
     const std::optional<FileRange> range = run.from_file ? source_.file_range(tensor) : std::nullopt;
+    std::optional<PieceReader> reader;
+    if (!range) reader.emplace(source_, tensor, piece.first_byte, piece.source_bytes, gather_slots_);
     const std::string path = staged_.path(files_[run.file].staged);
     buffers.source.resize(kBufferBytes);
     for (uint64_t done = 0; done < piece.source_bytes; done += kBufferBytes) {
@@ -174,11 +178,11 @@ class Conversion {
       if (range) {
         read_exactly(*range->file, range->offset + piece.first_byte + done, read);
       } else {
-        source_.read(tensor, piece.first_byte + done, read);
+        reader->read(read);
       }
       std::span<const std::byte> written = read;
       if (run.cast != CastKind::none) {
-        buffers.target.resize(kBufferBytes * 2);
+        buffers.target.resize(cast_bytes(run.cast, kBufferBytes));
         cast(run.cast, read.data(), buffers.target.data(), read.size() / cast_source_bytes(run.cast));
         written = std::span(buffers.target).first(cast_bytes(run.cast, read.size()));
       }
@@ -215,9 +219,10 @@ class Conversion {
     OpenFile& file = files_[index];
     const std::string path = staged_.path(file.staged);
     const int fd = descriptor_of(file);
-    for (const FilePiece& piece : plan_.files[index].layout.pieces) {
-      write_exactly(fd, piece.offset, std::as_bytes(std::span(piece.bytes.data(), piece.bytes.size())), path);
-    }
+    write_around_tensors(
+        plan_.tensors, plan_.files[index].layout, [&](uint64_t offset, std::string_view text) {
+          write_exactly(fd, offset, std::as_bytes(std::span(text.data(), text.size())), path);
+        });
     if (has_checksums(index)) write_checksums(index, fd, path);
     staged_.finish(file.staged, std::move(file.fd));
   }
@@ -226,18 +231,20 @@ class Conversion {
   void write_checksums(size_t index, int fd, const std::string& path) const {
     const FileLayout& layout = plan_.files[index].layout;
     std::vector<uint32_t> crcs(layout.slots.size());
-    for (size_t p = files_[index].first_piece; p < schedule_.pieces.size(); ++p) {
-      const WritePiece& piece = schedule_.pieces[p];
-      const WriteRun& run = schedule_.runs[piece.run];
+    for (size_t r = files_[index].first_run; r < schedule_.runs.size(); ++r) {
+      const WriteRun& run = schedule_.runs[r];
       if (run.file != index) break;
       uint32_t& crc = crcs[run.first_slot];
-      crc = crc32_combine(crc, crcs_[p], cast_bytes(run.cast, piece.source_bytes));
+      for (uint64_t at = 0; at < run.source_bytes; at += kWritePieceBytes) {
+        const uint64_t bytes = cast_bytes(run.cast, std::min(kWritePieceBytes, run.source_bytes - at));
+        crc = crc32_combine(crc, crcs_[run.first_piece + at / kWritePieceBytes], bytes);
+      }
     }
     for (size_t slot = 0; slot < crcs.size(); ++slot) {
       std::array<std::byte, 4> bytes{};
       for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(crcs[slot] >> (8 * i));
-      write_exactly(fd, layout.checksums[slot].first_offset, bytes, path);
-      write_exactly(fd, layout.checksums[slot].second_offset, bytes, path);
+      write_exactly(fd, layout.archive->checksums[slot].first_offset, bytes, path);
+      write_exactly(fd, layout.archive->checksums[slot].second_offset, bytes, path);
     }
   }
 
@@ -261,7 +268,8 @@ class Conversion {
   StagedFiles& staged_;
   std::vector<OpenFile> files_;
   std::vector<Buffers> buffers_;  ///< by worker; each touches its own alone
-  std::vector<size_t> copies_;    ///< numbers of plan_.copies in the StagedFiles
+  PieceReader::Slots gather_slots_{PieceReader::kMostGathering};
+  std::vector<size_t> copies_;  ///< numbers of plan_.copies in the StagedFiles
   WriteSchedule schedule_;
   std::vector<uint32_t> crcs_;  ///< by piece, of the bytes written, where the file holds checksums
   std::atomic<bool> kernel_copies_{true};

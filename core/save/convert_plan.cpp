@@ -14,6 +14,7 @@
 #include "core/save/destination.h"
 #include "core/save/model_files.h"
 #include "core/save/pytorch_writer.h"
+#include "core/save/safetensors_writer.h"
 #include "core/save/tied.h"
 
 namespace hfload {
@@ -76,19 +77,24 @@ class Planner {
   void plan_tensors() {
     const Renamer renamer(options_.renames);
     const std::set<std::string_view> quantized = quantized_modules(checkpoint_);
-    for (Selected& selected : select_tensors(checkpoint_, source_, tree_, options_.tied, plan_)) {
-      const std::string name = selected.name(source_);
+    const std::vector<Selected> all = select_tensors(checkpoint_, source_, tree_, options_.tied, plan_);
+    plan_.tensors.reserve(all.size());
+    plan_.sources.reserve(all.size());
+    plan_.casts.reserve(all.size());
+    same_elements_.reserve(all.size());
+    for (const Selected& selected : all) {
+      const std::string name(selected.name(source_));
       if (!options_.include.empty() && !matches_any(options_.include, name)) continue;
       if (matches_any(options_.exclude, name)) continue;
-      const SourceTensor& described = source_.tensors()[selected.source];
-      const std::vector<uint64_t> shape(described.shape.begin(), described.shape.end());
-      OutputTensor tensor{renamer.rename(name), described.dtype, shape, described.bytes};
+      const SourceTensor described = source_.tensor(selected.source);
+      const OutputTensor tensor{kept(renamer.rename(name), described), described.dtype, described.shape,
+                                described.bytes};
       const std::string_view module =
           std::string_view(name).substr(0, std::min(name.rfind('.'), name.size()));
-      add(std::move(tensor), selected, target_dtype(name, described, quantized.contains(module)));
+      add(tensor, selected, target_dtype(name, described, quantized.contains(module)));
     }
     require_distinct_names();
-    if (plan_.tensors.empty() && !source_.tensors().empty()) {
+    if (plan_.tensors.empty() && !checkpoint_.tensors.empty()) {
       throw Error(ErrorCode::usage, "--include and --exclude leave no tensor")
           .with_hint("hfload inspect --tensors shows the names.");
     }
@@ -101,21 +107,21 @@ class Planner {
   }
 
   void plan_files() {
-    const std::vector<SplitTensor> sizes = split_tensors();
+    plan_.total_parameters = total_parameters();
     const uint64_t limit =
         options_.merge || plan_.single_file ? std::numeric_limits<uint64_t>::max() : options_.max_shard_bytes;
     std::string name(weights_file_name(plan_.format));
     if (plan_.single_file) name = plan_.destination.substr(plan_.destination.rfind('/') + 1);
-    const ShardSplit split = split_into_shards(sizes, limit, name);
-    plan_.tensor_bytes = split.total_size_bytes;
-    for (const SplitFile& file : split.files) {
+    plan_.split = split_into_shards(split_tensors(), limit, name);
+    plan_.tensor_bytes = plan_.split.total_size_bytes;
+    for (const SplitFile& file : plan_.split.files) {
       plan_.files.push_back({file.name, layout(file)});
       plan_.output_bytes += plan_.files.back().layout.file_bytes;
     }
-    plan_.entry_point = split.files.front().name;
-    if (split.sharded()) {
+    plan_.entry_point = plan_.split.files.front().name;
+    if (plan_.split.sharded()) {
       plan_.entry_point = fmt::format("{}.index.json", name);
-      add_text(plan_.entry_point, shard_index_text(split, sizes, total_parameters()));
+      add_text({.name = plan_.entry_point, .is_index = true});
     }
   }
 
@@ -124,8 +130,9 @@ class Planner {
     if (!checkpoint_.location.config_path.empty()) {
       const RegularFile file = open_regular_file(checkpoint_.location.config_path);
       const std::string text = read_text_file(file, kMaxConfigBytes);
-      add_text("config.json",
-               options_.dtype ? config_with_dtype(text, dtype_info(*options_.dtype).torch_name) : text);
+      add_text(
+          {.name = "config.json",
+           .text = options_.dtype ? config_with_dtype(text, dtype_info(*options_.dtype).torch_name) : text});
     }
     for (CopiedFile& file : find_model_files(checkpoint_.location)) {
       plan_.output_bytes += file.bytes;
@@ -148,40 +155,47 @@ class Planner {
     return described.dtype;
   }
 
+  /// A name that lives as long as the plan: the source's own, where it is that.
+  std::string_view kept(std::string name, const SourceTensor& described) {
+    if (name == described.name) return described.name;
+    return *plan_.new_names.emplace_back(std::make_unique<const std::string>(std::move(name)));
+  }
+
   void require_distinct_names() const {
     std::vector<uint32_t> order(plan_.tensors.size());
     std::iota(order.begin(), order.end(), 0U);
-    const auto name_of = [&](uint32_t i) -> const std::string& { return plan_.tensors[i].name; };
+    const auto name_of = [&](uint32_t i) { return plan_.tensors[i].name; };
     std::ranges::sort(order, {}, name_of);
     const auto equal = std::ranges::adjacent_find(order, {}, name_of);
     if (equal == order.end()) return;
-    throw Error(ErrorCode::name_collision,
-                fmt::format("'{}' and '{}' would both be called '{}'",
-                            source_.tensors()[plan_.sources[equal[0]]].name,
-                            source_.tensors()[plan_.sources[equal[1]]].name, name_of(equal[0])))
-        .with_tensor(name_of(equal[0]))
+    throw Error(
+        ErrorCode::name_collision,
+        fmt::format("'{}' and '{}' would both be called '{}'", source_.tensor(plan_.sources[equal[0]]).name,
+                    source_.tensor(plan_.sources[equal[1]]).name, name_of(equal[0])))
+        .with_tensor(std::string(name_of(equal[0])))
         .with_hint("Change --rename, or leave one of them out with --exclude.");
   }
 
   void add(OutputTensor tensor, const Selected& selected, Dtype target) {
     const Dtype from = tensor.dtype;
     if (from == Dtype::unknown) {
-      throw Error(ErrorCode::unsupported_dtype, fmt::format("the dtype {} has no place in what is written",
-                                                            checkpoint_.tensors[selected.source].dtype_name))
-          .with_tensor(tensor.name)
+      throw Error(ErrorCode::unsupported_dtype,
+                  fmt::format("the dtype {} has no place in what is written",
+                              checkpoint_.tensors[selected.source].dtype_name()))
+          .with_tensor(std::string(tensor.name))
           .with_hint("Leave the tensor out with --exclude.");
     }
     if (target != from) {
       const std::optional<uint64_t> bytes = tensor_bytes(target, tensor.shape);
       if (!bytes) {
         throw Error(ErrorCode::shape_overflow, "the size of the tensor does not fit in 64 bits")
-            .with_tensor(tensor.name);
+            .with_tensor(std::string(tensor.name));
       }
       tensor.dtype = target;
       tensor.bytes = *bytes;
       ++plan_.converted_tensors;
     }
-    plan_.tensors.push_back(std::move(tensor));
+    plan_.tensors.push_back(tensor);
     plan_.sources.push_back(selected.source);
     plan_.casts.push_back(conversion_between(from, target).value_or(CastKind::none));
     // Equal elements cast to different dtypes are no longer the same.
@@ -195,9 +209,10 @@ class Planner {
   std::vector<SplitTensor> split_tensors() const {
     constexpr uint64_t kNoAddress = std::numeric_limits<uint64_t>::max();
     std::vector<SplitTensor> sizes;
+    sizes.reserve(plan_.tensors.size());
     for (size_t i = 0; i < plan_.tensors.size(); ++i) {
       const OutputTensor& tensor = plan_.tensors[i];
-      SplitTensor size{tensor.name, tensor.bytes};
+      SplitTensor size{tensor.bytes};
       if (plan_.format == WeightFormat::pytorch) size.storage = same_elements_[i];
       if (tensor.bytes == 0) size.storage = kNoAddress;
       sizes.push_back(size);
@@ -218,9 +233,10 @@ class Planner {
     return tree_->parameter_count();
   }
 
-  void add_text(std::string name, std::string text) {
-    plan_.output_bytes += text.size();
-    plan_.texts.push_back({std::move(name), std::move(text)});
+  void add_text(TextFile file) {
+    write_text(plan_, file, [&](std::string_view part) { file.bytes += part.size(); });
+    plan_.output_bytes += file.bytes;
+    plan_.texts.push_back(std::move(file));
   }
 
   const Checkpoint& checkpoint_;
@@ -253,14 +269,23 @@ std::optional<CastKind> conversion_between(Dtype from, Dtype to) {
   return std::nullopt;
 }
 
+void write_text(const ConvertPlan& plan, const TextFile& file, const TextSink& sink) {
+  if (!file.is_index) {
+    sink(file.text);
+    return;
+  }
+  write_shard_index(
+      plan.split, [&](uint32_t tensor) { return plan.tensors[tensor].name; }, plan.total_parameters, sink);
+}
+
 ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& source, const ModuleTree* tree,
                             const std::string& destination, const ConvertOptions& options) {
   ConvertPlan plan;
-  plan.destination = destination;
-  while (plan.destination.size() > 1 && plan.destination.ends_with('/')) plan.destination.pop_back();
+  plan.destination = without_slashes(destination);
   plan.format = options.format;
   plan.single_file = is_single_file(plan.destination, options.format);
-  require_apart(plan.destination, plan.single_file, checkpoint);
+  require_apart(checkpoint.location, destination, options.format);
+  require_shards_apart(checkpoint, plan.destination, plan.single_file);
   Planner planner(checkpoint, source, tree, options, plan);
   planner.plan_tensors();
   planner.plan_files();

@@ -59,24 +59,45 @@ std::string in_directory(const std::string& directory, const std::string& name) 
   return directory.empty() || directory.ends_with('/') ? directory + name : directory + "/" + name;
 }
 
+/// Refuses a destination that is the input file, or a directory in which the file would be replaced.
+void refuse_to_replace(const std::string& input, const std::string& name, const std::string& destination,
+                       bool single_file) {
+  const auto file = status_of(input), target = status_of(destination);
+  if (!file || !target) return;
+  if (single_file) {
+    if (same_file(*file, *target)) refuse(destination, "the output is the input");
+    return;
+  }
+  const std::string place = in_directory(destination, name);
+  const auto inside = status_of(place);
+  if (inside && same_file(*file, *inside)) refuse(place, "the output would replace the input");
+}
+
 bool has_bytes(const std::string& path, uint64_t bytes) {
   const auto status = status_of(path);
   return status && S_ISREG(status->st_mode) && static_cast<uint64_t>(status->st_size) == bytes;
 }
 
 /// Whether a file holds a text at `offset`, but for the CRCs, of which `checksums` are the offsets, sorted.
-bool holds_at(const RegularFile& file, uint64_t offset, const std::string& expected,
+bool holds_at(const RegularFile& file, uint64_t offset, std::string_view expected,
               const std::vector<uint64_t>& checksums = {}) {
+  constexpr uint64_t kCrcBytes = 4;
   std::string found(expected.size(), '\0');
   read_exactly(file, offset, std::as_writable_bytes(std::span(found)));
-  auto at = std::lower_bound(checksums.begin(), checksums.end(), offset);
-  for (; at != checksums.end() && *at < offset + found.size(); ++at) found.replace(*at - offset, 4, 4, '\0');
+  const uint64_t end = offset + found.size();
+  auto crc = std::ranges::lower_bound(checksums, offset < kCrcBytes ? 0 : offset - kCrcBytes + 1);
+  for (; crc != checksums.end() && *crc < end; ++crc) {
+    for (uint64_t at = std::max(*crc, offset); at < std::min(*crc + kCrcBytes, end); ++at)
+      found[at - offset] = '\0';
+  }
   return found == expected;
 }
 
 std::vector<uint64_t> checksum_offsets(const FileLayout& layout) {
   std::vector<uint64_t> offsets;
-  for (const ChecksumPlace& place : layout.checksums) {
+  if (!layout.archive) return offsets;
+  offsets.reserve(2 * layout.archive->checksums.size());
+  for (const ChecksumPlace& place : layout.archive->checksums) {
     offsets.push_back(place.first_offset);
     offsets.push_back(place.second_offset);
   }
@@ -95,27 +116,32 @@ bool is_single_file(std::string_view destination, WeightFormat format) {
   return destination.ends_with(".bin") || destination.ends_with(".pt") || destination.ends_with(".pth");
 }
 
-void require_apart(const std::string& destination, bool single_file, const Checkpoint& checkpoint) {
-  const ModelLocation& location = checkpoint.location;
+std::string without_slashes(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
+void require_apart(const ModelLocation& location, const std::string& destination, WeightFormat format) {
+  const std::string path = without_slashes(destination);
   // A file that was named alone may have its output beside it.
   const bool named_file = location.trust_root.empty();
   if (!named_file) {
-    const std::string ancestor = existing_ancestor(destination);
+    const std::string ancestor = existing_ancestor(path);
     for (const std::string& root : {location.directory, location.trust_root}) {
       const auto status = status_of(root);
-      if (status && lies_in(ancestor, *status)) refuse(destination, "the output would lie in the input");
+      if (status && lies_in(ancestor, *status)) refuse(path, "the output would lie in the input");
     }
   }
-  const auto target = status_of(destination);
-  for (const Shard& shard : checkpoint.shards) {
-    const auto input = status_of(in_directory(location.directory, shard.file));
-    if (!input) continue;
-    if (single_file && target && same_file(*input, *target)) refuse(destination, "the output is the input");
-    if (single_file || !target) continue;
-    const auto inside = status_of(in_directory(destination, shard.file));
-    if (inside && same_file(*input, *inside))
-      refuse(in_directory(destination, shard.file), "the output would replace the input");
+  if (!location.weights_path.empty()) {
+    const std::string& file = location.weights_path;
+    refuse_to_replace(file, file.substr(file.rfind('/') + 1), path, is_single_file(path, format));
   }
+}
+
+void require_shards_apart(const Checkpoint& checkpoint, const std::string& destination, bool single_file) {
+  for (const Shard& shard : checkpoint.shards)
+    refuse_to_replace(in_directory(checkpoint.location.directory, shard.file), shard.file, destination,
+                      single_file);
 }
 
 ExistingSet find_existing_set(const ConvertPlan& plan) {
@@ -161,16 +187,25 @@ bool is_complete(const ConvertPlan& plan) {
     if (!has_bytes(path_of(file.name), file.bytes)) return false;
   }
   for (const TextFile& file : plan.texts) {
-    if (!has_bytes(path_of(file.name), file.text.size())) return false;
-    if (!holds_at(open_regular_file(path_of(file.name)), 0, file.text)) return false;
+    if (!has_bytes(path_of(file.name), file.bytes)) return false;
+    const RegularFile opened = open_regular_file(path_of(file.name));
+    uint64_t offset = 0;
+    bool is_equal = true;
+    write_text(plan, file, [&](std::string_view part) {
+      is_equal = is_equal && holds_at(opened, offset, part);
+      offset += part.size();
+    });
+    if (!is_equal) return false;
   }
   for (const PlannedFile& file : plan.files) {
     if (!has_bytes(path_of(file.name), file.layout.file_bytes)) return false;
     const RegularFile opened = open_regular_file(path_of(file.name));
     const std::vector<uint64_t> checksums = checksum_offsets(file.layout);
-    for (const FilePiece& piece : file.layout.pieces) {
-      if (!holds_at(opened, piece.offset, piece.bytes, checksums)) return false;
-    }
+    bool is_equal = true;
+    write_around_tensors(plan.tensors, file.layout, [&](uint64_t offset, std::string_view part) {
+      is_equal = is_equal && holds_at(opened, offset, part, checksums);
+    });
+    if (!is_equal) return false;
   }
   if (plan.single_file) return true;
   // An entry point of another layout would be read instead.

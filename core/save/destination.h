@@ -15,9 +15,11 @@ std::string_view weights_file_name(WeightFormat format);
 /// Whether DST names one weight file of the format.
 bool is_single_file(std::string_view destination, WeightFormat format);
 
-/// Refuses a destination that is the input or lies in it, by the identity of directories and files and not by
-/// their names. Throws Error(destination_is_input).
-void require_apart(const std::string& destination, bool single_file, const Checkpoint& checkpoint);
+/// As require_apart, of the shards that an index names.
+void require_shards_apart(const Checkpoint& checkpoint, const std::string& destination, bool single_file);
+
+/// The path without slashes at its end.
+std::string without_slashes(std::string path);
 
 /// What a directory holds that a plan concerns.
 struct ExistingSet {

@@ -53,10 +53,10 @@ std::string_view storage_class(Dtype dtype) {
 
 }  // namespace
 
-StateDictPickle::StateDictPickle() {
-  out_ += kProtocol2;
-  out_ += kEmptyDict;
-  out_ += kMark;
+StateDictPickle::StateDictPickle(const TextSink& sink) : buffer_(sink) {
+  out() += kProtocol2;
+  out() += kEmptyDict;
+  out() += kMark;
 }
 
 void StateDictPickle::global(std::string_view module, std::string_view name) {
@@ -64,44 +64,44 @@ void StateDictPickle::global(std::string_view module, std::string_view name) {
   const auto known = std::find(memo_.begin(), memo_.end(), both);
   const auto number = static_cast<char>(known - memo_.begin());  // there are a dozen globals at most
   if (known != memo_.end()) {
-    (out_ += kGet) += number;
+    (out() += kGet) += number;
     return;
   }
-  (out_ += kGlobal) += both;
-  (out_ += kPut) += number;
+  (out() += kGlobal) += both;
+  (out() += kPut) += number;
   memo_.push_back(std::move(both));
 }
 
 void StateDictPickle::integer(uint64_t value) {
   if (value < 0x100) {
-    put(out_ += kOneByte, value, 1);
+    put(out() += kOneByte, value, 1);
   } else if (value < 0x10000) {
-    put(out_ += kTwoBytes, value, 2);
+    put(out() += kTwoBytes, value, 2);
   } else if (value < 0x80000000) {
-    put(out_ += kFourBytes, value, 4);
+    put(out() += kFourBytes, value, 4);
   } else {
     // Two's complement, so that a leading zero byte keeps it positive.
     constexpr int kBytes = 9;
-    (out_ += kLong) += static_cast<char>(kBytes);
-    put(out_, value, 8);
-    out_ += '\0';
+    (out() += kLong) += static_cast<char>(kBytes);
+    put(out(), value, 8);
+    out() += '\0';
   }
 }
 
 void StateDictPickle::text(std::string_view value) {
-  put(out_ += kUnicode, value.size(), 4);
-  out_ += value;
+  put(out() += kUnicode, value.size(), 4);
+  out() += value;
 }
 
-void StateDictPickle::tuple(const std::vector<uint64_t>& values) {
+void StateDictPickle::tuple(std::span<const uint64_t> values) {
   if (values.empty()) {
-    out_ += kEmptyTuple;
+    out() += kEmptyTuple;
     return;
   }
-  if (values.size() > 3) out_ += kMark;
+  if (values.size() > 3) out() += kMark;
   for (const uint64_t value : values) integer(value);
   constexpr char kShort[] = {kTuple1, kTuple2, kTuple3};
-  out_ += values.size() > 3 ? kTuple : kShort[values.size() - 1];
+  out() += values.size() > 3 ? kTuple : kShort[values.size() - 1];
 }
 
 void StateDictPickle::add(const OutputTensor& tensor, uint64_t storage) {
@@ -110,7 +110,7 @@ void StateDictPickle::add(const OutputTensor& tensor, uint64_t storage) {
   if (typed.empty() && (info.torch_name.empty() || info.bits % 8 != 0)) {
     throw Error(ErrorCode::unsupported_dtype,
                 fmt::format("PyTorch files cannot hold {} tensors", info.safetensors_name))
-        .with_tensor(tensor.name)
+        .with_tensor(std::string(tensor.name))
         .with_hint("Leave the tensor out with --exclude, or write safetensors.");
   }
   const uint64_t element_bytes = info.bits / 8, elements = tensor.bytes / element_bytes;
@@ -118,30 +118,30 @@ void StateDictPickle::add(const OutputTensor& tensor, uint64_t storage) {
   // _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks), or _v3, which takes the dtype
   // last.
   global("torch._utils", typed.empty() ? "_rebuild_tensor_v3" : "_rebuild_tensor_v2");
-  out_ += kMark;
-  out_ += kMark;
+  out() += kMark;
+  out() += kMark;
   text("storage");
   typed.empty() ? global("torch.storage", "UntypedStorage") : global("torch", typed);
   text(std::to_string(storage));
   text("cpu");
   integer(typed.empty() ? tensor.bytes : elements);
-  (out_ += kTuple) += kPersistentId;
+  (out() += kTuple) += kPersistentId;
   integer(0);
   tuple(tensor.shape);
   std::vector<uint64_t> strides(tensor.shape.size(), 1);
   for (size_t i = strides.size(); i-- > 1;)
     strides[i - 1] = strides[i] * std::max<uint64_t>(tensor.shape[i], 1);
   tuple(strides);
-  out_ += kFalse;
+  out() += kFalse;
   global("collections", "OrderedDict");
-  (out_ += kEmptyTuple) += kReduce;
+  (out() += kEmptyTuple) += kReduce;
   if (typed.empty()) global("torch", info.torch_name);
-  (out_ += kTuple) += kReduce;
+  (out() += kTuple) += kReduce;
 }
 
-std::string StateDictPickle::finish() {
-  (out_ += kSetItems) += kStop;
-  return std::move(out_);
+void StateDictPickle::finish() {
+  (out() += kSetItems) += kStop;
+  buffer_.flush();
 }
 
 }  // namespace hfload

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/save/safetensors_writer.h"
+#include "core/base/text_sink.h"
+#include "core/save/file_layout.h"
 
 namespace hfload {
 
@@ -13,19 +15,21 @@ namespace hfload {
 /// contiguous and starts at its storage's first element.
 class StateDictPickle {
  public:
-  StateDictPickle();
+  explicit StateDictPickle(const TextSink& sink);
 
   /// `storage` is the number of the tensor's storage: data/NUMBER. Throws Error(unsupported_dtype).
   void add(const OutputTensor& tensor, uint64_t storage);
-  std::string finish();
+  void finish();
 
  private:
   void global(std::string_view module, std::string_view name);
   void integer(uint64_t value);
   void text(std::string_view value);
-  void tuple(const std::vector<uint64_t>& values);
+  void tuple(std::span<const uint64_t> values);
 
-  std::string out_;
+  std::string& out() { return buffer_.text(); }
+
+  BufferedText buffer_;
   std::vector<std::string> memo_;  ///< globals that were written, by memo number
 };
 

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "core/base/checked.h"
 #include "core/base/crc32.h"
@@ -20,6 +22,7 @@ constexpr uint16_t kZip64Tag = 0x0001, kPaddingTag = 0x4246;  // "FB", as torch 
 constexpr uint16_t kVersion = 20, kVersion64 = 45;
 constexpr uint16_t kUtf8Names = 0x0800;
 constexpr uint64_t kLimit32 = 0xFFFFFFFF, kLimit16 = 0xFFFF;
+constexpr uint64_t kCrcInLocalHeader = 14, kCrcInCentralEntry = 16;
 // 1 January 1980: an archive does not say when it was made.
 constexpr uint16_t kDosDate = 0x0021;
 
@@ -35,76 +38,88 @@ void put64(std::string& out, uint64_t value) {
 
 uint64_t limited(uint64_t value) { return std::min(value, kLimit32); }
 
-class ZipLayout {
- public:
-  explicit ZipLayout(std::string directory) : directory_(std::move(directory)) {}
+uint32_t crc_of(uint32_t crc, std::string_view text) {
+  return crc32(crc, std::as_bytes(std::span(text.data(), text.size())));
+}
 
-  /// A member whose content is known.
-  void add_text(const std::string& name, const std::string& text) {
-    const uint32_t crc = crc32(0, std::as_bytes(std::span(text.data(), text.size())));
-    begin(name, text.size(), crc);
+/// An archive of stored members, written from its start to its end but for the tensors.
+class ZipWriter {
+ public:
+  ZipWriter(const std::string& directory, size_t members, const PieceSink& sink)
+      : directory_(directory), sink_(sink) {
+    members_.reserve(members);
+  }
+
+  struct Member {
+    std::string_view record;  ///< the name of a member that is no tensor
+    uint64_t storage = 0;     ///< the number of a tensor's storage
+    uint64_t bytes = 0;
+    uint64_t header = 0;  ///< offset of the local header
+    uint32_t crc = 0;
+
+    bool is_tensor() const { return record.empty(); }
+    std::string name() const { return is_tensor() ? fmt::format("data/{}", storage) : std::string(record); }
+  };
+
+  /// A member whose content is known and small.
+  void add_record(std::string_view name, std::string_view text) {
+    begin({name, 0, text.size(), 0, crc_of(0, text)});
     append(text);
   }
-
-  /// A member that holds a tensor's elements.
-  void add_tensor(const std::string& name, uint32_t tensor, uint64_t bytes) {
-    const uint64_t header = begin(name, bytes, 0);
-    constexpr uint64_t kCrcInLocalHeader = 14;
-    layout_.checksums.push_back({header + kCrcInLocalHeader, 0});
-    tensor_members_.push_back(members_.size() - 1);
-    flush();
-    layout_.slots.push_back({tensor, at_});
-    at_ += bytes;
+  /// A member whose content is appended next, in parts.
+  void begin_record(std::string_view name, uint64_t bytes, uint32_t crc) { begin({name, 0, bytes, 0, crc}); }
+  void append(std::string_view text) {
+    pending_ += text;
+    constexpr size_t kMostBytes = 64 << 10;
+    if (pending_.size() >= kMostBytes) flush();
   }
 
-  FileLayout finish() {
+  /// A member that holds a tensor's elements, which somebody else writes. Returns where they begin.
+  uint64_t add_tensor(uint64_t storage, uint64_t bytes) {
+    begin({{}, storage, bytes, 0, 0});
+    flush();
+    const uint64_t data = at_;
+    at_ += bytes;
+    return data;
+  }
+  const Member& last() const { return members_.back(); }
+
+  /// Writes the central directory. `visit(member, offset of its entry)`. Returns the size of the file.
+  template <class Visit>
+  uint64_t finish(Visit&& visit) {
     const uint64_t begin = position();
-    size_t next_tensor = 0;
-    for (size_t i = 0; i < members_.size(); ++i) {
-      constexpr uint64_t kCrcInCentralEntry = 16;
-      if (next_tensor < tensor_members_.size() && tensor_members_[next_tensor] == i)
-        layout_.checksums[next_tensor++].second_offset = position() + kCrcInCentralEntry;
-      append(central_entry(members_[i]));
+    for (const Member& member : members_) {
+      visit(member, position());
+      append(central_entry(member));
     }
     append(end_records(begin, position() - begin));
     flush();
-    layout_.file_bytes = at_;
-    return std::move(layout_);
+    return at_;
   }
 
  private:
-  struct Member {
-    std::string name;
-    uint64_t bytes = 0;
-    uint32_t crc = 0;
-    uint64_t header = 0;  ///< offset of the local header
-  };
-
   uint64_t position() const { return at_ + pending_.size(); }
-  void append(std::string_view text) { pending_ += text; }
 
-  /// What was appended becomes a piece of the file.
   void flush() {
-    if (pending_.empty()) return;
-    const uint64_t bytes = pending_.size();
-    layout_.pieces.push_back({at_, std::move(pending_)});
+    if (!pending_.empty()) sink_(at_, pending_);
+    at_ += pending_.size();
     pending_.clear();
-    at_ += bytes;
   }
 
-  /// Appends the local header, padded so that the data begin at a multiple of 64; returns its offset.
-  uint64_t begin(const std::string& name, uint64_t bytes, uint32_t crc) {
-    Member member{directory_ + "/" + name, bytes, crc, position()};
-    const bool is_large = bytes >= kLimit32;
+  /// Appends the local header, padded so that the data begin at a multiple of 64.
+  void begin(Member member) {
+    member.header = position();
+    const std::string name = directory_ + "/" + member.name();
+    const bool is_large = member.bytes >= kLimit32;
     std::string extra;
     if (is_large) {
       put16(extra, kZip64Tag);
       put16(extra, 16);
-      put64(extra, bytes);
-      put64(extra, bytes);
+      put64(extra, member.bytes);
+      put64(extra, member.bytes);
     }
     constexpr uint64_t kHeaderBytes = 30, kTagBytes = 4;
-    const uint64_t unpadded = member.header + kHeaderBytes + member.name.size() + extra.size() + kTagBytes;
+    const uint64_t unpadded = member.header + kHeaderBytes + name.size() + extra.size() + kTagBytes;
     const uint64_t padding = align_up(unpadded, kAlignment) - unpadded;
     put16(extra, kPaddingTag);
     put16(extra, padding);
@@ -117,17 +132,17 @@ class ZipLayout {
     put16(header, 0);  // stored
     put16(header, 0);
     put16(header, kDosDate);
-    put32(header, crc);
-    put32(header, limited(bytes));
-    put32(header, limited(bytes));
-    put16(header, member.name.size());
+    put32(header, member.crc);
+    put32(header, limited(member.bytes));
+    put32(header, limited(member.bytes));
+    put16(header, name.size());
     put16(header, extra.size());
-    append(header + member.name + extra);
+    append(header + name + extra);
     members_.push_back(member);
-    return member.header;
   }
 
-  static std::string central_entry(const Member& member) {
+  std::string central_entry(const Member& member) const {
+    const std::string name = directory_ + "/" + member.name();
     std::string extra;
     if (member.bytes >= kLimit32) {
       put64(extra, member.bytes);
@@ -151,14 +166,14 @@ class ZipLayout {
     put32(entry, member.crc);
     put32(entry, limited(member.bytes));
     put32(entry, limited(member.bytes));
-    put16(entry, member.name.size());
+    put16(entry, name.size());
     put16(entry, extra.size());
     put16(entry, 0);  // comment
     put16(entry, 0);  // disk
     put16(entry, 0);  // internal attributes
     put32(entry, 0);  // external attributes
     put32(entry, limited(member.header));
-    return entry + member.name + extra;
+    return entry + name + extra;
   }
 
   std::string end_records(uint64_t begin, uint64_t bytes) const {
@@ -192,37 +207,80 @@ class ZipLayout {
     return out;
   }
 
-  std::string directory_;
-  FileLayout layout_;
+  const std::string& directory_;
+  const PieceSink& sink_;
   std::vector<Member> members_;
-  std::vector<size_t> tensor_members_;  ///< members of the slots
-  std::string pending_;                 ///< what follows at at_
+  std::string pending_;  ///< what follows at at_
   uint64_t at_ = 0;
 };
+
+void write_pickle(std::span<const OutputTensor> tensors, const ArchiveLayout& archive, const TextSink& sink) {
+  StateDictPickle pickle(sink);
+  for (const StateDictEntry& entry : archive.entries) pickle.add(tensors[entry.tensor], entry.storage);
+  pickle.finish();
+}
+
+/// Writes the archive. `place(slot, data offset, offset of the local header)` is called for each tensor, and
+/// `place_again(slot, offset of its entry)` in the central directory. Returns the size of the file.
+template <class Place, class PlaceAgain>
+uint64_t write_archive(std::span<const OutputTensor> tensors, const FileLayout& layout, const PieceSink& sink,
+                       Place&& place, PlaceAgain&& place_again) {
+  const ArchiveLayout& archive = *layout.archive;
+  constexpr size_t kRecords = 5;
+  ZipWriter zip(archive.directory, layout.slots.size() + kRecords, sink);
+  zip.begin_record("data.pkl", archive.pickle_bytes, archive.pickle_crc);
+  write_pickle(tensors, archive, [&](std::string_view part) { zip.append(part); });
+  zip.add_record(".format_version", "1");
+  zip.add_record(".storage_alignment", std::to_string(kAlignment));
+  zip.add_record("byteorder", "little");
+  for (size_t i = 0; i < layout.slots.size(); ++i) {
+    const uint64_t data = zip.add_tensor(i, tensors[layout.slots[i].tensor].bytes);
+    place(i, data, zip.last().header);
+  }
+  zip.add_record("version", "3\n");
+  return zip.finish([&](const ZipWriter::Member& member, uint64_t offset) {
+    if (member.is_tensor()) place_again(member.storage, offset);
+  });
+}
 
 }  // namespace
 
 FileLayout pytorch_layout(std::span<const OutputTensor> tensors, std::span<const uint32_t> chosen,
                           std::span<const std::optional<uint64_t>> same_elements,
                           std::string_view file_name) {
-  std::unordered_map<uint64_t, uint64_t> shared;
-  std::vector<uint32_t> storages;  // the first tensor of each
-  StateDictPickle pickle;
+  FileLayout layout;
+  ArchiveLayout& archive = layout.archive.emplace();
+  archive.directory = file_name.substr(0, file_name.rfind('.'));
+  archive.entries.reserve(chosen.size());
+  layout.slots.reserve(chosen.size());
+  std::unordered_map<uint64_t, uint32_t> shared;
   for (const uint32_t index : chosen) {
-    uint64_t storage = storages.size();
+    auto storage = static_cast<uint32_t>(layout.slots.size());
     if (const auto& number = same_elements[index]) storage = shared.emplace(*number, storage).first->second;
-    if (storage == storages.size()) storages.push_back(index);
-    pickle.add(tensors[index], storage);
+    if (storage == layout.slots.size()) layout.slots.push_back({index, 0});
+    archive.entries.push_back({index, storage});
   }
-  ZipLayout zip(std::string(file_name.substr(0, file_name.rfind('.'))));
-  zip.add_text("data.pkl", pickle.finish());
-  zip.add_text(".format_version", "1");
-  zip.add_text(".storage_alignment", std::to_string(kAlignment));
-  zip.add_text("byteorder", "little");
-  for (size_t i = 0; i < storages.size(); ++i)
-    zip.add_tensor(fmt::format("data/{}", i), storages[i], tensors[storages[i]].bytes);
-  zip.add_text("version", "3\n");
-  return zip.finish();
+  write_pickle(tensors, archive, [&](std::string_view part) {
+    archive.pickle_bytes += part.size();
+    archive.pickle_crc = crc_of(archive.pickle_crc, part);
+  });
+  archive.checksums.resize(layout.slots.size());
+  layout.file_bytes = write_archive(
+      tensors, layout, [](uint64_t, std::string_view) {},
+      [&](size_t slot, uint64_t data, uint64_t header) {
+        layout.slots[slot].offset = data;
+        archive.checksums[slot].first_offset = header + kCrcInLocalHeader;
+      },
+      [&](size_t slot, uint64_t entry) {
+        archive.checksums[slot].second_offset = entry + kCrcInCentralEntry;
+      });
+  return layout;
+}
+
+void write_pytorch_archive(std::span<const OutputTensor> tensors, const FileLayout& layout,
+                           const PieceSink& sink) {
+  write_archive(
+      tensors, layout, sink, [](size_t, uint64_t, uint64_t) {}, [](size_t, uint64_t) {});
 }
 
 }  // namespace hfload

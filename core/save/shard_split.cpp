@@ -103,26 +103,32 @@ bool is_shard_name(std::string_view name, std::string_view file_name) {
   });
 }
 
-std::string shard_index_text(const ShardSplit& split, std::span<const SplitTensor> tensors,
-                             std::optional<uint64_t> total_parameters) {
-  std::vector<std::pair<std::string_view, std::string_view>> weight_map;
-  weight_map.reserve(tensors.size());
-  for (const SplitFile& file : split.files) {
-    for (const uint32_t tensor : file.tensors) weight_map.emplace_back(tensors[tensor].name, file.name);
+void write_shard_index(const ShardSplit& split, const std::function<std::string_view(uint32_t)>& name_of,
+                       std::optional<uint64_t> total_parameters, const TextSink& sink) {
+  struct Entry {
+    uint32_t tensor, file;
+  };
+  std::vector<Entry> weight_map;
+  size_t tensors = 0;
+  for (const SplitFile& file : split.files) tensors += file.tensors.size();
+  weight_map.reserve(tensors);
+  for (uint32_t f = 0; f < split.files.size(); ++f) {
+    for (const uint32_t tensor : split.files[f].tensors) weight_map.push_back({tensor, f});
   }
   // Python sorts by code points, which in UTF-8 is the order of bytes.
-  std::sort(weight_map.begin(), weight_map.end());
-  std::string text = "{\n  \"metadata\": {\n";
-  const auto out = std::back_inserter(text);
-  if (total_parameters) fmt::format_to(out, "    \"total_parameters\": {},\n", *total_parameters);
-  fmt::format_to(out, "    \"total_size\": {}\n  }},\n", split.total_size_bytes);
-  text += weight_map.empty() ? "  \"weight_map\": {" : "  \"weight_map\": {\n";
+  std::ranges::sort(weight_map, {}, [&](const Entry& entry) { return name_of(entry.tensor); });
+  BufferedText out(sink);
+  out.text() += "{\n  \"metadata\": {\n";
+  if (total_parameters) out.text() += fmt::format("    \"total_parameters\": {},\n", *total_parameters);
+  out.text() += fmt::format("    \"total_size\": {}\n  }},\n", split.total_size_bytes);
+  out.text() += weight_map.empty() ? "  \"weight_map\": {" : "  \"weight_map\": {\n";
   for (size_t i = 0; i < weight_map.size(); ++i) {
-    fmt::format_to(out, "    {}: {}{}\n", python_json_string(weight_map[i].first),
-                   python_json_string(weight_map[i].second), i + 1 < weight_map.size() ? "," : "");
+    fmt::format_to(
+        std::back_inserter(out.text()), "    {}: {}{}\n", python_json_string(name_of(weight_map[i].tensor)),
+        python_json_string(split.files[weight_map[i].file].name), i + 1 < weight_map.size() ? "," : "");
   }
-  text += weight_map.empty() ? "}\n}\n" : "  }\n}\n";
-  return text;
+  out.text() += weight_map.empty() ? "}\n}\n" : "  }\n}\n";
+  out.flush();
 }
 
 std::string python_json_string(std::string_view text) {

@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "core/base/text_sink.h"
 
 namespace hfload {
 
@@ -14,7 +17,6 @@ inline constexpr uint64_t kDefaultMaxShardBytes = 5'000'000'000;
 
 /// What the split needs to know of a tensor.
 struct SplitTensor {
-  std::string_view name;
   uint64_t bytes = 0;
   /// Tensors of one storage stay together and count once, at their first.
   std::optional<uint64_t> storage = std::nullopt;
@@ -44,11 +46,11 @@ ShardSplit split_into_shards(std::span<const SplitTensor> tensors, uint64_t max_
 /// True for `STEM-00001-of-00002.EXTENSION` of `STEM.EXTENSION`.
 bool is_shard_name(std::string_view name, std::string_view file_name);
 
-/// The text of `STEM.EXTENSION.index.json`, as `save_pretrained` writes it (Python's json.dumps with an
-/// indent of 2 and sorted keys, and a line feed). `total_parameters` is written by transformers and not by
-/// the Hub library.
-std::string shard_index_text(const ShardSplit& split, std::span<const SplitTensor> tensors,
-                             std::optional<uint64_t> total_parameters);
+/// Writes the text of `STEM.EXTENSION.index.json`, as `save_pretrained` does (Python's json.dumps with an
+/// indent of 2 and sorted keys, and a line feed). `name_of` gives the name of a tensor by its index.
+/// `total_parameters` is written by transformers and not by the Hub library.
+void write_shard_index(const ShardSplit& split, const std::function<std::string_view(uint32_t)>& name_of,
+                       std::optional<uint64_t> total_parameters, const TextSink& sink);
 
 /// A JSON string with its quotes as Python's json.dumps writes it: everything but printable ASCII escaped.
 /// `text` is valid UTF-8.

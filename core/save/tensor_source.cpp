@@ -2,13 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstring>
 #include <list>
 #include <map>
 #include <mutex>
-#include <semaphore>
 #include <string>
+#include <unordered_set>
 #include <utility>
-#include <vector>
 
 #include "core/base/error.h"
 #include "core/format/tensor_reader.h"
@@ -25,17 +26,18 @@ class CheckpointSource final : public TensorSource {
  public:
   CheckpointSource(const Checkpoint& checkpoint, AbsentShards absent) : checkpoint_(checkpoint) {
     if (absent == AbsentShards::refuse) require_complete();
-    tensors_.reserve(checkpoint.tensors.size());
-    for (const CheckpointTensor& tensor : checkpoint.tensors)
-      tensors_.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes()});
-    for (uint32_t i = 0; i < tensors_.size(); ++i) {
-      if (!checkpoint.tensors[i].repeats_another()) continue;
-      const uint32_t first = *checkpoint.tensors[i].view->same_as;
-      tensors_[first].same_elements = tensors_[i].same_elements = first;
+    for (const CheckpointTensor& tensor : checkpoint.tensors) {
+      if (tensor.repeats_another()) repeated_.insert(*tensor.view->same_as);
     }
   }
 
-  std::span<const SourceTensor> tensors() const override { return tensors_; }
+  SourceTensor tensor(uint32_t index) const override {
+    const CheckpointTensor& described = checkpoint_.tensors[index];
+    SourceTensor tensor{described.name, described.dtype, described.shape, described.bytes()};
+    if (described.repeats_another()) tensor.same_elements = *described.view->same_as;
+    if (repeated_.contains(index)) tensor.same_elements = index;
+    return tensor;
+  }
 
   void read(uint32_t tensor, uint64_t offset, std::span<std::byte> into) const override {
     const CheckpointTensor& described = checkpoint_.tensors[tensor];
@@ -46,11 +48,9 @@ class CheckpointSource final : public TensorSource {
         return;
       }
       const StridedTensor stored = stored_elements(checkpoint_, described);
-      strided_reads_.acquire();
-      const Release release{strided_reads_};
       read_tensor_elements(*file, stored, offset / stored.element_bytes, into);
     } catch (Error& error) {
-      error.with_tensor(std::string(tensors_[tensor].name));
+      error.with_tensor(described.name.str());
       throw;
     }
   }
@@ -70,14 +70,6 @@ class CheckpointSource final : public TensorSource {
   }
 
  private:
-  /// Strided reads take up to 16 MiB each beside the caller's buffer.
-  static constexpr std::ptrdiff_t kMostStridedReads = 2;
-  using Slots = std::counting_semaphore<kMostStridedReads>;
-  struct Release {
-    Slots& slots;
-    ~Release() { slots.release(); }
-  };
-
   void require_complete() const {
     if (checkpoint_.shards.empty()) {
       throw Error(ErrorCode::weights_not_found, "there are no weights to convert")
@@ -125,14 +117,51 @@ class CheckpointSource final : public TensorSource {
   }
 
   const Checkpoint& checkpoint_;
-  std::vector<SourceTensor> tensors_;
-  mutable Slots strided_reads_{kMostStridedReads};
+  std::unordered_set<uint32_t> repeated_;  ///< tensors whose elements others have too
   mutable std::mutex mutex_;
   mutable std::list<std::pair<uint32_t, std::shared_ptr<const RegularFile>>> open_;  ///< latest first
   mutable std::map<uint32_t, FileIdentity> identities_;
 };
 
 }  // namespace
+
+PieceReader::PieceReader(const TensorSource& source, uint32_t tensor, uint64_t first_byte, uint64_t bytes,
+                         Slots& slots)
+    : source_(source),
+      slots_(slots),
+      tensor_(tensor),
+      at_(first_byte),
+      end_(first_byte + bytes),
+      in_place_(source.file_range(tensor).has_value()) {
+  if (!in_place_) slots_.acquire();
+}
+
+PieceReader::~PieceReader() {
+  if (!in_place_) slots_.release();
+}
+
+void PieceReader::read(std::span<std::byte> into) {
+  if (in_place_) {
+    source_.read(tensor_, at_, into);
+    at_ += into.size();
+    return;
+  }
+  while (!into.empty()) {
+    if (used_ == gathered_.size()) gather();
+    const size_t bytes = std::min(into.size(), gathered_.size() - used_);
+    std::memcpy(into.data(), gathered_.data() + used_, bytes);
+    used_ += bytes;
+    into = into.subspan(bytes);
+  }
+}
+
+void PieceReader::gather() {
+  constexpr uint64_t kGatheredBytes = 4 << 20;
+  gathered_.resize(std::min(kGatheredBytes, end_ - at_));
+  source_.read(tensor_, at_, gathered_);
+  at_ += gathered_.size();
+  used_ = 0;
+}
 
 std::unique_ptr<TensorSource> open_tensor_source(const Checkpoint& checkpoint, AbsentShards absent) {
   return std::make_unique<CheckpointSource>(checkpoint, absent);

@@ -16,8 +16,7 @@ namespace hfload {
 namespace {
 
 bool equal_elements(const TensorSource& source, uint32_t a, uint32_t b) {
-  const SourceTensor& first = source.tensors()[a];
-  const SourceTensor& second = source.tensors()[b];
+  const SourceTensor first = source.tensor(a), second = source.tensor(b);
   if (first.dtype != second.dtype || !std::ranges::equal(first.shape, second.shape)) return false;
   if (first.same_elements && first.same_elements == second.same_elements) return true;
   constexpr uint64_t kPieceBytes = 1 << 20;
@@ -33,15 +32,15 @@ bool equal_elements(const TensorSource& source, uint32_t a, uint32_t b) {
 
 /// What a checkpoint's tensors are in the model.
 struct Places {
-  std::vector<uint32_t> order;     ///< of the state dict: indices of source tensors
-  std::vector<TensorId> tensor;    ///< by source tensor; kNoId where the model has none
-  std::vector<std::string> names;  ///< the model's, by source tensor; empty where it has none
+  std::vector<uint32_t> order;   ///< of the state dict: indices of source tensors
+  std::vector<TensorId> tensor;  ///< by source tensor; kNoId where the model has none
+  std::vector<std::string>
+      names;  ///< the model's, by source tensor; empty where it has none; all or no names
 };
 
 Places find_places(const Checkpoint& checkpoint, const ModuleTree* tree, std::vector<std::string>& warnings) {
   const size_t count = checkpoint.tensors.size();
-  Places places{std::vector<uint32_t>(count), std::vector<TensorId>(count, kNoId),
-                std::vector<std::string>(count)};
+  Places places{std::vector<uint32_t>(count), std::vector<TensorId>(count, kNoId), {}};
   std::iota(places.order.begin(), places.order.end(), 0U);
   if (tree == nullptr || tree->from_tensor_names) return places;
   try {
@@ -78,9 +77,9 @@ class TiedSelection {
       : source_(source), tree_(tree), plan_(plan), places_(find_places(checkpoint, tree, plan.warnings)) {}
 
   std::vector<Selected> select(TiedPolicy policy) {
-    for (const uint32_t tensor : places_.order) {
-      selected_.push_back({tensor, {}, source_.tensors()[tensor].same_elements});
-    }
+    selected_.reserve(places_.order.size());
+    for (const uint32_t tensor : places_.order)
+      selected_.push_back({tensor, {}, source_.tensor(tensor).same_elements});
     policy == TiedPolicy::drop ? drop() : duplicate();
     return std::move(selected_);
   }
@@ -97,10 +96,10 @@ class TiedSelection {
       const auto [first, is_first] = kept.emplace(tree_->tensors[id].object, selected.source);
       if (is_first) return false;
       if (!equal_elements(source_, first->second, selected.source)) {
-        unequal.push_back(selected.name(source_));
+        unequal.emplace_back(selected.name(source_));
         return false;
       }
-      plan_.dropped.push_back(selected.name(source_));
+      plan_.dropped.emplace_back(selected.name(source_));
       return true;
     });
     for (const std::string& name : unequal) {
@@ -116,7 +115,7 @@ class TiedSelection {
     std::map<TensorId, Selected*> saved;
     std::set<std::string, std::less<>> names;
     for (Selected& selected : selected_) {
-      names.emplace(source_.tensors()[selected.source].name);
+      names.emplace(source_.tensor(selected.source).name);
       const TensorId id = places_.tensor[selected.source];
       if (id != kNoId) saved.emplace(tree_->tensors[id].object, &selected);
     }
@@ -127,14 +126,15 @@ class TiedSelection {
       if (tensor.is_buffer || found == saved.end()) continue;
       const uint32_t original = found->second->source;
       if (places_.names[original] == tensor.name) continue;
-      const std::string name = checkpoint_name(tensor.name, places_.names[original],
-                                               std::string(source_.tensors()[original].name));
+      const std::string name =
+          checkpoint_name(tensor.name, places_.names[original], std::string(source_.tensor(original).name));
       if (!names.insert(name).second) continue;
       plan_.duplicated.push_back(name);
       // Numbers of the format's own shared elements are indices of tensors at most; these lie above.
       constexpr uint64_t kOfObjects = uint64_t{1} << 32;
       found->second->same_elements = kOfObjects + tensor.object;
-      added.emplace_back(id, Selected{original, name, found->second->same_elements});
+      added.emplace_back(
+          id, Selected{original, std::make_unique<std::string>(name), found->second->same_elements});
     }
     insert_in_order(std::move(added));
   }

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/model/checkpoint.h"
@@ -15,12 +17,12 @@ namespace hfload {
 /// A tensor of the output: which of the source, and its name before renames.
 struct Selected {
   uint32_t source = 0;
-  std::string other_name;  ///< where it is not the source's
+  std::unique_ptr<std::string> other_name;  ///< where it is not the source's
   /// Tensors of one number share their elements, where the format can say so.
   std::optional<uint64_t> same_elements = std::nullopt;
 
-  std::string name(const TensorSource& from) const {
-    return other_name.empty() ? std::string(from.tensors()[source].name) : other_name;
+  std::string_view name(const TensorSource& from) const {
+    return other_name ? std::string_view(*other_name) : from.tensor(source).name;
   }
 };
 

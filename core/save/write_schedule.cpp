@@ -1,7 +1,8 @@
 #include "core/save/write_schedule.h"
 
-#include <algorithm>
 #include <optional>
+
+#include "core/base/error.h"
 
 namespace hfload {
 namespace {
@@ -24,15 +25,15 @@ class Scheduler {
     const FileLayout& layout = plan_.files[file].layout;
     const TensorSlot& slot = layout.slots[index];
     const uint32_t tensor = plan_.sources[slot.tensor];
-    const uint64_t bytes = source_.tensors()[tensor].bytes;
+    const uint64_t bytes = source_.tensor(tensor).bytes;
     if (bytes == 0) return;
     const CastKind kind = plan_.casts[slot.tensor];
     std::optional<FileRange> range = source_.file_range(tensor);
-    if (range && layout.checksums.empty() && continues(*range, slot, kind)) {
+    if (range && !layout.archive && continues(*range, slot, kind)) {
       schedule_.runs.back().source_bytes += bytes;
       return;
     }
-    schedule_.runs.push_back({file, index, kind, range.has_value(), bytes, slot.offset});
+    schedule_.runs.push_back({file, index, kind, range.has_value(), 0, bytes, slot.offset});
     open_ = std::move(range);
   }
 
@@ -45,11 +46,14 @@ class Scheduler {
   }
 
   void cut() {
-    for (uint32_t r = 0; r < schedule_.runs.size(); ++r) {
-      const uint64_t bytes = schedule_.runs[r].source_bytes;
-      for (uint64_t at = 0; at < bytes; at += kWritePieceBytes)
-        schedule_.pieces.push_back({r, at, std::min(kWritePieceBytes, bytes - at)});
+    uint64_t pieces = 0;
+    for (WriteRun& run : schedule_.runs) {
+      run.first_piece = static_cast<uint32_t>(pieces);
+      pieces += (run.source_bytes + kWritePieceBytes - 1) / kWritePieceBytes;
+      // 16 PiB: more than any disk that could have been reserved.
+      if (pieces > UINT32_MAX) throw Error(ErrorCode::no_space, "the output takes more than 2^54 bytes");
     }
+    schedule_.pieces = pieces;
   }
 
   const ConvertPlan& plan_;

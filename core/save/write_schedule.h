@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -18,6 +20,7 @@ struct WriteRun {
   uint32_t first_slot = 0;  ///< into its slots
   CastKind cast = CastKind::none;
   bool from_file = false;  ///< the bytes lie in the file range of the first slot's tensor, and go on after it
+  uint32_t first_piece = 0;  ///< of the schedule
   uint64_t source_bytes = 0;
   uint64_t target_offset = 0;  ///< bytes from the start of the output file
 };
@@ -32,11 +35,18 @@ struct WritePiece {
 /// What is written, file by file in the order of offsets. Plain data.
 struct WriteSchedule {
   std::vector<WriteRun> runs;
-  std::vector<WritePiece> pieces;
+  size_t pieces = 0;  ///< into which the runs are cut, one after the other
+
+  WritePiece piece(size_t index) const {
+    const auto after = std::ranges::upper_bound(runs, index, {}, &WriteRun::first_piece);
+    const auto run = static_cast<uint32_t>(after - runs.begin() - 1);
+    const uint64_t first_byte = (index - runs[run].first_piece) * kWritePieceBytes;
+    return {run, first_byte, std::min(kWritePieceBytes, runs[run].source_bytes - first_byte)};
+  }
 };
 
-/// Merges the tensors of a plan to runs, but those of files with checksums, and cuts the runs into pieces.
-/// Opens the source's files. Throws what TensorSource::file_range throws.
+/// Merges the tensors of a plan to runs, but those of files with checksums. Opens the source's files. Throws
+/// what TensorSource::file_range throws.
 WriteSchedule make_write_schedule(const ConvertPlan& plan, const TensorSource& source);
 
 /// Bytes that `source_bytes` become by a cast.

@@ -2,7 +2,7 @@
 
 Makes test/fixtures/torch/: the files, and `expected.jsonl`, one line a file: `file`, `tensors` (name, dtype, shape,
 stride, storage_offset, contiguous, sha256 of the contiguous little-endian bytes, and `storage`, equal for tensors that share one),
-`others` (names of the entries that are no tensors) and, for zip archives, `members` (name, offset of the local header,
+`others` (names of the entries that are no tensors), `inside` (the entry of the file that holds them, if they are not the file itself) and, for zip archives, `members` (name, offset of the local header,
 bytes, CRC-32) as Python's zipfile reads them. Folders hold a model each, whose tensors equal those of the fixture in
 `checkpoints/` of the same name. Legacy files name storages by their address in memory, so that those, alone, change in
 every run. Versions: requirements.txt. Run: python test/oracle/make_torch_files.py
@@ -106,9 +106,11 @@ def members(path):
         return [[m.filename, m.header_offset, m.file_size, m.CRC] for m in archive.infolist()]
 
 
-def expected(file, state):
-    """From the file as torch reads it, and it must read what was written."""
+def expected(file, state, inside=None):
+    """From the file as torch reads it, and it must read what was written; `inside`: the key of the dict that is the state dict."""
     loaded = torch.load(OUT / file, weights_only=False)
+    if inside is not None:
+        loaded, state = loaded[inside], state[inside]
     assert list(loaded) == list(state)
     storages = {}
     tensors = {k: v for k, v in loaded.items() if isinstance(v, torch.Tensor)}
@@ -116,14 +118,14 @@ def expected(file, state):
     written = {}
     originals = [tensor_row(k, v, written) for k, v in state.items() if isinstance(v, torch.Tensor)]
     assert [r | {"storage": 0} for r in rows] == [r | {"storage": 0} for r in originals]
-    return {"file": file, "tensors": rows, "others": [k for k in loaded if k not in tensors], "members": members(OUT / file)}
+    return {"file": file, "tensors": rows, "others": [k for k in loaded if k not in tensors], "inside": inside, "members": members(OUT / file)}
 
 
-def save(file, state, **options):
+def save(file, state, inside=None, **options):
     path = OUT / file
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, path, **options)
-    return expected(file, state)
+    return expected(file, state, inside)
 
 
 def rewritten(source, target, change):
@@ -158,6 +160,19 @@ def big_endian(source, target, state):
                                tensor.contiguous().reshape(-1).view(torch.uint8)), name
     row = json.loads(json.dumps(expected(source, state)))
     return row | {"file": target, "members": members(OUT / target)}
+
+
+def trainers():
+    """As Lightning, and as fairseq and others, save a run: the model's state dict is one entry of several."""
+    state = {k: v for k, v in views().items() if k in ("base", "transposed", "embed.weight", "lm_head.weight")}
+    optimizer = {"state": {0: {"exp_avg": torch.ones(3), "step": torch.tensor(4.0)}}, "param_groups": [{"lr": 1e-3}]}
+    lightning = {"epoch": 3, "global_step": 70, "pytorch-lightning_version": "2.5.0", "optimizer_states": [optimizer],
+                 "state_dict": collections.OrderedDict(state), "lr_schedulers": [], "hparams_name": "kwargs"}
+    rows = [save("lightning.pt", lightning, "state_dict"),
+            save("trainer_legacy.pt", {"model": state, "optimizer": optimizer, "epoch": 3}, "model", _use_new_zipfile_serialization=False)]
+    torch.save({"model": state, "state_dict": {"w": torch.ones(2)}}, OUT / "two_models.pt")
+    torch.save({"ema": state, "epoch": 3}, OUT / "ema_alone.pt")
+    return rows
 
 
 def models():
@@ -221,6 +236,7 @@ def main():
         ("views.pt", "views_big_endian.pt", some_views))]
     rewritten("views.pt", "no_byteorder.pt", lambda name, data: None if name.endswith("/byteorder") else data)
     rows.append(rows[3] | {"file": "no_byteorder.pt", "members": members(OUT / "no_byteorder.pt")})
+    rows += trainers()
     write_lines(OUT / "expected.jsonl", rows)
     models()
     unsupported()

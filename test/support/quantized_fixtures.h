@@ -32,8 +32,9 @@ inline Checkpoint quantized_checkpoint(const ConfigValue& quantized_case, bool d
     if (!described) continue;
     t.described = true;
     t.dtype = dtype_from_safetensors_name(string_of(array_of(row)[1])).value();
-    t.dtype_name = string_of(array_of(row)[1]);
-    for (const ConfigValue& d : array_of(array_of(row)[2])) t.shape.push_back(uint_of(d));
+    std::vector<uint64_t> shape;
+    for (const ConfigValue& d : array_of(array_of(row)[2])) shape.push_back(uint_of(d));
+    t.shape = shape;
     t.begin = end;
     t.end = end += tensor_bytes(t.dtype, t.shape).value();
   }

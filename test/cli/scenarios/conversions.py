@@ -182,6 +182,25 @@ def test_destinations_that_are_refused(binary, work):
     assert left == before
 
 
+def test_the_input_is_refused_before_it_is_read(binary, work):
+    """Also a damaged one, of which nothing can be converted: that must not decide which of the two is said."""
+    setups.llama(work)
+    convert(binary, work, "llama", "sharded", "--max-shard-size", "1KB", "-q")
+    for file in (work / "llama" / "model.safetensors", sorted((work / "sharded").glob("*.safetensors"))[1]):
+        file.write_bytes(file.read_bytes()[:20])
+    (work / "llama" / "config.json").write_text("no")
+    before = tree_of(work)
+    index = "sharded/model.safetensors.index.json"
+    for source, destination in [("llama", "llama"), ("llama", "./llama/"), ("llama", "llama/inside"), ("llama", "llama/x.safetensors"), ("sharded", "sharded"),
+                                ("sharded", "sharded/deep"), (index, "sharded"), ("llama/model.safetensors", "llama/model.safetensors"),
+                                ("llama/model.safetensors", "llama")]:
+        for flags in [[], ["--force"], ["--dry-run"]]:
+            result = convert(binary, work, source, destination, *flags, status=2)
+            assert "[destination_is_input]" in result.stderr, (source, destination, result)
+    assert "[header_truncated]" in convert(binary, work, "sharded", "elsewhere", status=3).stderr
+    assert tree_of(work) == before
+
+
 def test_what_exists_is_replaced_by_force_alone(binary, work):
     setups.llama(work)
     convert(binary, work, "llama", "out", "--max-shard-size", "1KB", "-q")

@@ -66,3 +66,23 @@ def test_ties_of_the_model_are_dropped_and_others_are_kept(binary, work):
     convert(binary, work, "apart.bin", "apart.safetensors", "-q")
     apart = read_tensors(work / "apart.safetensors")
     assert apart["lm_head.weight"][0] == "BF16" and apart["transformer.wte.weight"] == tensors["transformer.wte.weight"]
+
+
+def test_the_state_dict_in_a_trainers_checkpoint(binary, work):
+    rows = {row["file"]: row for row in expected_rows()}
+    for file, key, beside in (("lightning.pt", "state_dict", "the 6 entries beside it are"), ("trainer_legacy.pt", "model", "the 2 entries beside it are")):
+        result = convert(binary, work, TORCH / file, f"{file}.safetensors")
+        assert f"the tensors are those of the dict '{key}' in the file; {beside} left out" in result.stderr, result
+        assert sorted(read_tensors(work / f"{file}.safetensors")) == sorted(t["name"] for t in rows[file]["tensors"])
+    chosen = convert(binary, work, TORCH / "two_models.pt", "chosen.safetensors", "--key", "state_dict")
+    assert list(read_tensors(work / "chosen.safetensors")) == ["w"] and "those of the dict 'state_dict'" in chosen.stderr, chosen
+    convert(binary, work, TORCH / "ema_alone.pt", "ema.safetensors", "--key", "ema", "-q")
+    assert len(read_tensors(work / "ema.safetensors")) == 4
+    for file, flags, status, code, hint in (("two_models.pt", [], 4, "unsupported_format", "--key model"), ("ema_alone.pt", [], 4, "unsupported_format", "--key ema"),
+                                            ("ema_alone.pt", ["--key", "model"], 8, "weights_not_found", "It has 'ema'")):
+        for command in (["convert", str(TORCH / file), "no.safetensors"], ["inspect", str(TORCH / file)], ["plan", str(TORCH / file)]):
+            result = running.run(binary, [*command, *flags], work)
+            assert result.status == status and f"[{code}]" in result.stderr and hint in result.stderr, result
+    assert "[usage]" in convert(binary, work, "ema.safetensors", "no.safetensors", "--key", "ema", status=2).stderr
+    # What is left out of a flat one is said too.
+    assert "that are no tensor" in convert(binary, work, TORCH / "extras.pt", "extras.safetensors").stderr

@@ -33,7 +33,7 @@ TEST_CASE("A file as the reference writes it") {
   const TensorInfo& tensor = parsed.tensors[0];
   CHECK(tensor.name == "test");
   CHECK(tensor.dtype == Dtype::i32);
-  CHECK(tensor.dtype_name == "I32");
+  CHECK(tensor.dtype_name() == "I32");
   CHECK(tensor.shape == std::vector<uint64_t>{2, 2});
   CHECK(tensor.begin == 0);
   CHECK(tensor.end == 16);
@@ -137,7 +137,7 @@ TEST_CASE("Accepted oddities are noted") {
         R"({"a":{"dtype":"F4_NEXT","shape":[3],"data_offsets":[0,7]},"b":{"dtype":"U8","shape":[1],"data_offsets":)";
     const SafetensorsHeader parsed = parse(safetensors_bytes(entry + "[7,8]}}", "01234567"));
     CHECK(parsed.tensors[0].dtype == Dtype::unknown);
-    CHECK(parsed.tensors[0].dtype_name == "F4_NEXT");
+    CHECK(parsed.tensors[0].dtype_name() == "F4_NEXT");
     CHECK(parsed.tensors[0].bytes() == 7);
     REQUIRE(parsed.notes.size() == 1);
     CHECK(parsed.notes[0].find("F4_NEXT") != std::string::npos);

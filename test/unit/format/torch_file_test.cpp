@@ -74,9 +74,40 @@ TEST_CASE("Files of torch.save hold what torch finds in them") {
     std::vector<std::string> others;
     for (const TorchOther& other : file.others) others.push_back(other.name);
     CHECK(others == test::strings_of(test::at(row, "others")));
-    CHECK(file.notes.size() == (others.empty() ? 0 : 1));
+    const ConfigValue* inside = row.find("inside");
+    const bool is_inside = inside != nullptr && !inside->is_null();
+    CHECK(file.notes.size() == (others.empty() ? 0U : 1U) + (is_inside ? 1U : 0U));
+    if (is_inside) CHECK(file.notes[0].find("dict '" + test::string_of(*inside) + "'") != std::string::npos);
   }
   CHECK(tensors > 150);
+}
+
+TEST_CASE("No dict of several is taken for the model, and none of a name that says nothing") {
+  const std::map<std::string, std::string> files = {{"two_models.pt", "dicts 'model' and 'state_dict'"},
+                                                    {"ema_alone.pt", "dict 'ema'"}};
+  for (const auto& [name, found] : files) {
+    INFO(name);
+    const RegularFile file = open_regular_file(test::fixture_path("torch/" + name));
+    try {
+      read_torch_file(file);
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error_code_info(error.code()).name == "unsupported_format");
+      CHECK(error.message().find(found) != std::string::npos);
+      CHECK(error.hint().find("--key ") != std::string::npos);
+    }
+    try {
+      read_torch_file(file, "epoch");
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error_code_info(error.code()).name == "weights_not_found");
+    }
+  }
+  const RegularFile file = open_regular_file(test::fixture_path("torch/two_models.pt"));
+  const TorchFile chosen = read_torch_file(file, "state_dict");
+  REQUIRE(chosen.tensors.size() == 1);
+  CHECK(chosen.tensors[0].name == "w");
+  CHECK(chosen.notes.size() == 1);
 }
 
 TEST_CASE("Other files of torch are named for what they are") {
@@ -252,11 +283,14 @@ TEST_CASE("State dicts") {
         "invalid_storage");
   CHECK(refused(archive(state_dict({{"a", whole}, {"b", "]" + storage(number(4), "7") + "a"}}))) ==
         "invalid_storage");
-  const TorchFile file =
-      parse(archive(state_dict({{"state_dict", "}" + text("w") + whole + "s"}, {"step", "K\x01"}})));
-  CHECK(file.tensors.empty());
-  REQUIRE(file.notes.size() == 2);
-  CHECK(file.notes[1].find("'state_dict'") != std::string::npos);
+  const std::string inner = "}" + text("w") + whole + "s";
+  const TorchFile file = parse(archive(state_dict({{"state_dict", inner}, {"step", "K\x01"}})));
+  REQUIRE(file.tensors.size() == 1);
+  CHECK(file.tensors[0].name == "w");
+  REQUIRE(file.notes.size() == 1);
+  CHECK(file.notes[0].find("'state_dict'") != std::string::npos);
+  CHECK(parse(archive(state_dict({{"a", whole}, {"state_dict", inner}}))).tensors[0].name == "a");
+  CHECK(refused(archive(state_dict({{"model", inner}, {"model", inner}}))) == "unsupported_format");
   const TorchFile numbered = parse(archive("\x80\x02}K\x01" + whole + "s."));
   REQUIRE(numbered.others.size() == 1);
   CHECK(numbered.others[0].kind == "a tensor");

@@ -155,7 +155,6 @@ class SyntheticModel {
                                   .shard = wanted.shard,
                                   .described = true,
                                   .dtype = wanted.file_dtype,
-                                  .dtype_name = {},
                                   .shape = {wanted.elements},
                                   .begin = begin,
                                   .end = begin + file_bytes});

@@ -23,7 +23,8 @@ std::vector<uint64_t> shape_of(const ConfigValue& value) {
 }
 
 CheckpointTensor& find(Checkpoint& checkpoint, const std::string& name) {
-  const auto it = std::ranges::find(checkpoint.tensors, name, &CheckpointTensor::name);
+  const auto it =
+      std::ranges::find_if(checkpoint.tensors, [&](const CheckpointTensor& t) { return t.name == name; });
   REQUIRE(it != checkpoint.tensors.end());
   return *it;
 }

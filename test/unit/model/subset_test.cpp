@@ -29,7 +29,7 @@ Selected select(const std::string& fixture, const std::vector<std::string>& patt
   selected.keys.mismatched_keys = {{"encoder.odd", {1}, {2}}, {"odd", {1}, {2}}};
   selected.skips = select_subset(selected.keys, shell.tree, checkpoint, patterns);
   for (const KeyMatch& match : selected.keys.matches)
-    selected.names.push_back(checkpoint.tensors[match.checkpoint].name);
+    selected.names.push_back(checkpoint.tensors[match.checkpoint].name.str());
   return selected;
 }
 

@@ -29,10 +29,10 @@ TEST_CASE("a model in PyTorch's format has the tensors of the same one in safete
     const Checkpoint torch = open("torch/" + name), safetensors = open("checkpoints/" + name);
     CHECK(torch.complete());
     std::map<std::string, const CheckpointTensor*> expected;
-    for (const CheckpointTensor& tensor : safetensors.tensors) expected[tensor.name] = &tensor;
+    for (const CheckpointTensor& tensor : safetensors.tensors) expected[tensor.name.str()] = &tensor;
     size_t repeated = 0;
     for (const CheckpointTensor& tensor : torch.tensors) {
-      INFO(tensor.name);
+      INFO(tensor.name.view());
       CHECK(tensor.is_in_place());
       if (tensor.repeats_another()) {
         ++repeated;
@@ -40,13 +40,13 @@ TEST_CASE("a model in PyTorch's format has the tensors of the same one in safete
         continue;
       }
       // Of two names of one storage, either comes first.
-      const std::string saved = tensor.name == "lm_head.weight" && !expected.contains(tensor.name)
+      const std::string saved = tensor.name == "lm_head.weight" && !expected.contains(tensor.name.str())
                                     ? "transformer.wte.weight"
-                                    : tensor.name;
+                                    : tensor.name.str();
       REQUIRE(expected.contains(saved));
       const CheckpointTensor& other = *expected.at(saved);
       CHECK(tensor.dtype == other.dtype);
-      CHECK(tensor.dtype_name == other.dtype_name);
+      CHECK(tensor.dtype_name() == other.dtype_name());
       CHECK(tensor.shape == other.shape);
       CHECK(bytes_of(torch, tensor) == bytes_of(safetensors, other));
     }
@@ -64,9 +64,9 @@ TEST_CASE("a checkpoint's strided and big-endian tensors become what torch makes
       digests[test::string_of(test::at(tensor, "name"))] = test::string_of(test::at(tensor, "sha256"));
     REQUIRE(checkpoint.tensors.size() == digests.size());
     for (const CheckpointTensor& tensor : checkpoint.tensors) {
-      INFO(checkpoint.shards[0].file << ' ' << tensor.name);
+      INFO(checkpoint.shards[0].file << ' ' << tensor.name.view());
       elsewhere += tensor.is_in_place() ? 0 : 1;
-      CHECK(test::sha256(bytes_of(checkpoint, tensor)) == digests.at(tensor.name));
+      CHECK(test::sha256(bytes_of(checkpoint, tensor)) == digests.at(tensor.name.str()));
     }
   }
   CHECK(elsewhere > 40);
@@ -75,7 +75,7 @@ TEST_CASE("a checkpoint's strided and big-endian tensors become what torch makes
 TEST_CASE("names of one storage are one parameter, views of a part are not", "[model]") {
   const Checkpoint checkpoint = open("torch/views.pt");
   for (const CheckpointTensor& tensor : checkpoint.tensors) {
-    INFO(tensor.name);
+    INFO(tensor.name.view());
     CHECK(tensor.repeats_another() == (tensor.name == "lm_head.weight"));
   }
   const Shell shell = build_shell(checkpoint, {});

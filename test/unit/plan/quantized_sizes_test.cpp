@@ -33,7 +33,7 @@ TEST_CASE("planning counts quantised weights as they are stored", "[plan]") {
       if (!name.ends_with(".mlp")) continue;
       uint64_t bytes = 0;
       for (const CheckpointTensor& t : checkpoint.tensors) {
-        if (t.name.starts_with(name + ".")) bytes += t.bytes();
+        if (t.name.view().starts_with(name + ".")) bytes += t.bytes();
       }
       CHECK(sizes.module_bytes[m] == static_cast<double>(bytes));
     }

@@ -30,14 +30,10 @@ class MemorySource final : public TensorSource {
     same_elements_.push_back(same_elements);
   }
 
-  void finish() {
-    for (size_t i = 0; i < data_.size(); ++i) {
-      const CheckpointTensor& tensor = checkpoint.tensors[i];
-      tensors_.push_back({tensor.name, tensor.dtype, tensor.shape, data_[i].size(), same_elements_[i]});
-    }
+  SourceTensor tensor(uint32_t index) const override {
+    const CheckpointTensor& described = checkpoint.tensors[index];
+    return {described.name, described.dtype, described.shape, data_[index].size(), same_elements_[index]};
   }
-
-  std::span<const SourceTensor> tensors() const override { return tensors_; }
   void read(uint32_t tensor, uint64_t offset, std::span<std::byte> into) const override {
     REQUIRE(offset + into.size() <= data_[tensor].size());
     std::memcpy(into.data(), data_[tensor].data() + offset, into.size());
@@ -51,7 +47,6 @@ class MemorySource final : public TensorSource {
   bool changed = false;
 
  private:
-  std::vector<SourceTensor> tensors_;
   std::vector<std::string> data_;
   std::vector<std::optional<uint64_t>> same_elements_;
 };
@@ -68,7 +63,6 @@ void fill(MemorySource& source) {
   source.add("c", Dtype::f32, {3}, counting(12), 0);
   source.add("d", Dtype::f32, {3}, counting(12), 0);
   source.add("e", Dtype::f32, {0, 5}, "");
-  source.finish();
 }
 
 std::string tensor_in(const std::string& file, const std::string& name) {
@@ -165,7 +159,8 @@ TEST_CASE("neighbours of one cast are one run, pieces cover every byte once", "[
   CHECK(schedule.runs[1].cast == CastKind::f32_to_bf16);
   CHECK(schedule.runs[2].source_bytes == 4);
   std::vector<uint64_t> next(schedule.runs.size());
-  for (const WritePiece& piece : schedule.pieces) {
+  for (size_t i = 0; i < schedule.pieces; ++i) {
+    const WritePiece piece = schedule.piece(i);
     CHECK(piece.first_byte == next[piece.run]);
     CHECK(piece.source_bytes <= kWritePieceBytes);
     CHECK(piece.first_byte % 4 == 0);

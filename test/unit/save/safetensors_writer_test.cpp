@@ -1,6 +1,7 @@
 #include "core/save/safetensors_writer.h"
 
 #include <catch2/catch.hpp>
+#include <deque>
 #include <numeric>
 #include <set>
 
@@ -25,24 +26,38 @@ std::string to_hex(std::string_view bytes) {
   return text;
 }
 
-std::vector<OutputTensor> read_tensors(const ConfigValue& rows) {
+/// Tensors with the names and shapes that they refer to.
+class Tensors {
+ public:
+  void add(std::string name, Dtype dtype, std::vector<uint64_t> shape) {
+    const OutputTensor tensor{names_.emplace_back(std::move(name)), dtype,
+                              shapes_.emplace_back(std::move(shape)),
+                              tensor_bytes(dtype, shapes_.back()).value()};
+    tensors.push_back(tensor);
+  }
+
   std::vector<OutputTensor> tensors;
+
+ private:
+  std::deque<std::string> names_;
+  std::deque<std::vector<uint64_t>> shapes_;
+};
+
+void read_tensors(const ConfigValue& rows, Tensors& read) {
   for (const ConfigValue& value : array_of(rows)) {
     const ConfigValue::Array& row = array_of(value);
-    OutputTensor tensor;
-    tensor.name = string_of(row[0]);
-    tensor.dtype = dtype_from_torch_name(string_of(row[1])).value();
-    for (const ConfigValue& dimension : array_of(row[2])) tensor.shape.push_back(test::uint_of(dimension));
-    tensor.bytes = tensor_bytes(tensor.dtype, tensor.shape).value();
-    tensors.push_back(std::move(tensor));
+    std::vector<uint64_t> shape;
+    for (const ConfigValue& dimension : array_of(row[2])) shape.push_back(test::uint_of(dimension));
+    read.add(string_of(row[0]), dtype_from_torch_name(string_of(row[1])).value(), shape);
   }
-  return tensors;
 }
 
 /// The file of a layout whose tensors hold bytes that count up from the length of their names.
 std::string fill(const FileLayout& layout, std::span<const OutputTensor> tensors) {
   std::string file(layout.file_bytes, '?');
-  for (const FilePiece& piece : layout.pieces) file.replace(piece.offset, piece.bytes.size(), piece.bytes);
+  write_around_tensors(tensors, layout, [&](uint64_t offset, std::string_view bytes) {
+    file.replace(offset, bytes.size(), bytes);
+  });
   for (const TensorSlot& slot : layout.slots) {
     const OutputTensor& tensor = tensors[slot.tensor];
     for (size_t i = 0; i < tensor.bytes; ++i) {
@@ -63,7 +78,9 @@ std::vector<uint32_t> all_of(std::span<const OutputTensor> tensors) {
 TEST_CASE("a file has the bytes that the safetensors package writes", "[save]") {
   std::set<Dtype> dtypes;
   for (const ConfigValue& file_case : test::read_xz_jsonl_fixture("save/safetensors_files.jsonl.xz")) {
-    const std::vector<OutputTensor> tensors = read_tensors(at(file_case, "tensors"));
+    Tensors read;
+    read_tensors(at(file_case, "tensors"), read);
+    const std::vector<OutputTensor>& tensors = read.tensors;
     for (const OutputTensor& tensor : tensors) dtypes.insert(tensor.dtype);
     const FileLayout layout = safetensors_layout(tensors, all_of(tensors));
     CHECK(to_hex(fill(layout, tensors)) == string_of(at(file_case, "file")));
@@ -72,8 +89,11 @@ TEST_CASE("a file has the bytes that the safetensors package writes", "[save]") 
 }
 
 TEST_CASE("only the chosen tensors are in a file", "[save]") {
-  const std::vector<OutputTensor> tensors = {
-      {"a", Dtype::f32, {1}, 4}, {"b", Dtype::f32, {2}, 8}, {"c", Dtype::f16, {2}, 4}};
+  Tensors chosen;
+  chosen.add("a", Dtype::f32, {1});
+  chosen.add("b", Dtype::f32, {2});
+  chosen.add("c", Dtype::f16, {2});
+  const std::vector<OutputTensor>& tensors = chosen.tensors;
   const FileLayout layout = safetensors_layout(tensors, std::vector<uint32_t>{2, 0});
   const std::string file = fill(layout, tensors);
   const SafetensorsHeader header =
@@ -84,7 +104,9 @@ TEST_CASE("only the chosen tensors are in a file", "[save]") {
 }
 
 TEST_CASE("the reserved name is refused", "[save]") {
-  const std::vector<OutputTensor> tensors = {{"__metadata__", Dtype::f32, {1}, 4}};
+  Tensors reserved;
+  reserved.add("__metadata__", Dtype::f32, {1});
+  const std::vector<OutputTensor>& tensors = reserved.tensors;
   try {
     safetensors_layout(tensors, all_of(tensors));
     FAIL("written");

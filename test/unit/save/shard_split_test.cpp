@@ -12,20 +12,14 @@ using test::at;
 using test::string_of;
 using test::uint_of;
 
-struct SplitCase {
-  std::vector<std::string> names;
+std::vector<SplitTensor> read_tensors(const ConfigValue& rows) {
   std::vector<SplitTensor> tensors;
-};
-
-SplitCase read_tensors(const ConfigValue& rows) {
-  SplitCase read;
-  for (size_t i = 0; i < array_of(rows).size(); ++i) read.names.push_back("t" + std::to_string(i));
-  for (size_t i = 0; i < read.names.size(); ++i) {
-    const ConfigValue::Array& row = array_of(array_of(rows)[i]);
-    read.tensors.push_back({read.names[i], uint_of(row[0])});
-    if (!row[1].is_null()) read.tensors.back().storage = uint_of(row[1]);
+  for (const ConfigValue& value : array_of(rows)) {
+    const ConfigValue::Array& row = array_of(value);
+    tensors.push_back({uint_of(row[0])});
+    if (!row[1].is_null()) tensors.back().storage = uint_of(row[1]);
   }
-  return read;
+  return tensors;
 }
 
 }  // namespace
@@ -33,12 +27,12 @@ SplitCase read_tensors(const ConfigValue& rows) {
 TEST_CASE("shards are those of the Hub library", "[save]") {
   size_t sharded = 0;
   for (const ConfigValue& split_case : test::read_xz_jsonl_fixture("save/shard_splits.jsonl.xz")) {
-    const SplitCase read = read_tensors(at(split_case, "tensors"));
+    const std::vector<SplitTensor> tensors = read_tensors(at(split_case, "tensors"));
     const ShardSplit split =
-        split_into_shards(read.tensors, uint_of(at(split_case, "limit")), "model.safetensors");
+        split_into_shards(tensors, uint_of(at(split_case, "limit")), "model.safetensors");
     CHECK(split.total_size_bytes == uint_of(at(split_case, "total_size")));
     const ConfigValue::Object& files = test::object_of(at(split_case, "files"));
-    if (read.tensors.empty()) {
+    if (tensors.empty()) {
       // The library makes no file of an empty state dict; we make one without tensors.
       REQUIRE(split.files.size() == 1);
       CHECK(split.files[0].name == "model.safetensors");
@@ -63,20 +57,22 @@ TEST_CASE("an index is the text that Python writes", "[save]") {
   const ConfigValue fixture = test::read_json_fixture("save/index_texts.json");
   for (const ConfigValue& text_case : array_of(fixture)) {
     const std::vector<std::string> names = test::strings_of(at(text_case, "names"));
-    std::vector<SplitTensor> tensors;
     ShardSplit split;
     split.total_size_bytes = 12345678901;
     for (uint32_t f = 0; f < 3; ++f) {
       split.files.push_back({"model-0000" + std::to_string(f + 1) + "-of-00003.safetensors", {}});
     }
     for (uint32_t i = 0; i < names.size(); ++i) {
-      tensors.push_back({names[i], 1});
       split.files[i % 3].tensors.push_back(i);
     }
     const ConfigValue& parameters = at(text_case, "total_parameters");
     const std::optional<uint64_t> total =
         parameters.is_null() ? std::nullopt : std::optional(uint_of(parameters));
-    CHECK(shard_index_text(split, tensors, total) == string_of(at(text_case, "text")));
+    std::string text;
+    write_shard_index(
+        split, [&](uint32_t tensor) { return std::string_view(names[tensor]); }, total,
+        [&](std::string_view part) { text += part; });
+    CHECK(text == string_of(at(text_case, "text")));
     ++read;
   }
   CHECK(read == 2);

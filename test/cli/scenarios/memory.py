@@ -1,0 +1,98 @@
+"""Commands that stream weights take at most 64 MiB, also of a model of 120,000 tensors; what they write is right by the format's specification."""
+
+import json
+import os
+import struct
+import zlib
+
+import hostile_pickles
+from scenarios.conversions import is_sanitized, most_anonymous_bytes, read_pytorch, read_tensors
+
+TENSORS, ROW = 120_000, 4  # bytes of each
+
+
+def names():
+    """As a mixture of experts has them: 300 tensors a layer."""
+    kinds = ("down_proj", "gate_proj", "up_proj")
+    return [f"model.layers.{i // 300}.block_sparse_moe.experts.{i % 300 // 3}.{kinds[i % 3]}.weight" for i in range(TENSORS)]
+
+
+def elements(i):
+    return struct.pack("<HH", 0x3F80 + i % 97, 0x4000 + i // 97 % 113)
+
+
+def write_checkpoint(path):
+    entries = ['"__metadata__":{"format":"pt"}']
+    entries += [f'"{name}":{{"dtype":"BF16","shape":[1,2],"data_offsets":[{ROW * i},{ROW * i + ROW}]}}' for i, name in enumerate(names())]
+    text = ("{" + ",".join(entries) + "}").encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(map(elements, range(TENSORS))))
+
+
+def test_little_memory_for_many_tensors(binary, work):
+    """PyTorch files of 33,300 of them, as each is a member of an archive; HFLOAD_LARGE=1 takes all."""
+    if is_sanitized(binary):
+        return
+    write_checkpoint(work / "a.safetensors")
+    peaks, some = {}, [] if os.environ.get("HFLOAD_LARGE") else ["--include", "model.layers.1*"]
+    for name, arguments in [
+        ("sharded", ["convert", "a.safetensors", "sharded", "--max-shard-size", "20KB", "--dtype", "float32"]),
+        ("merged", ["convert", "sharded", "merged.safetensors", "--dtype", "bfloat16"]),
+        ("pytorch", ["convert", "sharded", "bin", "--format", "pytorch", "--max-shard-size", "20KB", *some]),
+        ("from pytorch", ["convert", "bin", "back.safetensors", "--dtype", "bfloat16"]),
+        ("verify", ["verify", "a.safetensors"]),
+        ("diff", ["diff", "a.safetensors", "merged.safetensors"]),
+        ("scan", ["scan", "bin"]),
+    ]:
+        peaks[name] = most_anonymous_bytes(binary, work, [*arguments, "-q"]) / 2**20
+    assert max(peaks.values()) <= 64, peaks
+    # The package orders by name within a dtype.
+    expected = dict(sorted((name, ("BF16", [1, 2], elements(i))) for i, name in enumerate(names())))
+    merged = read_tensors(work / "merged.safetensors")
+    assert merged == expected and list(merged) == list(expected)
+    back = read_tensors(work / "back.safetensors")
+    assert len(back) == (33_300 if some else TENSORS) and back == {name: merged[name] for name in back}
+    weight_map = json.loads((work / "bin" / "pytorch_model.bin.index.json").read_text())["weight_map"]
+    first = sorted(set(weight_map.values()))[0]
+    assert sorted(read_pytorch(work / "bin" / first)) == sorted(n for n, file in weight_map.items() if file == first)
+
+
+def write_transposed(path, side):
+    """A .pt file of one tensor, the transpose of a float32 storage of side x side, which is a hole but for some elements: {(i, j): value}."""
+    shape = b"M" + struct.pack("<H", side)
+    storage = (b"(" + hostile_pickles.text("storage") + hostile_pickles.name("torch", "FloatStorage") + hostile_pickles.text("0")
+               + hostile_pickles.text("cpu") + b"J" + struct.pack("<i", side * side) + b"tQ")
+    tensor = hostile_pickles.tensor(shape=shape * 2 + b"\x86", stride=b"K\x01" + shape + b"\x86", storage=storage)
+    elements = {(i * 7919 % side, i * 104729 % side): float(i) for i in range(1, 5000)}
+    members, records = [("m/data.pkl", hostile_pickles.state_dict(tensor)), ("m/data/0", None)], []
+    with open(path, "wb") as file:
+        for name, content in members:
+            size, crc = (4 * side * side, 0) if content is None else (len(content), zlib.crc32(content))
+            fields = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 0x21, crc, size, size, len(name), 0)
+            records.append(b"PK\1\2" + struct.pack("<H", 20) + fields + struct.pack("<HHHII", 0, 0, 0, 0, file.tell()) + name.encode())
+            file.write(b"PK\3\4" + fields + name.encode() + (content or b""))
+        start = file.tell()
+        for (i, j), value in elements.items():
+            file.seek(start + 4 * (i * side + j))
+            file.write(struct.pack("<f", value))
+        file.seek(start + 4 * side * side)
+        directory = b"".join(records)
+        file.write(directory + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, len(records), len(records), len(directory), start + 4 * side * side, 0))
+    return elements
+
+
+def test_little_memory_for_a_transposed_tensor(binary, work):
+    """100 MiB, of which every row is a column of the file; HFLOAD_LARGE=1 takes 1 GiB."""
+    if is_sanitized(binary):
+        return
+    side = 16384 if os.environ.get("HFLOAD_LARGE") else 5120
+    elements = write_transposed(work / "m.pt", side)
+    most = most_anonymous_bytes(binary, work, ["convert", "m.pt", "m.safetensors", "-q", "--threads", "16"])
+    assert (work / "m.safetensors").stat().st_size > 4 * side * side
+    assert most <= 64 * 2**20, most
+    with open(work / "m.safetensors", "rb") as file:
+        start = 8 + struct.unpack("<Q", file.read(8))[0]
+        for (i, j), value in elements.items():
+            file.seek(start + 4 * (j * side + i))
+            assert file.read(4) == struct.pack("<f", value), (i, j)
+    (work / "m.safetensors").unlink()
