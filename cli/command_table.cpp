@@ -285,10 +285,19 @@ constexpr Flag kFlags[] = {
     {.id = FlagId::check,
      .name = "--check",
      .help = "Compute products of many shapes, dtypes and epilogues by every kernel, and compare them with a "
-             "reference on the CPU."},
+             "slow reference on the CPU."},
     {.id = FlagId::bench,
      .name = "--bench",
-     .help = "Time products of language models beside cuBLAS, in blocks that alternate."},
+     .help = "Time products of language models in blocks that alternate: beside cuBLAS, or with --cpu beside "
+             "OpenBLAS and the processor's peaks."},
+    {.id = FlagId::cpu,
+     .name = "--cpu",
+     .help = "The products on the CPU, by oneDNN, rather than those on a GPU."},
+    {.id = FlagId::product_threads,
+     .name = "--threads",
+     .kind = ValueKind::word,
+     .value = "N",
+     .help = "Threads of --cpu, 1 to 256. Default: one per processor."},
 };
 static_assert(std::size(kFlags) == kFlagCount);
 static_assert([] {
@@ -416,11 +425,12 @@ constexpr Example kDiffExamples[] = {
     {"hfload diff a.safetensors pytorch_model.bin --json", "for scripts"},
 };
 
-constexpr FlagId kGemmFlags[] = {FlagId::check, FlagId::bench};
+constexpr FlagId kGemmFlags[] = {FlagId::check, FlagId::bench, FlagId::cpu, FlagId::product_threads};
 
 constexpr Example kGemmExamples[] = {
     {"hfload gemm --check", "are the products right on this GPU"},
     {"hfload gemm --bench --json", "how fast they are beside cuBLAS, for a script"},
+    {"hfload gemm --check --cpu", "are the products right on this CPU"},
 };
 
 constexpr Example kCompletionExamples[] = {
@@ -508,10 +518,10 @@ constexpr Command kCommands[] = {
      .name = "gemm",
      .argument = "",
      .argument_kind = ValueKind::none,
-     .summary = "Check and time the matrix products that run a model on a GPU",
+     .summary = "Check and time the matrix products that run a model",
      .description = "Checks the kernels for matrix products against a reference, or times them beside "
-                    "cuBLAS, which is looked for at run time. Needs an NVIDIA GPU. The exit status is 1 "
-                    "where a product is wrong.",
+                    "cuBLAS, which is looked for at run time. Needs an NVIDIA GPU, or with --cpu oneDNN 2, "
+                    "which is looked for at run time too. The exit status is 1 where a product is wrong.",
      .examples = kGemmExamples,
      .flags = kGemmFlags},
     {.id = CommandId::completion,

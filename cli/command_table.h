@@ -70,8 +70,10 @@ enum class FlagId : uint8_t {
   tolerance,
   check,
   bench,
+  cpu,
+  product_threads,
 };
-inline constexpr size_t kFlagCount = 56;
+inline constexpr size_t kFlagCount = 58;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };

@@ -184,8 +184,12 @@ LoadCommand load_command(const std::string& model, const FlagValues& values) {
 }
 
 GemmCommand gemm_command(const FlagValues& values) {
-  const GemmCommand gemm{is_given(values, FlagId::check), is_given(values, FlagId::bench)};
+  const GemmCommand gemm{is_given(values, FlagId::check), is_given(values, FlagId::bench),
+                         is_given(values, FlagId::cpu), threads_of(values, FlagId::product_threads)};
   if (!gemm.check && !gemm.bench) throw usage_error("gemm needs --check or --bench", see_help("gemm"));
+  if (gemm.threads != 0 && !gemm.cpu) {
+    throw usage_error("--threads says nothing without --cpu", "Add --cpu, or leave --threads out.");
+  }
   return gemm;
 }
 

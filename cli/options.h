@@ -105,6 +105,8 @@ struct DiffCommand {
 struct GemmCommand {
   bool check = false;
   bool bench = false;
+  bool cpu = false;
+  unsigned threads = 0;  ///< with cpu; 0: one per processor
 };
 
 /// What to print: a shell's name, or one of the hidden documents "man" and "errors".

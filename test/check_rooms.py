@@ -16,7 +16,7 @@ MAY_INCLUDE = {
     "kernels": [],
     "cli": ["core/run", "core/base", "core/format", "core/model", "core/plan", "core/load", "core/save", "core/check"],
 }
-PACKAGES = {"simdjson": ["core/format"], "CLI": ["cli"], "spdlog": ["cli"]}
+PACKAGES = {"simdjson": ["core/format"], "CLI": ["cli"], "spdlog": ["cli"], "oneapi": ["core/run"]}
 
 
 def faults(root):

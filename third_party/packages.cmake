@@ -6,6 +6,12 @@ find_package(simdjson 3.0 REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
 # Static: a system without it at run time can run the program.
 find_library(LIBURING NAMES liburing.a uring REQUIRED)
+# The headers alone: the library is looked for at run time (core/run/onednn_library.h).
+find_path(ONEDNN_HEADERS oneapi/dnnl/dnnl.h REQUIRED)
+file(STRINGS ${ONEDNN_HEADERS}/oneapi/dnnl/dnnl_version.h onednn_major REGEX "define DNNL_VERSION_MAJOR 2$")
+if(NOT onednn_major)
+  message(FATAL_ERROR "${ONEDNN_HEADERS}/oneapi/dnnl is not oneDNN 2. Name the folder that holds its headers with -DONEDNN_HEADERS=.")
+endif()
 if(HFLOAD_TESTS)
   find_package(Catch2 2.13 REQUIRED)
   find_package(LibLZMA REQUIRED)

@@ -64,6 +64,7 @@
   X(unsupported_format, 4, "the weights are in a format that this command does not read")                    \
   X(unsupported_architecture, 4, "the model's architecture cannot be derived")                               \
   X(no_cuda, 4, "this build or this machine has no CUDA device")                                             \
+  X(no_onednn, 4, "this machine has no oneDNN library, which multiplies on the CPU")                         \
   X(io_error, 5, "the operating system refused a read, a write or a mapping")                                \
   X(not_a_file, 5, "a path is a directory, a pipe or a device where a file is needed")                       \
   X(changed_during_read, 5, "a file was truncated or replaced while it was read")                            \
@@ -72,6 +73,7 @@
   X(destination_busy, 5, "another hfload is writing to the same directory")                                  \
   X(no_space, 5, "a disk has not enough room for what is to be written")                                     \
   X(cuda_error, 5, "a CUDA call failed")                                                                     \
+  X(onednn_error, 5, "a oneDNN call failed")                                                                 \
   X(not_found, 8, "a path or a cached repository does not exist")                                            \
   X(weights_not_found, 8, "a model directory holds no weights")                                              \
   X(shard_missing, 8, "a shard named by the index does not exist")                                           \

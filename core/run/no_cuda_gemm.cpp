@@ -7,7 +7,9 @@ namespace {
 
 Error no_cuda() {
   return Error(ErrorCode::no_cuda, "the kernels cannot run: this hfload was built without CUDA")
-      .with_hint("Build with the CUDA Toolkit installed, on a machine with an NVIDIA GPU.");
+      .with_hint(
+          "Build with the CUDA Toolkit installed, on a machine with an NVIDIA GPU, or give --cpu for the "
+          "products on the CPU.");
 }
 
 }  // namespace

@@ -16,7 +16,9 @@ GemmDevice require_gpu(uint32_t ordinal) {
     std::string reason = status.reason;
     while (reason.ends_with('.')) reason.pop_back();
     throw Error(ErrorCode::no_cuda, fmt::format("the kernels cannot run: {}", reason))
-        .with_hint("Run this on a machine with an NVIDIA GPU of compute capability 8.0 or later.");
+        .with_hint(
+            "Run this on a machine with an NVIDIA GPU of compute capability 8.0 or later, or give --cpu for "
+            "the products on the CPU.");
   }
   check_cuda(cudaSetDevice(static_cast<int>(ordinal)), "cudaSetDevice", ordinal);
   GemmDevice device;
@@ -25,7 +27,7 @@ GemmDevice require_gpu(uint32_t ordinal) {
     throw Error(ErrorCode::no_cuda,
                 fmt::format("GPU {} has compute capability {}.{}, and the kernels need 8.0", ordinal,
                             device.capability / 10, device.capability % 10))
-        .with_hint("Use a GPU of the Ampere generation or later.");
+        .with_hint("Use a GPU of the Ampere generation or later, or give --cpu for the products on the CPU.");
   }
   return device;
 }

@@ -1,4 +1,4 @@
-"""The part of JSON Schema that the schemas here use: type, const, enum, required, properties, additionalProperties, items, minimum, pattern."""
+"""The part of JSON Schema that the schemas here use: type, const, enum, required, properties, additionalProperties, items, minimum, pattern, oneOf."""
 
 import re
 
@@ -12,7 +12,7 @@ TYPES = {
     "null": lambda v: v is None,
 }
 KEYWORDS = {"$schema", "title", "description", "type", "const", "enum", "required", "properties", "additionalProperties",
-            "items", "minimum", "pattern"}
+            "items", "minimum", "pattern", "oneOf"}
 
 
 def faults(value, schema, where="document"):
@@ -32,6 +32,10 @@ def faults(value, schema, where="document"):
         yield f"{where} is {value}, less than {schema['minimum']}"
     if "pattern" in schema and isinstance(value, str) and not re.search(schema["pattern"], value):
         yield f"{where} is {value!r}, which does not match {schema['pattern']}"
+    if "oneOf" in schema:
+        found = [list(faults(value, choice, where)) for choice in schema["oneOf"]]
+        if sum(not f for f in found) != 1:
+            yield f"{where} fits none, or more than one, of its choices: {found}"
     if isinstance(value, dict):
         yield from faults_of_object(value, schema, where)
     if isinstance(value, list) and "items" in schema:

@@ -223,3 +223,8 @@ def pickles(work):
     (work / "cut.pkl").write_bytes(b"\x80\x02}q")
     (work / "steers.pkl").write_bytes(b"\x80\x02c\x1b[2J\nx\n.")
     (work / "clean.pkl").write_bytes(b"\x80\x02}.")
+
+
+def no_onednn(work):
+    """A libdnnl.so.2 that the loader finds first, and that is none."""
+    (work / "libdnnl.so.2").write_bytes(b"")

@@ -60,7 +60,7 @@ TEST_CASE("what is no file is refused and stays as it is", "[base]") {
   CHECK(code_of((root / "pipe").string()) == ErrorCode::not_a_file);
   CHECK(code_of(root.string()) == ErrorCode::not_a_file);
   CHECK(code_of("/dev/null") == ErrorCode::not_a_file);
-  CHECK(code_of((root / "absent" / "a").string()) == ErrorCode::io_error);
+  CHECK(code_of((root / "absent" / "a").string()) == ErrorCode::not_found);
   CHECK(files_in(root) == 1);
 }
 
