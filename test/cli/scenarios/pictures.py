@@ -155,8 +155,8 @@ def test_a_large_model_a_tiny_one_and_an_empty_device(binary, work):
 def test_a_picture_that_cannot_be_written(binary, work):
     setups.write_llama(work / "llama")
     (work / "directory").mkdir()
-    for path, code in (("absent/plan.svg", "io_error"), ("directory", "not_a_file"), ("/dev/full", "not_a_file")):
+    for path, status, code in (("absent/plan.svg", 8, "not_found"), ("directory", 5, "not_a_file"), ("/dev/full", 5, "not_a_file")):
         result = running.run(binary, ["plan", "llama", *MAX_MEMORY, "--svg", path, "--json"], work)
         error = json.loads(result.stdout)["error"]
-        assert (result.status, error["code"], error["path"]) == (5, code, path), result
+        assert (result.status, error["code"], error["path"]) == (status, code, path), result
     assert sorted(p.name for p in work.iterdir()) == ["directory", "llama"]
