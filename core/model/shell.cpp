@@ -240,7 +240,8 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
         "there is no config.json: modules are derived from tensor names, and numbered layers are not split");
   }
   if (shell.tree.estimated_bytes) {
-    shell.warnings.emplace_back("sizes of tensors in absent shards are estimated from the index's total_size");
+    shell.warnings.emplace_back(
+        "sizes of tensors in absent shards are estimated from the index's total_size");
   }
   return shell;
 }
