@@ -6,6 +6,7 @@ import os
 import re
 
 import running
+import safetensors_writer
 import setups
 from scenarios.faults import cannot_preload
 
@@ -66,3 +67,42 @@ def test_interrupted_and_short_reads_go_on(binary, work):
                 result = load(binary, work, way, at, action)
                 assert result.status == 0, (way, at, action, result)
                 assert json.loads(result.stdout)["hashes"] == hashes, (way, at, action)
+
+
+# Types of statfs(2).
+NETWORK = {"NFS": 0x6969, "CIFS": 0xFF534D42, "SMB2": 0xFE534D42, "Ceph": 0x00C36400, "Lustre": 0x0BD00BD0, "FUSE": 0x65735546, "9p": 0x01021997}
+LOCAL = {"ext4": 0xEF53, "xfs": 0x58465342, "btrfs": 0x9123683E, "tmpfs": 0x01021994, "overlayfs": 0x794C7630}
+
+
+def test_a_network_file_system_is_read_by_more_threads_in_larger_pieces(binary, work):
+    """The pieces that docs/loading.md gives, and no direct reads."""
+    if cannot_preload(binary):
+        return
+    size, mebibyte = 32 << 20, 1 << 20
+    (work / "m").mkdir()
+    path = work / "m" / "model.safetensors"
+    safetensors_writer.write(path, [("w", "U8", [size])], sparse=True)
+
+    def read(type_, *flags, cold=False):
+        with open(path, "rb") as file:
+            file.read()
+            if cold:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        env = {"LD_PRELOAD": os.environ["HFLOAD_FAULT_SHIM"], "HFLOAD_FAULT_FILE_SYSTEM": hex(type_), "HFLOAD_FAULT_CALLS": "preadv2",
+               "HFLOAD_FAULT_COUNT": str(work / "calls")}
+        result = running.run(binary, ["load", "m", "--device-map", "cpu", "--max-memory", "cpu=1GB", "--json", "-q", *flags], work, env)
+        assert result.status == 0, result
+        io = json.loads(result.stdout)["io"]
+        assert io["read_bytes"] == size
+        return io["threads"], io["direct_bytes"], int((work / "calls").read_text())
+
+    usual = read(LOCAL["ext4"])[0]
+    for name, type_ in (NETWORK | LOCAL).items():
+        threads, _, calls = read(type_)
+        # A piece takes one call, or two where a part of it has left the page cache.
+        if name in NETWORK:
+            assert threads == max(usual, 8) and size // (16 * mebibyte) <= calls <= 2 * size // (16 * mebibyte), (name, threads, calls)
+        else:
+            assert threads == usual and calls >= size // (4 * mebibyte), (name, threads, calls)
+    assert read(NETWORK["NFS"], "--threads", "3")[0] == 3
+    assert read(NETWORK["NFS"], cold=True)[1] == 0

@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import math
 import pickletools
+import re
 import resource
 import struct
 import subprocess
@@ -192,6 +193,25 @@ def is_sanitized(binary):
     with open(binary, "rb") as file:
         program = file.read()
     return b"__asan_" in program or b"__tsan_" in program
+
+
+def test_the_report_of_a_load(binary, work):
+    """Rates are of what is read; the sentence gives them in GB of 10^9 bytes, where the load takes long enough to say."""
+    columns, unit = 1 << 20, 4 << 20
+    for rows in (32, 64, 128):  # of one storage, repeated
+        write_views(work / "rows.pt", {"w": ([rows, columns], [0, 1])}, bytes(unit))
+        result = running.run(binary, ["load", "rows.pt", "--device-map", "cpu", "--max-memory", "cpu=2GB", "--dtype", "float16", "--json", "--threads", "1"], work)
+        assert result.status == 0, result
+        document = check_schema(result.stdout, "load")
+        seconds, read = document["seconds"], document["io"]["read_bytes"]
+        assert document["loaded_bytes"] == rows * unit // 2 and read >= unit
+        assert math.isclose(document["io"]["bytes_per_second"], read / seconds, rel_tol=0.01), document
+        found = re.search(r"^note: loaded (\d+) MiB in ([\d.]+) s(?: \(([\d.]+) GB/s\))?$", result.stderr, re.M)
+        assert found and int(found[1]) == rows * 2 and math.isclose(float(found[2]), seconds, abs_tol=0.006), (result.stderr, seconds)
+        assert (found[3] is not None) == (seconds > 0.1), (result.stderr, seconds)
+        if found[3]:
+            assert math.isclose(float(found[3]), read / 1e9 / seconds, rel_tol=0.01, abs_tol=0.006), (result.stderr, seconds)
+            return
 
 
 def test_checksums_of_storages(binary, work):
@@ -432,6 +452,8 @@ def hostile_bodies(size):
     wide = b"(" + b"K\x01" * 64 + b"t"
     yield "one tensor of 64 dimensions, under many names", (
         b"}" + h.text("w") + h.tensor(shape=wide, stride=wide) + memo + b"s" + entries(b"h\x01")[1:])
+    yield "one large dict under many names", (
+        b"}" + h.text("d") + b"}(" + b"NN" * (size // 16) + b"u" + memo + b"s" + entries(b"h\x01")[1:])
 
 
 def test_hostile_pickles_take_little_memory(binary, work):
