@@ -21,11 +21,12 @@ bool is_resident(std::span<std::byte> memory) {
   return std::ranges::all_of(pages, [](unsigned char page) { return (page & 1) != 0; });
 }
 
-/// Old kernels cannot be asked to take memory beforehand.
+/// Old kernels cannot be asked to take memory beforehand, and those without huge pages have no choice.
 bool can_populate() {
 #ifdef MADV_POPULATE_WRITE
   const HostMemory memory(kPageBytes);
-  return madvise(memory.bytes().data(), kPageBytes, MADV_POPULATE_WRITE) == 0;
+  return madvise(memory.bytes().data(), kPageBytes, MADV_NOHUGEPAGE) == 0 &&
+         madvise(memory.bytes().data(), kPageBytes, MADV_POPULATE_WRITE) == 0;
 #else
   return false;
 #endif

@@ -28,7 +28,8 @@ class Meeting {
     std::unique_lock lock(mutex_);
     present_.insert(worker);
     changed_.notify_all();
-    return changed_.wait_for(lock, 5s, [&] { return present_.size() >= workers_; });
+    gave_up_ = gave_up_ || !changed_.wait_for(lock, 5s, [&] { return present_.size() >= workers_; });
+    return !gave_up_;
   }
 
  private:
@@ -36,6 +37,7 @@ class Meeting {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::set<unsigned> present_;
+  bool gave_up_ = false;
 };
 
 const SyntheticModel& one_shard() {
@@ -47,8 +49,8 @@ ParallelReads reads_of(uint64_t count, std::function<uint64_t(uint64_t piece, un
                        uint64_t bytes_of_each = 0) {
   ParallelReads reads{.count = count,
                       .shard = [](uint64_t) { return 0U; },
-                      .work = [work = std::move(work)](uint64_t piece, OpenShard&, unsigned worker) {
-                        return work(piece, worker);
+                      .work = [call = std::move(work)](uint64_t piece, OpenShard&, unsigned worker) {
+                        return call(piece, worker);
                       }};
   if (bytes_of_each > 0) reads.bytes = [=](uint64_t) { return bytes_of_each; };
   return reads;
