@@ -197,6 +197,13 @@ TEST_CASE("unsigned integers differ by their distance, however large", "[check]"
   CHECK(found.within(std::ldexp(1.0, 62)));
 }
 
+TEST_CASE("signed integers differ by 1 where no double tells them apart", "[check]") {
+  const std::vector<int64_t> a{int64_t{1} << 62, -(int64_t{1} << 62)}, b{a[0] + 1, a[1] + 1};
+  const TensorDifference found = difference("I64", bytes_of(a), "I64", bytes_of(b), 2);
+  CHECK(found.max_absolute == 1);
+  CHECK(found.differing == 2);
+}
+
 TEST_CASE("a cosine is at most 1", "[check]") {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;

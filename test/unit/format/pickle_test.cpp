@@ -141,7 +141,15 @@ TEST_CASE("Values as Python's pickle writes them") {
 
 TEST_CASE("Lists that grow in turn keep their own members") {
   // a = []; b = []; a.append(1); b.append(2); a += [3, 4]; b.append(5); (a, b)
-  const std::string grow = "h\x01K\x01" "a" "h\x02K\x02" "a" "h\x01(K\x03K\x04" "e" "h\x02K\x05" "a";
+  const std::string grow =
+      "h\x01K\x01"
+      "a"
+      "h\x02K\x02"
+      "a"
+      "h\x01(K\x03K\x04"
+      "e"
+      "h\x02K\x05"
+      "a";
   const std::string a = "[1,3,4,],", b = "[2,5,],";
   CHECK(printed("(]q\x01]q\x02" + grow + "t") == "(" + a + b + a + b + a + b + ")");
 }

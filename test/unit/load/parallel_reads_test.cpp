@@ -49,9 +49,8 @@ ParallelReads reads_of(uint64_t count, std::function<uint64_t(uint64_t piece, un
                        uint64_t bytes_of_each = 0) {
   ParallelReads reads{.count = count,
                       .shard = [](uint64_t) { return 0U; },
-                      .work = [call = std::move(work)](uint64_t piece, OpenShard&, unsigned worker) {
-                        return call(piece, worker);
-                      }};
+                      .work = [call = std::move(work)](uint64_t piece, OpenShard&,
+                                                       unsigned worker) { return call(piece, worker); }};
   if (bytes_of_each > 0) reads.bytes = [=](uint64_t) { return bytes_of_each; };
   return reads;
 }
