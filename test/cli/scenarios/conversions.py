@@ -102,7 +102,8 @@ def test_reshard_changes_no_tensor(binary, work):
             assert not set(tensors) & set(read_tensors(path))
             tensors |= read_tensors(path)
         assert tensors == whole, size
-    convert(binary, work, "s0", "merged", "--merge", "-q")
+    convert(binary, work, "s0", "merged", "--merge", "--max-shard-size", "1KB", "-q")
+    assert sorted(p.name for p in (work / "merged").iterdir() if p.name.startswith("model")) == ["model.safetensors"]
     assert sha256(work / "merged" / "model.safetensors") == sha256(source / "model.safetensors")
 
 
@@ -327,11 +328,15 @@ def test_outputs_of_many_models_have_the_models_names(binary, work):
     shutil.copytree(work / "a", snapshot)
     (work / "hub" / "models--org--m" / "refs").mkdir()
     (work / "hub" / "models--org--m" / "refs" / "main").write_text("0" * 40)
-    models = ["a/", "v@1", "./x.safetensors", "s/model.safetensors.index.json", "org/m@main"]
-    result = running.run(binary, ["convert", *models, "-o", "all", "--json", "-q"], work, {"HF_HUB_CACHE": str(work / "hub")})
-    assert result.status == 0, result
-    assert [m["destination"] for m in json.loads(result.stdout)["models"]] == ["all/a", "all/v@1", "all/x", "all/s", "all/m"], result
-    assert all((work / "all" / name / "model.safetensors").exists() for name in ("a", "v@1", "x", "s", "m"))
+    for extension in ("pt", "pth", "bin"):
+        shutil.copy(running.FIXTURES / "torch" / "views.pt", work / f"{extension}.{extension}")
+    models = ["a/", "v@1", "./x.safetensors", "s/model.safetensors.index.json", "org/m@main", "pt.pt", "pth.pth", "bin.bin"]
+    names = ["a", "v@1", "x", "s", "m", "pt", "pth", "bin"]
+    for flags, file in (([], "model.safetensors"), (["--format", "pytorch"], "pytorch_model.bin")):
+        result = running.run(binary, ["convert", *models, "-o", f"all {file}", "--json", "-q", *flags], work, {"HF_HUB_CACHE": str(work / "hub")})
+        assert result.status == 0, result
+        assert [m["destination"] for m in json.loads(result.stdout)["models"]] == [f"all {file}/{name}" for name in names], result
+        assert all((work / f"all {file}" / name / file).exists() for name in names)
 
 
 def test_lines_come_in_the_order_of_the_command_line(binary, work):
