@@ -451,11 +451,13 @@ def hostile_bodies(size):
     yield "short strings", b"]" + batches(b"\x8c\x01x") + b"."
     yield "long strings", b"]" + (h.text("x" * 65536) + b"a") * (size // 65542) + b"."
     yield "storages", b"]" + h.STORAGE[:-1] + memo + b"a" + batches(b"h\x01Q") + b"."
+    named = [b"(h\x02h\x03\x8c\x06%06xh\x04K\x04tQ" % i for i in range(4 * size // 19)]
+    yield "storages of their own names", (
+        b"}" + h.text("s") + b"](" + h.text("storage") + b"q\x02" + h.name("torch", "FloatStorage") + b"q\x03" + h.text("cpu") + b"q\x04e"
+        + b"".join(b"(" + b"".join(named[k : k + 1000]) + b"e" for k in range(0, len(named), 1000)) + b"s.")
     wide = b"(" + b"K\x01" * 64 + b"t"
     yield "one tensor of 64 dimensions, under many names", (
         b"}" + h.text("w") + h.tensor(shape=wide, stride=wide) + memo + b"s" + entries(b"h\x01")[1:])
-    yield "one large dict under many names", (
-        b"}" + h.text("d") + b"}(" + b"NN" * (size // 16) + b"u" + memo + b"s" + entries(b"h\x01")[1:])
 
 
 def test_hostile_pickles_take_little_memory(binary, work):
