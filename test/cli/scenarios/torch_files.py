@@ -197,25 +197,6 @@ def is_sanitized(binary):
     return b"__asan_" in program or b"__tsan_" in program
 
 
-def test_the_report_of_a_load(binary, work):
-    """Rates are of what is read; the sentence gives them in GB of 10^9 bytes, where the load takes long enough to say."""
-    columns, unit = 1 << 20, 4 << 20
-    for rows in (32, 64, 128):  # of one storage, repeated
-        write_views(work / "rows.pt", {"w": ([rows, columns], [0, 1])}, bytes(unit))
-        result = running.run(binary, ["load", "rows.pt", "--device-map", "cpu", "--max-memory", "cpu=2GB", "--dtype", "float16", "--json", "--threads", "1"], work)
-        assert result.status == 0, result
-        document = check_schema(result.stdout, "load")
-        seconds, read = document["seconds"], document["io"]["read_bytes"]
-        assert document["loaded_bytes"] == rows * unit // 2 and read >= unit
-        assert math.isclose(document["io"]["bytes_per_second"], read / seconds, rel_tol=0.01), document
-        found = re.search(r"^note: loaded ([\d.]+) MiB in ([\d.]+) s(?: \(([\d.]+) GB/s\))?$", result.stderr, re.M)
-        assert found and float(found[1]) == rows * 2 and math.isclose(float(found[2]), seconds, abs_tol=0.006), (result.stderr, seconds)
-        assert (found[3] is not None) == (seconds > 0.1), (result.stderr, seconds)
-        if found[3]:
-            assert math.isclose(float(found[3]), read / 1e9 / seconds, rel_tol=0.01, abs_tol=0.006), (result.stderr, seconds)
-            return
-
-
 def test_checksums_of_storages(binary, work):
     """load --verify finds a changed byte of any storage that a tensor lies in, also one that no tensor holds."""
     views = {"row": ([2], [1]), "columns": ([2, 2], [1, 4])}
@@ -481,3 +462,22 @@ def test_gathering_takes_little_memory(binary, work):
         most, status = anonymous_bytes(binary, work, "load", "large.pt", "-q", "--threads", "4", *flags)
         destination = 4 * rows * columns // (2 if "float16" in flags else 1)
         assert status == 0 and (most <= destination + (32 << 20) or is_sanitized(binary)), (flags, most)
+
+
+def test_the_report_of_a_load(binary, work):
+    """Rates are of what is read; the sentence gives them in GB of 10^9 bytes, where the load takes long enough to say."""
+    columns, unit = 1 << 20, 4 << 20
+    for rows in (32, 64, 128):  # of one storage, repeated
+        write_views(work / "rows.pt", {"w": ([rows, columns], [0, 1])}, bytes(unit))
+        result = running.run(binary, ["load", "rows.pt", "--device-map", "cpu", "--max-memory", "cpu=2GB", "--dtype", "float16", "--json", "--threads", "1"], work)
+        assert result.status == 0, result
+        document = check_schema(result.stdout, "load")
+        seconds, read = document["seconds"], document["io"]["read_bytes"]
+        assert document["loaded_bytes"] == rows * unit // 2 and read >= unit
+        assert math.isclose(document["io"]["bytes_per_second"], read / seconds, rel_tol=0.01), document
+        found = re.search(r"^note: loaded ([\d.]+) MiB in ([\d.]+) s(?: \(([\d.]+) GB/s\))?$", result.stderr, re.M)
+        assert found and float(found[1]) == rows * 2 and math.isclose(float(found[2]), seconds, abs_tol=0.006), (result.stderr, seconds)
+        assert (found[3] is not None) == (seconds > 0.1), (result.stderr, seconds)
+        if found[3]:
+            assert math.isclose(float(found[3]), read / 1e9 / seconds, rel_tol=0.01, abs_tol=0.006), (result.stderr, seconds)
+            return
