@@ -17,8 +17,13 @@ class Shape {
  public:
   Shape() = default;
   Shape(std::span<const uint64_t> dimensions) : size_(dimensions.size()) {  // NOLINT: converts as a vector
-    if (size_ > few_.size()) many_ = std::make_unique_for_overwrite<uint64_t[]>(size_);
-    std::ranges::copy(dimensions, many_ ? many_.get() : few_.data());
+    if (size_ > few_.size()) {
+      many_ = std::make_unique_for_overwrite<uint64_t[]>(size_);
+      std::ranges::copy(dimensions, many_.get());
+      return;
+    }
+    if (size_ > 0) few_[0] = dimensions[0];
+    if (size_ > 1) few_[1] = dimensions[1];
   }
   Shape(const std::vector<uint64_t>& dimensions) : Shape(std::span(dimensions)) {}  // NOLINT
   Shape(std::initializer_list<uint64_t> dimensions)
