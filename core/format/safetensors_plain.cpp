@@ -124,8 +124,8 @@ class PlainReader {
     return valid;
   }
 
-  /// Reads a member of the header with the comma or brace after it; `goes_on` says which. `at` moves only
-  /// where it returns true.
+  /// Reads a member of the header with the comma or brace after it; `goes_on` says which.
+  /// Where it returns false, it changes neither `start` nor `goes_on`.
   bool read_member(const char*& start, bool is_first, bool& goes_on) {
     const char* at = start;
     skip_white_space(at);
@@ -138,15 +138,15 @@ class PlainReader {
       if (!(is_metadata ? read_metadata(at) : read_entry(at, entry))) return false;
       skip_white_space(at);
     }
-    goes_on = *at == ',';
-    if (!goes_on && *at != '}') return false;
-    ++at;
+    const char after = *at++;
+    if (after != ',' && after != '}') return false;
     if (is_metadata) {
       if (has_metadata_) return false;
       has_metadata_ = true;
     } else if (entry.present != 0) {
       add_tensor(at, key, entry);
     }
+    goes_on = after == ',';
     start = at;
     return true;
   }
