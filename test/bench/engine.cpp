@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/heap.h"
 #include "core/base/file.h"
 #include "core/format/safetensors.h"
 #include "test/bench/probe_tools.h"
@@ -66,6 +67,7 @@ int main(int argc, char** argv) {
     std::fputs("usage: hfload_engine header|map FILE REPEATS|THREADS\n", stderr);
     return 2;
   }
+  hfload::cli::prepare_heap(hfload::cli::LoadCommand{});  // as hfload does
   const int number = std::max(1, std::atoi(argv[3]));
   if (std::string_view(argv[1]) == "header") {
     header(argv[2], number);
