@@ -26,7 +26,7 @@ uint64_t mix(uint64_t a, uint64_t b) {
 
 NameIndex::NameIndex(size_t names) {
   // 16 random bytes that the kernel gives each process (getauxval(3)).
-  if (const auto* random = reinterpret_cast<const char*>(getauxval(AT_RANDOM)))
+  if (const auto* random = reinterpret_cast<const char*>(getauxval(AT_RANDOM)))  // NOLINT: so it is given
     std::memcpy(secret_, random, sizeof(secret_));
   slots_.resize(std::bit_ceil(names + names / 2 + 1));
   mask_ = slots_.size() - 1;

@@ -99,7 +99,7 @@ HFLOAD_INLINE void find_string_end(const char*& at, bool& non_ascii) {
   for (;; at += 64) {
     uint64_t stops = 0;
     __m128i all = _mm_setzero_si128();
-    for (unsigned i = 0; i < 4; ++i) {
+    for (size_t i = 0; i < 4; ++i) {
       const __m128i chars = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 16 * i));
       const __m128i controls = _mm_cmpeq_epi8(_mm_min_epu8(chars, _mm_set1_epi8(0x1F)), chars);
       const __m128i ends =

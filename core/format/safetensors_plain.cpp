@@ -7,6 +7,7 @@
 #include <bit>
 #include <memory>
 #include <string_view>
+#include <tuple>
 
 #include "core/base/checked.h"
 #include "core/base/compact_string.h"
@@ -293,23 +294,19 @@ class PlainReader {
   }
 
   bool sort_by_data() {
-    struct Place {
-      uint64_t begin, end;
-      size_t index;
-      auto operator<=>(const Place&) const = default;
-    };
+    using Place = std::tuple<uint64_t, uint64_t, size_t>;  // begin, end, where the header has it
     std::vector<TensorInfo>& tensors = header_.tensors;
     std::vector<Place> places;
     places.reserve(tensors.size());
-    for (const TensorInfo& tensor : tensors) places.push_back({tensor.begin, tensor.end, places.size()});
+    for (const TensorInfo& tensor : tensors) places.emplace_back(tensor.begin, tensor.end, places.size());
     std::sort(places.begin(), places.end());
     data_end_ = 0;
     std::vector<TensorInfo> sorted;
     sorted.reserve(tensors.size());
-    for (const Place& place : places) {
-      if (place.begin != data_end_) return false;
-      data_end_ = place.end;
-      sorted.push_back(std::move(tensors[place.index]));
+    for (const auto& [begin, end, index] : places) {
+      if (begin != data_end_) return false;
+      data_end_ = end;
+      sorted.push_back(std::move(tensors[index]));
     }
     tensors = std::move(sorted);
     return true;
