@@ -45,7 +45,8 @@ void run_gemm(const GemmCommand& command, const Context& context) {
     const std::vector<GemmCheck> checks =
         engine ? check_cpu_gemms(*engine, nullptr)
                : check_gemms(kGpu, std::numeric_limits<int64_t>::max(), nullptr);
-    if (engine) text = fmt::format("{}, {}\n\n", engine->description(), count_of(engine->threads(), "thread"));
+    if (engine)
+      text = fmt::format("{}, {}\n\n", engine->description(), count_of(engine->threads(), "thread"));
     text += render_gemm_checks(checks);
     require_no_faults(checks, text, engine ? "CPU" : "GPU", context);
     write_gemm_checks(json, checks);

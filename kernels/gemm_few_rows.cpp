@@ -1,6 +1,7 @@
 #include "kernels/gemm_few_rows.h"
 
 #include <bit>
+#include <cstring>
 
 #include "kernels/cast_scalar.h"
 #include "kernels/gemm_finish.h"

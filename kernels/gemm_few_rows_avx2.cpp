@@ -34,8 +34,9 @@ struct Avx2Lanes {
       return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(unit) + part));
     } else {
       const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(unit) + part % 2);
-      const __m256i wide = part < 2 ? _mm256_slli_epi32(pairs, 16)
-                                    : _mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000U)));
+      const __m256i wide = part < 2
+                               ? _mm256_slli_epi32(pairs, 16)
+                               : _mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000U)));
       return _mm256_castsi256_ps(wide);
     }
   }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/gemm_few_rows.h"
 
@@ -22,26 +21,30 @@
 namespace hfload {
 namespace {
 
-/// Sums of a block of columns are kept in memory while K is walked piece by piece. A multiple of 3, 4 and 6.
-constexpr int64_t kColumnsTogether = 24;
-/// A piece of K is so long that of A it is this much: half of the smallest first cache there is.
-constexpr int64_t kPieceBytes = 16 << 10;
 constexpr int64_t kLineBytes = 64;
+/// What two groups of rows of A take turns at is so much of a row of B, which stays in the first cache.
+constexpr int64_t kPieceBytes = 1024;
+/// So far ahead of what is read B is fetched from memory, by the first and by the second group. Shorter than
+/// what hides the whole latency: the processor's own prefetchers do the rest, and they know best but where a
+/// row or a page begins. Best of 384 to 2048 on an AMD EPYC (Zen 3).
+constexpr int64_t kLeadBytes = 512;
+constexpr int64_t kSecondLeadBytes = 1024;
 
 /// A group of rows of A by some columns of B over a piece of K.
 struct FewRowsTile {
-  const float* a;      ///< packed, of the group
-  const std::byte* b;  ///< of the first column
-  int64_t b_stride;    ///< bytes from column to column
-  uintptr_t next;      ///< what of B is read next, to be fetched by the way; the same stride
-  int64_t units;       ///< of kFewRowsUnit elements along K
-  float* sums;         ///< [columns][rows][Lanes::kCount], added to
-  int64_t sum_stride;  ///< floats from column to column
+  const float* a = nullptr;      ///< packed, of the group
+  const std::byte* b = nullptr;  ///< of the first column
+  int64_t b_stride = 0;          ///< bytes from column to column
+  int64_t units = 0;             ///< of kFewRowsUnit elements along K
+  /// What of B is fetched during the first `same_row_units`, and during the others.
+  uintptr_t fetched = 0, fetched_next = 0;
+  int64_t same_row_units = 0;
+  float* sums = nullptr;  ///< [columns][rows][Lanes::kCount], added to
 };
 
 /// `rows` by `columns` sums in registers; one row has twice as many, so that an addition need not wait for
-/// the one before. `ahead` columns are fetched for the next tile.
-template <class Lanes, GemmDtype dtype, int rows, int columns, int ahead>
+/// the one before.
+template <class Lanes, GemmDtype dtype, int rows, int columns>
 HFLOAD_LANES_TARGET void multiply_tile(const FewRowsTile& tile) {
   using Vector = typename Lanes::Vector;
   constexpr int kParts = static_cast<int>(kFewRowsUnit) / Lanes::kCount;
@@ -53,58 +56,62 @@ HFLOAD_LANES_TARGET void multiply_tile(const FewRowsTile& tile) {
   for (int c = 0; c < columns; ++c) {
 #pragma GCC unroll 4
     for (int r = 0; r < rows; ++r) {
-      sums[0][c][r] = Lanes::load(tile.sums + c * tile.sum_stride + r * Lanes::kCount);
+      sums[0][c][r] = Lanes::load(tile.sums + (c * rows + r) * Lanes::kCount);
       if constexpr (kChains == 2) sums[1][c][r] = Lanes::zero();
     }
   }
   const float* a = tile.a;
   const std::byte* b = tile.b;
-  uintptr_t next = tile.next;
-  for (int64_t unit = 0; unit < tile.units; ++unit) {
+  uintptr_t fetched = tile.fetched;
+  int64_t unit = 0;
+  for (int64_t end = tile.same_row_units;; end = tile.units, fetched = tile.fetched_next) {
+    for (; unit < end; ++unit) {
 #pragma GCC unroll 8
-    for (int c = 0; c < ahead; ++c) {
+      for (int c = 0; c < columns; ++c) {
 #pragma GCC unroll 2
-      for (int64_t line = 0; line < kUnitBytes; line += kLineBytes) {
-        const auto at = next + static_cast<uintptr_t>(c * stride + line);
-        __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 2);
-      }
-    }
-#pragma GCC unroll 8
-    for (int part = 0; part < kParts; ++part) {
-      const int in_unit = part * Lanes::kCount;
-      const float* const x = a + in_unit / 16 * rows * 16 + in_unit % 16;
-      // What is fewer is held, so that the sums and it fit into registers.
-      if constexpr (rows < columns) {
-        Vector of_a[rows];
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; ++r) of_a[r] = Lanes::load(x + r * 16);
-#pragma GCC unroll 8
-        for (int c = 0; c < columns; ++c) {
-          const Vector wide = Lanes::template load_wide<dtype>(b + c * stride, part);
-#pragma GCC unroll 4
-          for (int r = 0; r < rows; ++r) {
-            Vector& sum = sums[part % kChains][c][r];
-            sum = Lanes::multiply_add(of_a[r], wide, sum);
-          }
+        for (int64_t line = 0; line < kUnitBytes; line += kLineBytes) {
+          const auto at = fetched + static_cast<uintptr_t>(c * stride + line);
+          __builtin_prefetch(reinterpret_cast<const void*>(at));
         }
-      } else {
-        Vector wide[columns];
+      }
 #pragma GCC unroll 8
-        for (int c = 0; c < columns; ++c) wide[c] = Lanes::template load_wide<dtype>(b + c * stride, part);
+      for (int part = 0; part < kParts; ++part) {
+        const int in_unit = part * Lanes::kCount;
+        const float* const x = a + in_unit / 16 * rows * 16 + in_unit % 16;
+        // What is fewer is held, so that it and the sums fit into registers.
+        if constexpr (rows < columns) {
+          Vector of_a[rows];
 #pragma GCC unroll 4
-        for (int r = 0; r < rows; ++r) {
-          const Vector of_a = Lanes::load(x + r * 16);
+          for (int r = 0; r < rows; ++r) of_a[r] = Lanes::load(x + r * 16);
 #pragma GCC unroll 8
           for (int c = 0; c < columns; ++c) {
-            Vector& sum = sums[part % kChains][c][r];
-            sum = Lanes::multiply_add(of_a, wide[c], sum);
+            const Vector wide = Lanes::template load_wide<dtype>(b + c * stride, part);
+#pragma GCC unroll 4
+            for (int r = 0; r < rows; ++r) {
+              Vector& sum = sums[part % kChains][c][r];
+              sum = Lanes::multiply_add(of_a[r], wide, sum);
+            }
+          }
+        } else {
+          Vector wide[columns];
+#pragma GCC unroll 8
+          for (int c = 0; c < columns; ++c) wide[c] = Lanes::template load_wide<dtype>(b + c * stride, part);
+#pragma GCC unroll 4
+          for (int r = 0; r < rows; ++r) {
+            const Vector of_a = Lanes::load(x + r * 16);
+#pragma GCC unroll 8
+            for (int c = 0; c < columns; ++c) {
+              Vector& sum = sums[part % kChains][c][r];
+              sum = Lanes::multiply_add(of_a, wide[c], sum);
+            }
           }
         }
       }
+      a += rows * kFewRowsUnit;
+      b += kUnitBytes;
+      fetched += kUnitBytes;
     }
-    a += rows * kFewRowsUnit;
-    b += kUnitBytes;
-    next += kUnitBytes;
+    if (end == tile.units) break;
   }
 #pragma GCC unroll 8
   for (int c = 0; c < columns; ++c) {
@@ -112,71 +119,65 @@ HFLOAD_LANES_TARGET void multiply_tile(const FewRowsTile& tile) {
     for (int r = 0; r < rows; ++r) {
       Vector sum = sums[0][c][r];
       if constexpr (kChains == 2) sum = Lanes::add(sum, sums[1][c][r]);
-      Lanes::store(tile.sums + c * tile.sum_stride + r * Lanes::kCount, sum);
+      Lanes::store(tile.sums + (c * rows + r) * Lanes::kCount, sum);
     }
   }
 }
 
-/// Rows in a group of `first` and, if there are more than four, another of `second`. A piece of A stays in
-/// the first cache while it is multiplied by a block of columns; of B each piece is there for the second
-/// group. Meanwhile the next piece of B comes from memory.
+/// All rows of A, a group of `first` and, if there are more than four, one of `second`, by some columns of B.
+/// B is read along its rows, which is what processors prefetch best.
+template <class Lanes, GemmDtype dtype, int first, int second, int columns>
+HFLOAD_LANES_TARGET void multiply_columns(const FewRows& rows, int64_t column, float* out, int64_t out_ld) {
+  constexpr int64_t kUnitBytes = kFewRowsUnit * gemm_element_bytes(dtype);
+  constexpr int kOfFirst = first * columns * Lanes::kCount, kOfSecond = second * columns * Lanes::kCount;
+  alignas(64) float sums[kOfFirst + kOfSecond] = {};
+  const int64_t units = rows.k / kFewRowsUnit;
+  const int64_t stride = units * kUnitBytes;
+  const std::byte* const b = static_cast<const std::byte*>(rows.b) + column * stride;
+  const auto address = reinterpret_cast<uintptr_t>(b);
+  const auto tile_at = [&](int64_t unit, int64_t count, int64_t lead_bytes) {
+    const int64_t lead = std::min(units, lead_bytes / kUnitBytes);
+    FewRowsTile tile{.b = b + unit * kUnitBytes, .b_stride = stride, .units = count};
+    tile.same_row_units = std::clamp<int64_t>(units - lead - unit, 0, count);
+    tile.fetched = address + static_cast<uintptr_t>((unit + lead) * kUnitBytes);
+    // Past the rows' end come the next columns.
+    const int64_t into_next = unit + lead + tile.same_row_units - units;
+    tile.fetched_next = address + static_cast<uintptr_t>(columns * stride + into_next * kUnitBytes);
+    return tile;
+  };
+  const int64_t piece = second == 0 ? units : kPieceBytes / kUnitBytes;
+  for (int64_t unit = 0; unit < units; unit += piece) {
+    const int64_t count = std::min(piece, units - unit);
+    FewRowsTile tile = tile_at(unit, count, kLeadBytes);
+    tile.a = rows.a + unit * kFewRowsUnit * first;
+    tile.sums = sums;
+    multiply_tile<Lanes, dtype, first, columns>(tile);
+    if constexpr (second > 0) {
+      tile = tile_at(unit, count, kSecondLeadBytes);
+      tile.a = rows.a + rows.k * first + unit * kFewRowsUnit * second;
+      tile.sums = sums + kOfFirst;
+      multiply_tile<Lanes, dtype, second, columns>(tile);
+    }
+  }
+  for (int c = 0; c < columns; ++c) {
+    for (int r = 0; r < first + second; ++r) {
+      const int at =
+          r < first ? (c * first + r) * Lanes::kCount : kOfFirst + (c * second + r - first) * Lanes::kCount;
+      out[r * out_ld + c] = Lanes::sum(Lanes::load(sums + at));
+    }
+  }
+}
+
 template <class Lanes, GemmDtype dtype, int first, int second>
 HFLOAD_LANES_TARGET void multiply_groups(const FewRows& rows, int64_t begin, int64_t end, float* out,
                                          int64_t out_ld) {
-  constexpr int64_t kRows = first + second;
   constexpr int kColumns = Lanes::columns(first);
-  constexpr int kAhead = second == 0 ? kColumns : (kColumns + 1) / 2;
-  constexpr int64_t kElementBytes = gemm_element_bytes(dtype);
-  constexpr int64_t kSumStride = kRows * Lanes::kCount;
-  alignas(64) float sums[kColumnsTogether * kSumStride];
-  const int64_t units = rows.k / kFewRowsUnit;
-  const int64_t most_units = kPieceBytes / (4 * kRows * kFewRowsUnit);
-  const int64_t pieces = std::max<int64_t>((units + most_units - 1) / most_units, 1);
-  const int64_t piece_units = (units + pieces - 1) / pieces;
-  const int64_t stride = rows.k * kElementBytes;
-  const auto* const b = static_cast<const std::byte*>(rows.b);
-  for (int64_t block = begin; block < end; block += kColumnsTogether) {
-    const int64_t count = std::min(kColumnsTogether, end - block);
-    std::memset(sums, 0, static_cast<size_t>(count * kSumStride) * sizeof(float));
-    for (int64_t unit = 0; unit < units; unit += piece_units) {
-      const int64_t in_row = unit * kFewRowsUnit * kElementBytes;
-      for (int64_t column = 0, following = 0; column < count; column = following) {
-        const bool whole = count - column >= kColumns;
-        following = column + (whole ? kColumns : 1);
-        FewRowsTile tile{.a = rows.a + unit * kFewRowsUnit * first,
-                         .b = b + (block + column) * stride + in_row,
-                         .b_stride = stride,
-                         .next = reinterpret_cast<uintptr_t>(b),
-                         .units = std::min(piece_units, units - unit),
-                         .sums = sums + column * kSumStride,
-                         .sum_stride = kSumStride};
-        const int64_t next = following < count             ? (block + following) * stride + in_row
-                             : unit + piece_units < units ? block * stride + in_row + tile.units * kFewRowsUnit * kElementBytes
-                                                          : (block + count) * stride;
-        tile.next += static_cast<uintptr_t>(next);
-        if (whole) {
-          multiply_tile<Lanes, dtype, first, kColumns, kAhead>(tile);
-        } else {
-          multiply_tile<Lanes, dtype, first, 1, 0>(tile);
-        }
-        if constexpr (second > 0) {
-          tile.a = rows.a + rows.k * first + unit * kFewRowsUnit * second;
-          tile.sums += first * Lanes::kCount;
-          tile.next += static_cast<uintptr_t>(kAhead * stride);
-          if (whole) {
-            multiply_tile<Lanes, dtype, second, kColumns, kAhead>(tile);
-          } else {
-            multiply_tile<Lanes, dtype, second, 1, 0>(tile);
-          }
-        }
-      }
-    }
-    for (int64_t row = 0; row < kRows; ++row) {
-      float* const to = out + row * out_ld + block - begin;
-      for (int64_t column = 0; column < count; ++column) {
-        to[column] = Lanes::sum(Lanes::load(sums + column * kSumStride + row * Lanes::kCount));
-      }
-    }
+  int64_t column = begin;
+  for (; column + kColumns <= end; column += kColumns) {
+    multiply_columns<Lanes, dtype, first, second, kColumns>(rows, column, out + column - begin, out_ld);
+  }
+  for (; column < end; ++column) {
+    multiply_columns<Lanes, dtype, first, second, 1>(rows, column, out + column - begin, out_ld);
   }
 }
 

@@ -24,18 +24,18 @@ constexpr size_t kStreams = 4;
 
 // The peak probe of one instruction set: `step` is done to every `sum` over and over, `flops` each time. No
 // template could do this: a function can only use instructions that it is compiled for itself.
-#define HFLOAD_PEAK_PROBE(name, instructions, Vector, start, step, flops)        \
-  __attribute__((target(instructions))) uint64_t name(uint64_t rounds) {         \
-    Vector sums[kSums];                                                          \
-    for (Vector& sum : sums) sum = start;                                        \
-    for (uint64_t round = 0; round < rounds * kStepsPerRound; ++round) {         \
-      _Pragma("GCC unroll 12") for (int i = 0; i < kSums; ++i) {                 \
-        Vector& sum = sums[i];                                                   \
-        sum = step;                                                              \
-      }                                                                          \
-    }                                                                            \
-    for (const Vector& sum : sums) keep(sum);                                    \
-    return rounds * kStepsPerRound * kSums * (flops);                            \
+#define HFLOAD_PEAK_PROBE(name, instructions, Vector, start, step, flops) \
+  __attribute__((target(instructions))) uint64_t name(uint64_t rounds) {  \
+    Vector sums[kSums];                                                   \
+    for (Vector & sum : sums) sum = start;                                \
+    for (uint64_t round = 0; round < rounds * kStepsPerRound; ++round) {  \
+      _Pragma("GCC unroll 12") for (int i = 0; i < kSums; ++i) {          \
+        Vector& sum = sums[i];                                            \
+        sum = step;                                                       \
+      }                                                                   \
+    }                                                                     \
+    for (const Vector& sum : sums) keep(sum);                             \
+    return rounds * kStepsPerRound * kSums * (flops);                     \
   }
 HFLOAD_PEAK_PROBE(f32_peak_avx2, "avx2,fma", __m256, _mm256_set1_ps(1.0F),
                   _mm256_fmadd_ps(sum, _mm256_set1_ps(0.999F), _mm256_set1_ps(0.001F)), 8 * 2)

@@ -121,7 +121,8 @@ struct CpuGemm::Impl {
   void multiply_few(const Gemm& gemm, int64_t entry, int64_t first, int64_t count) {
     const int64_t k = rows.padded_k();
     float* const a = scratch_for(count * k);
-    const auto* const from = matrix_of(gemm.a, gemm.dtype, entry) + first * gemm.a.ld * gemm_element_bytes(gemm.dtype);
+    const auto* const from =
+        matrix_of(gemm.a, gemm.dtype, entry) + first * gemm.a.ld * gemm_element_bytes(gemm.dtype);
     pack_few_rows(gemm.dtype, from, gemm.a.ld, count, gemm.k, k, a);
     const FewRows few{.dtype = gemm.dtype, .m = count, .k = k, .a = a, .b = rows.of(entry)};
     engine.team.run_ranges(gemm.n, kColumnsUnit, [&](int64_t begin, int64_t end) {

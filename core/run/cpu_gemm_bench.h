@@ -29,7 +29,9 @@ struct CpuGemmTiming {
   double limit_spread = 0;  ///< the probe's greatest rate by its least; above 1.25 the timing says little
 
   /// The rate as a part of what bounds it.
-  double of_limit() const { return (limit == CpuLimit::read ? size.bytes() : size.flops()) / seconds / limit_rate; }
+  double of_limit() const {
+    return (limit == CpuLimit::read ? size.bytes() : size.flops()) / seconds / limit_rate;
+  }
 };
 
 struct CpuGemmBench {

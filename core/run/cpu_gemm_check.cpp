@@ -19,7 +19,8 @@ constexpr GemmTrialSize kSizes[] = {
 std::vector<GemmCheck> check_cpu_gemms(CpuEngine& engine, const std::function<void(double)>& progress) {
   std::vector<GemmCheck> checks;
   for (const GemmDtype dtype : kGemmDtypeList) {
-    for (const CpuGemmWay way : kCpuGemmWays) checks.push_back({.kernel = cpu_gemm_way_name(way), .dtype = dtype});
+    for (const CpuGemmWay way : kCpuGemmWays)
+      checks.push_back({.kernel = cpu_gemm_way_name(way), .dtype = dtype});
   }
   const std::vector<GemmTrial> trials = gemm_trials(kSizes, std::numeric_limits<int64_t>::max());
   size_t done = 0;

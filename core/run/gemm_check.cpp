@@ -63,7 +63,8 @@ std::vector<GemmCheck> check_gemms(uint32_t ordinal, int64_t most_multiplication
   for (const GemmDtype dtype : kGemmDtypeList) {
     for (const GemmRule& rule : gemm_rules()) {
       if (rule.is_f32 != (dtype == GemmDtype::f32)) continue;
-      checks.push_back({.kernel = gemm_kernel_name(rule.kernel), .tile = gemm_tile_name(rule), .dtype = dtype});
+      checks.push_back(
+          {.kernel = gemm_kernel_name(rule.kernel), .tile = gemm_tile_name(rule), .dtype = dtype});
       rules.push_back(rule);
     }
   }
