@@ -23,8 +23,8 @@ __device__ void finish_item(const Gemm& gemm, const GemmTiling& tiling, float* p
   auto* const results = reinterpret_cast<float*>(ring);
   Tile::stage_results(results, sums);
   __syncthreads();
-  store_tile<Tile::kDtype, Tile::kTileM, Tile::kTileN, Tile::kThreads>(
-      gemm, tiling, partials, work, work.row, work.column, results, threadIdx.x);
+  store_tile<Tile::kDtype, Tile::kTileM, Tile::kTileN, Tile::kThreads>(gemm, tiling, partials, work, work.row,
+                                                                       work.column, results, threadIdx.x);
   __syncthreads();
 }
 

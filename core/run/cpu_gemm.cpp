@@ -15,6 +15,9 @@ namespace hfload {
 namespace {
 
 constexpr size_t kMostProducts = 8;
+/// So many rows are faster by our kernels than by oneDNN's for AVX2, which packs B anew each time
+/// (docs/gemm.md). With AVX-512 oneDNN has formats of its own; nothing was measured there.
+constexpr int64_t kMostRowsAvx2 = 24;
 /// Columns of a thread, and those stored at a time: multiples of what is multiplied together.
 constexpr int64_t kColumnsUnit = 12;
 constexpr int64_t kColumnsAtOnce = 192;
@@ -227,7 +230,10 @@ CpuGemm::CpuGemm(CpuEngine& engine, const Gemm& gemm, uint64_t scratch_bytes)
 CpuGemm::~CpuGemm() = default;
 CpuGemm::CpuGemm(CpuGemm&&) noexcept = default;
 
-CpuGemmWay CpuGemm::way_for(int64_t m) { return m <= kMostFewRows ? CpuGemmWay::rows : CpuGemmWay::onednn; }
+CpuGemmWay CpuGemm::way_for(int64_t m) {
+  const int64_t most = has_few_rows_avx2() && !has_few_rows_avx512() ? kMostRowsAvx2 : kMostFewRows;
+  return m <= most ? CpuGemmWay::rows : CpuGemmWay::onednn;
+}
 
 void CpuGemm::prepare(int64_t m) {
   if (way_for(m) == CpuGemmWay::rows || impl_->packed || impl_->rows.bytes() == 0) return;

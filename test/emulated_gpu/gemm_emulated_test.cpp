@@ -12,12 +12,11 @@ namespace {
 struct Size {
   int64_t m, n, k, batch, pad;
 };
-constexpr Size kSizes[] = {{1, 1, 1, 1, 0},      {1, 7, 13, 1, 3},     {3, 5, 0, 1, 0},
-                           {2, 9, 2056, 1, 8},   {7, 6, 1040, 2, 0},   {16, 72, 320, 1, 0},
-                           {17, 33, 72, 2, 8},   {65, 70, 129, 1, 0},  {70, 130, 200, 1, 8},
-                           {130, 259, 72, 1, 8}, {40, 24, 1096, 3, 0}, {70, 66, 198, 2, 0},
-                           {9, 40, 71, 1, 1},    {67, 70, 197, 3, 0},  {20, 65, 1090, 1, 1},
-                           {65, 33, 8, 2, 1}};
+constexpr Size kSizes[] = {
+    {1, 1, 1, 1, 0},      {1, 7, 13, 1, 3},     {3, 5, 0, 1, 0},      {2, 9, 2056, 1, 8},
+    {7, 6, 1040, 2, 0},   {16, 72, 320, 1, 0},  {17, 33, 72, 2, 8},   {65, 70, 129, 1, 0},
+    {70, 130, 200, 1, 8}, {130, 259, 72, 1, 8}, {40, 24, 1096, 3, 0}, {70, 66, 198, 2, 0},
+    {9, 40, 71, 1, 1},    {67, 70, 197, 3, 0},  {20, 65, 1090, 1, 1}, {65, 33, 8, 2, 1}};
 /// What splits K into several ranges in shapes that are small enough to emulate.
 constexpr GemmDevice kDevice{90, 4, 232'448};
 
@@ -75,7 +74,8 @@ void check_kernel(GemmKernel kernel) {
               case_of(size, dtype, exact ? GemmEpilogue::none : epilogue, trial % 3 == 0, exact);
           if (!can_run(rule, problem.gemm, kDevice)) continue;
           // Rows that wider loads can read are the other rules'.
-          if (kernel == GemmKernel::mma && rule.aligned < plan_gemm(problem.gemm, kDevice).rule.aligned) continue;
+          if (kernel == GemmKernel::mma && rule.aligned < plan_gemm(problem.gemm, kDevice).rule.aligned)
+            continue;
           // Half of them each time: fibers are slow.
           if (++trial % 2 != static_cast<int>(timing) % 2) continue;
           ++products;

@@ -18,7 +18,7 @@ TENSOR_CORE = (["mma.sync.aligned.m16n8k16.row.col.f32", "ldmatrix.sync.aligned.
 BY_4_BYTES = (TENSOR_CORE[0][:2] + ["cp.async.ca.shared.global", "cp.async.wait_group"], TENSOR_CORE[1],
               ["HMMA.16816.F32", "LDSM.16.M88.4", "LDGSTS.E"])
 BY_HALF_WORDS = (TENSOR_CORE[0][:2] + ["ld.global.nc.u16", "ld.global.nc.u32", "shf.l.wrap.b32", "st.shared.v4"],
-                 TENSOR_CORE[1] + ["cp.async"], ["HMMA.16816.F32", "LDSM.16.M88.4", "LDG.E.U16", "SHF.L.W.U32.HI", "STS.128"])
+                 TENSOR_CORE[1] + ["cp.async"], ["HMMA.16816.F32", "LDSM.16.M88.4", "LDG.E.U16", "STS.128"])
 HOPPER = (["wgmma.mma_async.sync.aligned.m64n", "cp.async.bulk.tensor.3d.shared::cluster.global", "mbarrier.try_wait.parity",
            "mbarrier.arrive.expect_tx", "setmaxnreg.dec", "setmaxnreg.inc", "fence.mbarrier_init",
            "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster", "mapa.shared::cluster",
