@@ -41,8 +41,8 @@ const char* cpu_gemm_way_name(CpuGemmWay way);
 /// A weight, packed once, and its products by the contract of kernels/gemm.h: all dtypes, epilogues, leading
 /// dimensions and batches. For the same number of threads the same call gives the same bits.
 ///
-/// Memory: the weight's rows are copied in their own dtype, each padded to 32 elements. The first product of
-/// more than 8 rows, or `prepare`, adds what oneDNN multiplies: nothing for fp32 where oneDNN takes rows as
+/// Memory: the weight's rows are copied in their own dtype, each padded to 32 elements. The first product by
+/// oneDNN, or `prepare`, adds what oneDNN multiplies: nothing for fp32 where oneDNN takes rows as
 /// they are (up to AVX2); otherwise a copy in the format that oneDNN picks, of bf16 where it has instructions
 /// for it, and of fp32 else. fp16 is always widened to fp32 there, which keeps its values: oneDNN 2 has no
 /// products of fp16 on the CPU.
