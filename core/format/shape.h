@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace hfload {
@@ -17,19 +18,23 @@ class Shape {
  public:
   Shape() = default;
   Shape(std::span<const uint64_t> dimensions) : size_(dimensions.size()) {  // NOLINT: converts as a vector
-    if (size_ > few_.size()) many_ = std::make_unique_for_overwrite<uint64_t[]>(size_);
-    std::ranges::copy(dimensions, many_ ? many_.get() : few_.data());
+    if (is_many()) words_[0] = std::bit_cast<uint64_t>(new uint64_t[size_]);
+    std::ranges::copy(dimensions, is_many() ? many() : words_.data());
   }
   Shape(const std::vector<uint64_t>& dimensions) : Shape(std::span(dimensions)) {}  // NOLINT
   Shape(std::initializer_list<uint64_t> dimensions)
       : Shape(std::span(dimensions.begin(), dimensions.size())) {}
   Shape(const Shape& other) : Shape(std::span(other.data(), other.size())) {}
-  Shape(Shape&&) noexcept = default;
-  Shape& operator=(const Shape& other) { return *this = Shape(other); }
-  Shape& operator=(Shape&&) noexcept = default;
-  ~Shape() = default;
+  Shape(Shape&& other) noexcept { swap(other); }
+  Shape& operator=(Shape other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~Shape() {
+    if (is_many()) delete[] many();
+  }
 
-  const uint64_t* data() const { return many_ ? many_.get() : few_.data(); }
+  const uint64_t* data() const { return is_many() ? many() : words_.data(); }
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
   const uint64_t* begin() const { return data(); }
@@ -41,9 +46,15 @@ class Shape {
   bool operator==(const std::vector<uint64_t>& other) const { return std::ranges::equal(*this, other); }
 
  private:
+  bool is_many() const { return size_ > words_.size(); }
+  uint64_t* many() const { return std::bit_cast<uint64_t*>(words_[0]); }
+  void swap(Shape& other) noexcept {
+    std::swap(size_, other.size_);
+    std::swap(words_, other.words_);
+  }
+
   size_t size_ = 0;
-  std::array<uint64_t, 2> few_{};
-  std::unique_ptr<uint64_t[]> many_;  ///< where there are more
+  std::array<uint64_t, 2> words_{};  ///< the dimensions; of more than these, the address of an array of them
 };
 
 }  // namespace hfload

@@ -57,15 +57,15 @@ class Comparison {
     }
     std::vector<std::string> unexpected, legacy, tied;
     for (uint32_t i = 0; i < keys_.shell_names.size(); ++i) {
-      const std::string saved = checkpoint_.tensors[i].name.str();
+      const std::string_view saved = checkpoint_.tensors[i].name;
       const TensorId id = keys_.shell_names[i].empty() ? kNoId : index_.tensor(keys_.shell_names[i]);
       const bool is_saved = id != kNoId && tree_.tensors[id].persistent;
       if (is_saved) {
-        if (tree_.tensors[id].object != id) tied.push_back(saved);
+        if (tree_.tensors[id].object != id) tied.emplace_back(saved);
       } else if (id != kNoId || is_legacy_buffer(saved)) {
-        legacy.push_back(saved);
+        legacy.emplace_back(saved);
       } else {
-        unexpected.push_back(saved);
+        unexpected.emplace_back(saved);
       }
     }
     add("missing_keys", "{} of the model {} not in the checkpoint", keys_.missing_keys);
@@ -112,7 +112,7 @@ class Comparison {
   /// What total_bytes would be with 16-bit weights in the place of float32, or the other way round.
   std::optional<uint64_t> other_width_total() const {
     uint64_t total = 0;
-    for (const std::string& name : keys_.shell_names) {
+    for (const std::string_view name : keys_.shell_names) {
       const TensorId id = name.empty() ? kNoId : index_.tensor(name);
       if (id == kNoId) return std::nullopt;
       const ShellTensor& t = tree_.tensors[id];
