@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/format/json.h"
+#include "core/format/json_file.h"
 
 namespace hfload {
 namespace {
@@ -78,7 +79,7 @@ void parse_tensor_hashes(std::string_view json, const SavedHashSink& sink) {
 
 void read_tensor_hashes(const RegularFile& file, const SavedHashSink& sink) {
   try {
-    parse(json::padded_copy(read_text_file(file, kMaxTensorHashesBytes)), sink);
+    parse(json::read_padded_file(file, kMaxTensorHashesBytes), sink);
   } catch (Error& error) {
     if (error.path().empty()) error.with_path(file.path);
     throw;
