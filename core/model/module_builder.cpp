@@ -108,8 +108,9 @@ void ModuleBuilder::expect_more_like(size_t modules_before, size_t tensors_befor
   const auto expect = [&](auto& nodes, size_t before) {
     const size_t added = nodes.size() - before;
     const size_t more = added == 0 ? 0 : std::min<uint64_t>(times, kMaxNodes / added) * added;
-    // Few at a time grow on their own.
-    if (more > 64 && nodes.size() + more > nodes.capacity()) nodes.reserve(nodes.size() + more);
+    // Few at a time grow on their own, and what follows a long list must not make all of it move again.
+    constexpr size_t kFew = 64;
+    if (more > kFew && nodes.size() + more > nodes.capacity()) nodes.reserve(nodes.size() + more + kFew);
   };
   expect(tree_.modules, modules_before);
   expect(tree_.tensors, tensors_before);
