@@ -324,8 +324,7 @@ def main():
         model_bytes = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
         samples, probes = measure(directory, arguments)
         report(f"{name} ({model_bytes / 1e9:.2f} GB)", model_bytes, samples, probes)
-        if recipe[0] == "small":
-            header_and_map(name, next(directory.glob("*.safetensors")), arguments)
+        header_and_map(name, max(directory.glob("*.safetensors"), key=lambda path: path.stat().st_size), arguments)
         if i == 0 and arguments.cold:
             cold(name, directory, arguments)
         sys.stdout.flush()

@@ -143,6 +143,10 @@ def single_file(work):
                              {"format": "pt", "made by": "hand"})
 
 
+def float8_alone(work):
+    safetensors_writer.write(work / "float8.safetensors", [("a.weight", "F8_E4M3", [2, 3]), ("b.weight", "F8_E5M2", [2])])
+
+
 HOSTILE_NAME = "evil\x1b]0;owned\x07.\r\u202egnp.\x9bweight"
 
 
