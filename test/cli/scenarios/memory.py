@@ -103,7 +103,8 @@ def test_little_memory_for_many_tensors_of_a_known_architecture(binary, work):
             assert document["findings"] == [] and sorted(tensor["name"] for tensor in document["tensors"]) == sorted(names), name
         elif name != "convert":
             assert (work / "stdout").read_text().count("\n") == len(names) + 1, name
-    assert max(peaks.values()) <= 64, peaks
+    # `inspect` streams no weights, and keeps what it shows.
+    assert all(peak <= (80 if name == "inspect" else 64) for name, peak in peaks.items()), peaks
     # In the order of the state dict, which only the shell knows.
     weight_map = json.loads((work / "b" / "model.safetensors.index.json").read_text())["weight_map"]
     files = [weight_map[name] for name in names]
