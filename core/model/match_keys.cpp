@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "core/base/error.h"
+#include "core/base/name_table.h"
 
 namespace hfload {
 namespace {
@@ -52,7 +53,8 @@ enum class Prefix : uint8_t { same, add, strip };
 class Matcher {
  public:
   Matcher(const ModuleTree& tree, const Checkpoint& checkpoint)
-      : tree_(tree), checkpoint_(checkpoint), index_(tree) {
+      : tree_(tree), checkpoint_(checkpoint), by_name_(tree.tensors.size()) {
+    for (TensorId id = 0; id < tree.tensors.size(); ++id) by_name_.insert(id, name_of());
     prefix_dot_ = tree.base_model_prefix + ".";
     for (const auto& [pattern, replacement] : tree.key_renames) renames_.emplace_back(pattern, replacement);
     prefix_ = find_prefix();
@@ -72,14 +74,23 @@ class Matcher {
     if (prefix.empty()) return Prefix::same;
     const bool has = std::ranges::any_of(
         checkpoint_.tensors, [&](const CheckpointTensor& t) { return t.name.view().starts_with(prefix); });
-    const bool expects = index_.module(prefix) != kNoId;
+    const bool expects =
+        std::ranges::any_of(tree_.modules, [&](const Module& m) { return m.name == prefix; });
     if (has == expects) return Prefix::same;
     return expects ? Prefix::add : Prefix::strip;
   }
 
+  struct NameOf {
+    const std::vector<ShellTensor>& tensors;
+    std::string_view operator()(TensorId id) const { return tensors[id].name; }
+  };
+  NameOf name_of() const { return {tree_.tensors}; }
+  /// kNoId where there is none of that name.
+  TensorId tensor(std::string_view name) const { return by_name_.find(name, name_of()); }
+
   /// The shell tensor that a state dict of the model would list under this name; kNoId for none.
   TensorId expected(std::string_view name) const {
-    const TensorId id = index_.tensor(name);
+    const TensorId id = tensor(name);
     return id != kNoId && (!tree_.tensors[id].is_buffer || tree_.tensors[id].persistent) ? id : kNoId;
   }
 
@@ -97,7 +108,7 @@ class Matcher {
 
   /// The name as a text that stays: the tree's, where it has the name.
   std::string_view kept(std::string name) {
-    if (const TensorId id = index_.tensor(name); id != kNoId) return tree_.tensors[id].name;
+    if (const TensorId id = tensor(name); id != kNoId) return tree_.tensors[id].name;
     return *result_.made_names.emplace_back(std::make_unique<const std::string>(std::move(name)));
   }
 
@@ -212,13 +223,13 @@ class Matcher {
   }
 
   bool is_buffer(std::string_view name) const {
-    const TensorId id = index_.tensor(name);
+    const TensorId id = tensor(name);
     return id != kNoId && tree_.tensors[id].is_buffer;
   }
 
   const ModuleTree& tree_;
   const Checkpoint& checkpoint_;
-  ModuleIndex index_;
+  NameTable by_name_;  ///< the tree's tensors
   std::string prefix_dot_;
   Prefix prefix_ = Prefix::same;
   std::vector<std::pair<std::regex, std::string>> renames_;
