@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -20,15 +21,16 @@ namespace {
 
 /// The shell, which says what the state dict's order is and what is tied; nothing where it cannot be built,
 /// which is no reason not to convert.
-std::optional<Shell> shell_of(const Checkpoint& checkpoint, std::vector<std::string>& warnings) {
-  if (!checkpoint.has_config) return std::nullopt;
+std::unique_ptr<const ModuleTree> shell_of(const Checkpoint& checkpoint, std::vector<std::string>& warnings) {
+  if (!checkpoint.has_config) return nullptr;
   try {
-    return build_known_shell(checkpoint, {});
+    std::optional<Shell> shell = build_known_shell(checkpoint, {});
+    return shell ? std::make_unique<const ModuleTree>(std::move(shell->tree)) : nullptr;
   } catch (const Error& error) {
     warnings.push_back(fmt::format(
         "the model's shell cannot be built ({}): tensors stay in the order of their files, and none is tied",
         error.message()));
-    return std::nullopt;
+    return nullptr;
   }
 }
 
@@ -42,11 +44,10 @@ class Converter {
     require_apart(location, report.destination, command_.options.format);
     const Checkpoint checkpoint = open_checkpoint(location);
     report.warnings = checkpoint.warnings;
-    std::optional<Shell> shell = shell_of(checkpoint, report.warnings);
+    std::unique_ptr<const ModuleTree> shell = shell_of(checkpoint, report.warnings);
     const std::unique_ptr<TensorSource> source = open_tensor_source(checkpoint);
-    const ConvertPlan plan = plan_conversion(checkpoint, *source, shell ? &shell->tree : nullptr,
-                                             report.destination, command_.options);
-    shell.reset();
+    const ConvertPlan plan =
+        plan_conversion(checkpoint, *source, std::move(shell), report.destination, command_.options);
     report.set_plan(plan);
     report.warnings.insert(report.warnings.end(), plan.warnings.begin(), plan.warnings.end());
     report.free_bytes = free_bytes_at(plan.destination);

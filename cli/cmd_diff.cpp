@@ -24,7 +24,7 @@ void run_diff(const DiffCommand& command, const Context& context) {
   if (context.common.json) {
     write_compared_json(compared, write_standard_output);
   } else {
-    write_standard_output(render_compared(compared, command.tensors));
+    write_compared(compared, command.tensors, write_standard_output);
   }
   if (!compared.is_equal()) throw CheckFailed{};
 }

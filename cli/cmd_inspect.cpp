@@ -9,8 +9,8 @@ void run_inspect(const InspectCommand& command, const Context& context) {
   const Inspection found = inspect_checkpoint(open_model(command.model, context.environment), command.filter);
   report_model(found.checkpoint, context.messages);
   for (const std::string& warning : found.warnings) context.messages.warning(warning);
-  write_standard_output(context.common.json ? render_inspection_json(found, command)
-                                            : render_inspection(found, command));
+  context.common.json ? write_inspection_json(found, command, write_standard_output)
+                      : write_inspection(found, command, write_standard_output);
 }
 
 }  // namespace hfload::cli

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +12,8 @@
 #include "cli/text.h"
 #include "core/base/atomic_file.h"
 #include "core/base/file.h"
+#include "core/check/saved_hashes.h"
 #include "core/check/structure.h"
-#include "core/format/tensor_hashes.h"
 
 namespace hfload::cli {
 namespace {
@@ -30,13 +30,9 @@ void add(std::vector<Finding>& findings, std::string_view code, std::string_view
   findings.push_back({code, message, std::move(names)});
 }
 
-SavedHash hash_of(const CheckpointTensor& tensor, const TensorStatistics& statistics) {
-  return {std::string(tensor.dtype_name()), tensor.shape, fmt::format("{:016x}", statistics.hash)};
-}
-
-std::map<std::string, SavedHash> read_hashes(const std::string& path) {
+RegularFile open_hashes(const std::string& path) {
   try {
-    return parse_tensor_hashes(read_text_file(open_regular_file(path), kMaxTensorHashesBytes));
+    return open_regular_file(path);
   } catch (Error& error) {
     if (error.path().empty()) error.with_path(path);
     if (error.code() == ErrorCode::not_found)
@@ -45,24 +41,10 @@ std::map<std::string, SavedHash> read_hashes(const std::string& path) {
   }
 }
 
-void compare_hashes(const Verified& verified, std::map<std::string, SavedHash> expected,
-                    std::vector<Finding>& findings) {
-  std::vector<std::string> differing, fresh, missing;
-  for (size_t i = 0; i < verified.statistics.size(); ++i) {
-    if (!verified.statistics[i]) continue;
-    const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
-    const auto found = expected.find(tensor.name.str());
-    if (found == expected.end()) {
-      fresh.push_back(tensor.name.str());
-      continue;
-    }
-    if (found->second != hash_of(tensor, *verified.statistics[i])) differing.push_back(tensor.name.str());
-    expected.erase(found);
-  }
-  for (const auto& [name, hash] : expected) missing.push_back(name);
-  add(findings, "hash_differs", "differ from the file of hashes", std::move(differing));
-  add(findings, "hash_missing", "of the file of hashes are not there", std::move(missing));
-  add(findings, "hash_new", "are not in the file of hashes", std::move(fresh));
+void add_hash_findings(HashDifferences found, std::vector<Finding>& findings) {
+  add(findings, "hash_differs", "differ from the file of hashes", std::move(found.differing));
+  add(findings, "hash_missing", "of the file of hashes are not there", std::move(found.missing));
+  add(findings, "hash_new", "are not in the file of hashes", std::move(found.fresh));
 }
 
 void find_bad_values(const Verified& verified, std::vector<Finding>& findings) {
@@ -82,9 +64,9 @@ void write_hashes(const Verified& verified, const TextSink& sink) {
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
     if (!verified.statistics[i]) continue;
     const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
-    const SavedHash hash = hash_of(tensor, *verified.statistics[i]);
-    json.key(tensor.name).begin_object().key("dtype").string(hash.dtype);
-    json.key("shape").numbers(hash.shape).key("hash").string(hash.hash).end_object();
+    json.key(tensor.name).begin_object().key("dtype").string(tensor.dtype_name());
+    json.key("shape").numbers(tensor.shape).key("hash");
+    json.string(fmt::format("{:016x}", verified.statistics[i]->hash)).end_object();
   }
   json.end_object().end_object();
   json.finish();
@@ -93,8 +75,9 @@ void write_hashes(const Verified& verified, const TextSink& sink) {
 }  // namespace
 
 void run_verify(const VerifyCommand& command, const Context& context) {
-  std::map<std::string, SavedHash> expected;
-  if (!command.against.empty()) expected = read_hashes(command.against);
+  std::optional<RegularFile> against;
+  if (!command.against.empty()) against = open_hashes(command.against);
+  std::optional<SavedHashes> expected;
   Verified verified;
   {
     const SignalWatch watch;
@@ -111,6 +94,7 @@ void run_verify(const VerifyCommand& command, const Context& context) {
     for (const std::string& warning : verified.checkpoint.load_warnings()) context.messages.warning(warning);
     for (const std::string& warning : structure.warnings) context.messages.warning(warning);
     CheckRun run{command.threads, nullptr, [] { return received_signal() != 0; }};
+    if (against) expected.emplace(verified.checkpoint, *against);
     append(verified.findings, check_archives(verified.checkpoint, run));
     ProgressBar bar(context.common, context.environment, "verifying");
     run.progress = [&](const ConvertProgress& done) {
@@ -120,14 +104,14 @@ void run_verify(const VerifyCommand& command, const Context& context) {
     verified.statistics = scan_tensors(verified.checkpoint, *source, run);
   }
   find_bad_values(verified, verified.findings);
-  if (!command.against.empty()) compare_hashes(verified, std::move(expected), verified.findings);
+  if (expected) add_hash_findings(expected->compare(verified.statistics), verified.findings);
   if (!command.write_hashes.empty()) {
     write_file_atomically(command.write_hashes, [&](const TextSink& sink) { write_hashes(verified, sink); });
   }
   if (context.common.json) {
     write_verified_json(verified, write_standard_output);
   } else {
-    write_standard_output(render_verified(verified, command.tensors));
+    write_verified(verified, command.tensors, write_standard_output);
   }
   if (std::ranges::any_of(verified.findings, is_fault)) throw CheckFailed{};
 }

@@ -74,7 +74,7 @@ std::vector<DtypeTotal> totals_by_dtype(const std::vector<InspectedTensor>& tens
     if (tensor.dtype.empty()) continue;
     auto at = std::find_if(totals.begin(), totals.end(),
                            [&](const DtypeTotal& t) { return t.dtype == tensor.dtype; });
-    if (at == totals.end()) at = totals.insert(totals.end(), {.dtype = tensor.dtype});
+    if (at == totals.end()) at = totals.insert(totals.end(), {.dtype = std::string(tensor.dtype)});
     ++at->tensors;
     if (tensor.repeats) continue;
     at->parameters += tensor.parameters;
@@ -111,15 +111,15 @@ std::optional<uint64_t> weight_bytes(const Checkpoint& checkpoint, const std::ve
   return rows.empty() ? std::nullopt : std::optional(bytes);
 }
 
-std::string fold_numbers(const std::string& name) {
+std::string fold_numbers(std::string_view name) {
   std::string pattern;
   for (size_t at = 0; at <= name.size();) {
     const size_t dot = std::min(name.find('.', at), name.size());
-    const std::string component = name.substr(at, dot - at);
+    const std::string_view component = name.substr(at, dot - at);
     const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
     const bool number = !component.empty() && std::all_of(component.begin(), component.end(), is_digit);
     if (at > 0) pattern += '.';
-    pattern += number ? "#" : component;
+    pattern += number ? std::string_view("#") : component;
     at = dot + 1;
   }
   return pattern;
@@ -143,6 +143,7 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
     found.quantization = quantization->name;
 
   std::vector<InspectedTensor> rows;
+  rows.reserve(found.checkpoint.tensors.size());
   for (const CheckpointTensor& tensor : found.checkpoint.tensors) rows.push_back(from_header(tensor));
   const auto is_described = [](const InspectedTensor& row) { return row.described; };
   if (found.shell && rows.empty() && found.checkpoint.shards.empty()) {
@@ -164,7 +165,8 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
   if (found.shell) found.findings = compare_with_checkpoint(*found.shell, found.checkpoint);
   found.tensors_in_all = rows.size();
   if (!filter.empty())
-    std::erase_if(rows, [&](const InspectedTensor& row) { return !matches_glob(filter, row.name); });
+    std::erase_if(rows,
+                  [&](const InspectedTensor& row) { return !matches_glob(filter, std::string(row.name)); });
   found.dtypes = totals_by_dtype(rows);
   found.tensors = std::move(rows);
   return found;
@@ -175,10 +177,14 @@ std::vector<TensorPattern> fold_patterns(const std::vector<InspectedTensor>& ten
   std::unordered_map<std::string, size_t> places;
   for (const InspectedTensor& tensor : tensors) {
     const std::string pattern = fold_numbers(tensor.name);
-    std::string key = pattern + '\0' + tensor.dtype;
+    std::string key = pattern + '\0';
+    key += tensor.dtype;
     for (const uint64_t dimension : tensor.shape) key += '\0' + std::to_string(dimension);
     const auto [place, is_new] = places.try_emplace(std::move(key), patterns.size());
-    if (is_new) patterns.push_back({.pattern = pattern, .dtype = tensor.dtype, .shape = tensor.shape});
+    if (is_new)
+      patterns.push_back({.pattern = pattern,
+                          .dtype = std::string(tensor.dtype),
+                          .shape = {tensor.shape.begin(), tensor.shape.end()}});
     TensorPattern& at = patterns[place->second];
     ++at.tensors;
     at.parameters += tensor.parameters;

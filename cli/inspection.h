@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/options.h"
@@ -12,13 +14,13 @@
 
 namespace hfload::cli {
 
-/// One tensor as `inspect` shows it.
+/// One tensor as `inspect` shows it. Its texts and shape belong to the checkpoint or to the shell.
 struct InspectedTensor {
-  std::string name;
-  std::optional<uint32_t> shard;  ///< into Checkpoint::shards; none for an empty shell
-  std::string dtype;              ///< as in a safetensors header, "BF16"; empty when unknown
-  std::vector<uint64_t> shape;    ///< meaningless when dtype is empty
-  uint64_t parameters = 0;        ///< elements
+  std::string_view name;
+  std::optional<uint32_t> shard;    ///< into Checkpoint::shards; none for an empty shell
+  std::string_view dtype;           ///< as in a safetensors header, "BF16"; empty when unknown
+  std::span<const uint64_t> shape;  ///< meaningless when dtype is empty
+  uint64_t parameters = 0;          ///< elements
   uint64_t bytes = 0;
   bool described = false;       ///< read from a header, and not from the model's shell
   bool in_place = true;         ///< its bytes lie in the file as they are
@@ -39,8 +41,15 @@ struct TensorPattern {
   uint64_t tensors = 0, parameters = 0, bytes = 0;
 };
 
-/// Everything that `inspect` shows, before it is text or JSON.
+/// Everything that `inspect` shows, before it is text or JSON. Moves, and is not copied: its rows are views.
 struct Inspection {
+  Inspection() = default;
+  Inspection(Inspection&&) noexcept = default;
+  Inspection& operator=(Inspection&&) noexcept = default;
+  Inspection(const Inspection&) = delete;
+  Inspection& operator=(const Inspection&) = delete;
+  ~Inspection() = default;
+
   Checkpoint checkpoint;
   std::optional<Shell> shell;            ///< none where it cannot be derived
   std::string quantization;              ///< the method that config.json names; empty when none

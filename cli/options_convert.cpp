@@ -13,10 +13,6 @@
 namespace hfload::cli {
 namespace {
 
-Error usage_error(std::string message, std::string hint) {
-  return Error(ErrorCode::usage, std::move(message)).with_hint(std::move(hint));
-}
-
 /// A whole number from 1 to `most`; `fallback` where the flag is absent.
 unsigned small_number(const FlagValues& values, FlagId id, unsigned most, unsigned fallback) {
   if (!is_given(values, id)) return fallback;

@@ -2,10 +2,12 @@
 
 #include <array>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/command_table.h"
 #include "cli/options.h"
+#include "core/base/error.h"
 
 namespace hfload::cli {
 
@@ -22,12 +24,25 @@ inline std::string last_value(const FlagValues& values, FlagId id) {
   return is_given(values, id) ? values_of(values, id).back() : std::string();
 }
 
+/// A fault of the command line, of exit status 2.
+Error usage_error(std::string message, std::string hint);
+
+/// "See hfload plan --help."; "See hfload --help." without a command.
+std::string see_help(std::string_view command_name);
+
 /// The value of a flag that has a closed list of choices; the first where it is absent. Throws Error(usage,
 /// invalid_dtype).
 std::string choice(const FlagValues& values, FlagId id);
 
 /// --threads; 0 where it is absent. Throws Error(usage).
 unsigned threads_of(const FlagValues& values, FlagId id = FlagId::threads);
+
+/// --color or --progress. Throws Error(usage).
+When when(const FlagValues& values, FlagId id);
+
+/// What the flags of a command mean, of which one argument at least was given. Throws Error of exit status 2.
+ParsedCommand typed_command(CommandId id, const std::vector<std::string>& arguments,
+                            const FlagValues& values);
 
 /// The command line of convert. Throws Error of exit status 2.
 ConvertCommand convert_command(const std::vector<std::string>& arguments, const FlagValues& values);

@@ -76,7 +76,7 @@ class PictureMaker {
       add(device_[m], module.name, place, sizes_.weights(m));
       return;
     }
-    for (const std::vector<TensorId>* tensors : {&module.parameters, &module.buffers}) {
+    for (const IdList* tensors : {&module.parameters, &module.buffers}) {
       for (const TensorId t : *tensors) {
         if (const Device* device = lookup_.find(tree_.tensors[t].name))
           add(*device, tree_.tensors[t].name, place, sizes_.tensor_bytes[t]);

@@ -12,6 +12,17 @@ std::string change(std::string_view a, std::string_view b) {
   return a == b ? std::string(a) : fmt::format("{} -> {}", a, b);
 }
 
+std::string describe(const TensorDifference& pair) {
+  if (!pair.same_shape) return "not comparable";
+  if (pair.differing == 0) return "equal";
+  std::string how =
+      fmt::format("{} of {} values differ, max |a-b| {:.4g}, relative {:.4g}", group_digits(pair.differing),
+                  group_digits(pair.values), pair.max_absolute, pair.max_relative);
+  if (pair.cosine) how += fmt::format(", cosine {:.9g}", *pair.cosine);
+  if (pair.nan_mismatches > 0) how += fmt::format(", NaN on one side {}", group_digits(pair.nan_mismatches));
+  return how;
+}
+
 void write_ulps(JsonWriter& json, const TensorDifference& pair) {
   json.key("ulps");
   if (!pair.has_ulps) {
@@ -43,40 +54,32 @@ bool Compared::is_equal() const {
                              [&](const TensorDifference& pair) { return pair.within(tolerance); });
 }
 
-std::string render_compared(const Compared& compared, bool all) {
+void write_compared(const Compared& compared, bool all, const TextSink& sink) {
   using Align = TextTable::Align;
-  std::string text;
+  BufferedText names(sink);
   for (const uint32_t i : compared.difference.only_a)
-    text += fmt::format("only in A: {}\n", escape_text(compared.a.tensors[i].name));
+    names.text() += fmt::format("only in A: {}\n", escape_text(compared.a.tensors[i].name));
   for (const uint32_t i : compared.difference.only_b)
-    text += fmt::format("only in B: {}\n", escape_text(compared.b.tensors[i].name));
-  TextTable table({Align::left, Align::left, Align::left, Align::left});
-  uint64_t equal = 0, near = 0, beyond = 0;
-  for (const TensorDifference& pair : compared.difference.common) {
-    const CheckpointTensor& a = compared.a.tensors[pair.a];
-    const CheckpointTensor& b = compared.b.tensors[pair.b];
-    const bool within = pair.within(compared.tolerance);
-    ++(!within ? beyond : pair.differing > 0 ? near : equal);
-    if (!all && within && pair.differing == 0 && a.dtype_name() == b.dtype_name()) continue;
-    std::string how = "not comparable";
-    if (pair.same_shape && pair.differing == 0) how = "equal";
-    if (pair.same_shape && pair.differing > 0) {
-      how = fmt::format("{} of {} values differ, max |a-b| {:.4g}, relative {:.4g}",
-                        group_digits(pair.differing), group_digits(pair.values), pair.max_absolute,
-                        pair.max_relative);
-      if (pair.cosine) how += fmt::format(", cosine {:.9g}", *pair.cosine);
-      if (pair.nan_mismatches > 0)
-        how += fmt::format(", NaN on one side {}", group_digits(pair.nan_mismatches));
+    names.text() += fmt::format("only in B: {}\n", escape_text(compared.b.tensors[i].name));
+  names.flush();
+  const auto make_rows = [&](const TextTable::RowSink& row) {
+    for (const TensorDifference& pair : compared.difference.common) {
+      const CheckpointTensor& a = compared.a.tensors[pair.a];
+      const CheckpointTensor& b = compared.b.tensors[pair.b];
+      const bool is_same = pair.within(compared.tolerance) && pair.differing == 0;
+      if (!all && is_same && a.dtype_name() == b.dtype_name()) continue;
+      row({escape_text(a.name), escape_text(change(a.dtype_name(), b.dtype_name())),
+           change(format_shape(a.shape), format_shape(b.shape)), describe(pair)});
     }
-    table.add_row({escape_text(a.name), escape_text(change(a.dtype_name(), b.dtype_name())),
-                   change(format_shape(a.shape), format_shape(b.shape)), how});
-  }
-  text += table.render();
-  text += fmt::format("{}: {} equal, {} within the tolerance, {} beyond, {} only in A, {} only in B\n",
-                      compared.is_equal() ? "equal" : "different", group_digits(equal), group_digits(near),
-                      group_digits(beyond), group_digits(compared.difference.only_a.size()),
-                      group_digits(compared.difference.only_b.size()));
-  return text;
+  };
+  TextTable::write({Align::left, Align::left, Align::left, Align::left}, 0, make_rows, sink);
+  uint64_t equal = 0, near = 0, beyond = 0;
+  for (const TensorDifference& pair : compared.difference.common)
+    ++(!pair.within(compared.tolerance) ? beyond : pair.differing > 0 ? near : equal);
+  sink(fmt::format("{}: {} equal, {} within the tolerance, {} beyond, {} only in A, {} only in B\n",
+                   compared.is_equal() ? "equal" : "different", group_digits(equal), group_digits(near),
+                   group_digits(beyond), group_digits(compared.difference.only_a.size()),
+                   group_digits(compared.difference.only_b.size())));
 }
 
 void write_compared_json(const Compared& compared, const TextSink& sink) {

@@ -114,28 +114,30 @@ std::string render_findings(const Inspection& found) {
   return text;
 }
 
-std::string shape_or_unknown(const std::string& dtype, const std::vector<uint64_t>& shape) {
+std::string shape_or_unknown(std::string_view dtype, std::span<const uint64_t> shape) {
   return dtype.empty() ? "?" : format_shape(shape);
 }
 
-std::string dtype_or_unknown(const std::string& dtype) { return dtype.empty() ? "?" : escape_text(dtype); }
+std::string dtype_or_unknown(std::string_view dtype) { return dtype.empty() ? "?" : escape_text(dtype); }
 
 /// Tensors under a heading for each shard, so that the shard's name takes no column.
-std::string render_tensors(const Inspection& found) {
-  std::string text = "\nTensors\n";
-  for (size_t at = 0; at < found.tensors.size();) {
-    const auto shard = found.tensors[at].shard;
-    TextTable table({Align::left, Align::left, Align::left, Align::right}, shard ? 4 : 2);
-    for (; at < found.tensors.size() && found.tensors[at].shard == shard; ++at) {
-      const InspectedTensor& tensor = found.tensors[at];
-      table.add_row({escape_text(tensor.name), dtype_or_unknown(tensor.dtype),
-                     shape_or_unknown(tensor.dtype, tensor.shape),
-                     tensor.dtype.empty() ? "?" : size_of(tensor.bytes)});
-    }
-    if (shard) text += fmt::format("  {}\n", escape_text(found.checkpoint.shards[*shard].file));
-    text += table.render();
+void write_tensors(const Inspection& found, const TextSink& sink) {
+  sink("\nTensors\n");
+  for (size_t end = 0; end < found.tensors.size();) {
+    const size_t begin = end;
+    const auto shard = found.tensors[begin].shard;
+    while (end < found.tensors.size() && found.tensors[end].shard == shard) ++end;
+    if (shard) sink(fmt::format("  {}\n", escape_text(found.checkpoint.shards[*shard].file)));
+    const auto make_rows = [&](const TextTable::RowSink& row) {
+      for (size_t at = begin; at < end; ++at) {
+        const InspectedTensor& tensor = found.tensors[at];
+        row({escape_text(tensor.name), dtype_or_unknown(tensor.dtype),
+             shape_or_unknown(tensor.dtype, tensor.shape),
+             tensor.dtype.empty() ? "?" : size_of(tensor.bytes)});
+      }
+    };
+    TextTable::write({Align::left, Align::left, Align::left, Align::right}, shard ? 4 : 2, make_rows, sink);
   }
-  return text;
 }
 
 std::string render_patterns(const Inspection& found) {
@@ -161,14 +163,13 @@ std::string render_metadata(const Inspection& found) {
 
 }  // namespace
 
-std::string render_inspection(const Inspection& found, const InspectCommand& command) {
-  std::string text = render_summary(found, command.filter) + render_dtypes(found) + render_shards(found) +
-                     render_tied(found) + render_findings(found);
-  if (command.metadata) text += render_metadata(found);
-  if (command.tree && found.shell) text += "\nModules\n" + render_tree(found.shell->tree, command.filter);
-  if (command.patterns) text += render_patterns(found);
-  if (command.tensors) text += render_tensors(found);
-  return text;
+void write_inspection(const Inspection& found, const InspectCommand& command, const TextSink& sink) {
+  sink(render_summary(found, command.filter) + render_dtypes(found) + render_shards(found) +
+       render_tied(found) + render_findings(found));
+  if (command.metadata) sink(render_metadata(found));
+  if (command.tree && found.shell) sink("\nModules\n" + render_tree(found.shell->tree, command.filter));
+  if (command.patterns) sink(render_patterns(found));
+  if (command.tensors) write_tensors(found, sink);
 }
 
 }  // namespace hfload::cli

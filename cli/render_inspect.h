@@ -4,14 +4,15 @@
 
 #include "cli/inspection.h"
 #include "cli/options.h"
+#include "core/base/text_sink.h"
 
 namespace hfload::cli {
 
 /// For people, legible at 80 columns.
-std::string render_inspection(const Inspection& inspection, const InspectCommand& command);
+void write_inspection(const Inspection& inspection, const InspectCommand& command, const TextSink& sink);
 
 /// The document hfload.inspect/1.
-std::string render_inspection_json(const Inspection& inspection, const InspectCommand& command);
+void write_inspection_json(const Inspection& inspection, const InspectCommand& command, const TextSink& sink);
 
 /// The module tree: class names, parameters, bytes; equal neighbours among numbered layers are folded into
 /// one.

@@ -8,7 +8,7 @@ void write_optional(JsonWriter& json, const std::optional<uint64_t>& number) {
   number ? json.number(*number) : json.null();
 }
 
-void write_shape(JsonWriter& json, const std::string& dtype, const std::vector<uint64_t>& shape) {
+void write_shape(JsonWriter& json, std::string_view dtype, std::span<const uint64_t> shape) {
   json.key("dtype").string_or_null(dtype).key("shape");
   dtype.empty() ? json.null() : json.numbers(shape);
 }
@@ -80,8 +80,8 @@ void write_modules(JsonWriter& json, const ModuleTree& tree, const std::string& 
 
 }  // namespace
 
-std::string render_inspection_json(const Inspection& found, const InspectCommand& command) {
-  JsonWriter json;
+void write_inspection_json(const Inspection& found, const InspectCommand& command, const TextSink& sink) {
+  JsonWriter json(sink);
   json.begin_object().key("schema").string("hfload.inspect/1");
   json.key("model_type").string_or_null(found.checkpoint.config.model_type());
   json.key("architectures").strings(found.checkpoint.config.architectures());
@@ -117,7 +117,7 @@ std::string render_inspection_json(const Inspection& found, const InspectCommand
   if (command.patterns) write_patterns(json, found);
   if (command.tree && found.shell) write_modules(json, found.shell->tree, command.filter);
   json.key("warnings").strings(found.warnings).end_object();
-  return json.take();
+  json.finish();
 }
 
 }  // namespace hfload::cli

@@ -23,9 +23,7 @@ bool is_number(std::string_view name) {
          std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-std::string_view last_component(const std::string& name) {
-  return std::string_view(name).substr(name.rfind('.') + 1);
-}
+std::string_view last_component(std::string_view name) { return name.substr(name.rfind('.') + 1); }
 
 /// Equal numbers stand for subtrees that are equal but for the name of their root: same classes, children,
 /// tensors, ties. Modules stand before their children, so that going backwards meets the children first.

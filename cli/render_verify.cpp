@@ -57,11 +57,25 @@ std::string render_findings(const std::vector<Finding>& findings) {
 
 }  // namespace
 
-std::string render_verified(const Verified& verified, bool all) {
+void write_verified(const Verified& verified, bool all, const TextSink& sink) {
   using Align = TextTable::Align;
-  std::string text = render_findings(verified.findings);
-  TextTable table({Align::left, Align::left, Align::left, Align::right, Align::right, Align::right,
-                   Align::left, Align::left});
+  sink(render_findings(verified.findings));
+  const auto make_rows = [&](const TextTable::RowSink& row) {
+    for (size_t i = 0; i < verified.statistics.size(); ++i) {
+      const auto& statistics = verified.statistics[i];
+      if (!statistics) continue;
+      const bool is_suspicious = statistics->nan > 0 || statistics->infinite > 0 || statistics->all_zero();
+      if (!all && !is_suspicious) continue;
+      const CheckpointTensor& tensor = verified.checkpoint.tensors[i];
+      row({escape_text(tensor.name), escape_text(tensor.dtype_name()), format_shape(tensor.shape),
+           text_of(statistics->min), text_of(statistics->max),
+           statistics->mean ? fmt::format("{:.6g}", *statistics->mean) : "-",
+           fmt::format("{:016x}", statistics->hash), remarks(*statistics)});
+    }
+  };
+  TextTable::write({Align::left, Align::left, Align::left, Align::right, Align::right, Align::right,
+                    Align::left, Align::left},
+                   0, make_rows, sink);
   uint64_t tensors = 0, bytes = 0, denormal = 0;
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
     const auto& statistics = verified.statistics[i];
@@ -70,22 +84,14 @@ std::string render_verified(const Verified& verified, bool all) {
     ++tensors;
     if (!tensor.repeats_another()) bytes += tensor.bytes();
     denormal += statistics->denormal > 0;
-    const bool is_suspicious = statistics->nan > 0 || statistics->infinite > 0 || statistics->all_zero();
-    if (!all && !is_suspicious) continue;
-    table.add_row({escape_text(tensor.name), escape_text(tensor.dtype_name()), format_shape(tensor.shape),
-                   text_of(statistics->min), text_of(statistics->max),
-                   statistics->mean ? fmt::format("{:.6g}", *statistics->mean) : "-",
-                   fmt::format("{:016x}", statistics->hash), remarks(*statistics)});
   }
-  text += table.render();
   const auto faults = std::ranges::count_if(verified.findings, is_fault);
   const uint64_t unread = verified.statistics.size() - tensors;
-  text += fmt::format("{}: {} read, {} bytes{}{}\n",
-                      faults == 0 ? "clean" : count_of(static_cast<uint64_t>(faults), "problem"),
-                      count_of(tensors, "tensor"), group_digits(bytes),
-                      denormal > 0 ? fmt::format("; {} with denormal values", group_digits(denormal)) : "",
-                      unread > 0 ? fmt::format("; {} not there", group_digits(unread)) : "");
-  return text;
+  sink(fmt::format("{}: {} read, {} bytes{}{}\n",
+                   faults == 0 ? "clean" : count_of(static_cast<uint64_t>(faults), "problem"),
+                   count_of(tensors, "tensor"), group_digits(bytes),
+                   denormal > 0 ? fmt::format("; {} with denormal values", group_digits(denormal)) : "",
+                   unread > 0 ? fmt::format("; {} not there", group_digits(unread)) : ""));
 }
 
 void write_verified_json(const Verified& verified, const TextSink& sink) {

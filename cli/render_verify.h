@@ -1,7 +1,6 @@
 #pragma once
 
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "cli/json_writer.h"
@@ -19,7 +18,7 @@ struct Verified {
 };
 
 /// Findings, a line for each tensor with values that are worth a look (`all`: for each tensor), a total.
-std::string render_verified(const Verified& verified, bool all);
+void write_verified(const Verified& verified, bool all, const TextSink& sink);
 void write_verified_json(const Verified& verified, const TextSink& sink);
 
 /// Two models and what `diff` found.
@@ -32,7 +31,7 @@ struct Compared {
 };
 
 /// Tensors that only one has, and a line for each that changed (`all`: for each), a total.
-std::string render_compared(const Compared& compared, bool all);
+void write_compared(const Compared& compared, bool all, const TextSink& sink);
 void write_compared_json(const Compared& compared, const TextSink& sink);
 
 }  // namespace hfload::cli

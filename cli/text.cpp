@@ -163,22 +163,32 @@ std::string_view did_you_mean(std::string_view word, std::span<const std::string
 }
 
 std::string TextTable::render() const {
-  std::vector<size_t> widths(columns_.size());
-  for (const auto& row : rows_) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
-  }
   std::string out;
-  for (const auto& row : rows_) {
-    std::string line(indent_, ' ');
+  const auto make_rows = [&](const RowSink& row) {
+    for (const auto& cells : rows_) row(cells);
+  };
+  write(columns_, indent_, make_rows, [&](std::string_view part) { out += part; });
+  return out;
+}
+
+void TextTable::write(const std::vector<Align>& columns, size_t indent,
+                      const std::function<void(const RowSink&)>& make_rows, const TextSink& sink) {
+  std::vector<size_t> widths(columns.size());
+  make_rows([&](const std::vector<std::string>& row) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
+  });
+  BufferedText out(sink);
+  make_rows([&](const std::vector<std::string>& row) {
+    std::string line(indent, ' ');
     for (size_t i = 0; i < row.size(); ++i) {
       const std::string padding(widths[i] - display_width(row[i]), ' ');
       if (i > 0) line += "  ";
-      line += columns_[i] == Align::right ? padding + row[i] : row[i] + padding;
+      line += columns[i] == Align::right ? padding + row[i] : row[i] + padding;
     }
     line.erase(line.find_last_not_of(' ') + 1);
-    out += line + '\n';
-  }
-  return out;
+    out.text().append(line).append(1, '\n');
+  });
+  out.flush();
 }
 
 }  // namespace hfload::cli

@@ -1,12 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "core/base/text_sink.h"
 
 namespace hfload::cli {
 
@@ -67,6 +70,12 @@ class TextTable {
   bool empty() const { return rows_.empty(); }
   /// Each row ends in a line feed. The widths of later columns never depend on the last one.
   std::string render() const;
+
+  using RowSink = std::function<void(const std::vector<std::string>& cells)>;
+  /// Writes a table that may have 100,000 rows, none of which is kept: `make_rows` passes them on and is
+  /// called twice, to find the widths of the columns and to write.
+  static void write(const std::vector<Align>& columns, size_t indent,
+                    const std::function<void(const RowSink&)>& make_rows, const TextSink& sink);
 
  private:
   std::vector<Align> columns_;

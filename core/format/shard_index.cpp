@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/format/json.h"
+#include "core/format/json_file.h"
 #include "core/format/lfs_pointer.h"
 
 namespace hfload {
@@ -182,7 +183,7 @@ ShardIndex parse_shard_index(std::string_view json) { return IndexReader().read(
 
 ShardIndex read_shard_index(const RegularFile& file) {
   try {
-    simdjson::padded_string text = json::padded_copy(read_text_file(file, kMaxShardIndexBytes));
+    simdjson::padded_string text = json::read_padded_file(file, kMaxShardIndexBytes);
     return IndexReader().read(std::move(text));
   } catch (Error& error) {
     if (error.path().empty()) error.with_path(file.path);

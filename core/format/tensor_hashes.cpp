@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/format/json.h"
+#include "core/format/json_file.h"
 
 namespace hfload {
 namespace {
@@ -45,13 +46,10 @@ SavedHash read_tensor(json::Value& value) {
   return tensor;
 }
 
-}  // namespace
-
-std::map<std::string, SavedHash> parse_tensor_hashes(std::string_view json) {
-  std::map<std::string, SavedHash> hashes;
+void parse(simdjson::padded_string text, const SavedHashSink& sink) {
   bool has_schema = false;
   try {
-    json::Document document(json::padded_copy(json), 0);
+    json::Document document(std::move(text), 0);
     document.read([&](json::Value& root) {
       if (root.kind() != json::Kind::object) fail(root, "the file is not a JSON object");
       root.for_each_member([&](std::string_view key, json::Value& value) {
@@ -60,7 +58,7 @@ std::map<std::string, SavedHash> parse_tensor_hashes(std::string_view json) {
         } else if (key == "tensors") {
           if (value.kind() != json::Kind::object) fail(value, "the tensors are not an object");
           value.for_each_member(
-              [&](std::string_view name, json::Value& entry) { hashes.emplace(name, read_tensor(entry)); },
+              [&](std::string_view name, json::Value& entry) { sink(name, read_tensor(entry)); },
               [](Error& error, std::string_view name) { error.with_tensor(std::string(name)); });
         }
       });
@@ -71,7 +69,21 @@ std::map<std::string, SavedHash> parse_tensor_hashes(std::string_view json) {
     if (error.hint().empty()) error.with_hint("Give a file that hfload verify --write-hashes wrote.");
     throw;
   }
-  return hashes;
+}
+
+}  // namespace
+
+void parse_tensor_hashes(std::string_view json, const SavedHashSink& sink) {
+  parse(json::padded_copy(json), sink);
+}
+
+void read_tensor_hashes(const RegularFile& file, const SavedHashSink& sink) {
+  try {
+    parse(json::read_padded_file(file, kMaxTensorHashesBytes), sink);
+  } catch (Error& error) {
+    if (error.path().empty()) error.with_path(file.path);
+    throw;
+  }
 }
 
 }  // namespace hfload

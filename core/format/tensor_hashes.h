@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "core/base/file.h"
 
 namespace hfload {
 
@@ -20,8 +22,16 @@ struct SavedHash {
   bool operator==(const SavedHash&) const = default;
 };
 
-/// Reads a file that `hfload verify --write-hashes` wrote, by tensor name. Pure. Throws Error of exit status
-/// 3 (invalid_hashes, invalid_json, duplicate_key, …).
-std::map<std::string, SavedHash> parse_tensor_hashes(std::string_view json);
+/// Takes what the file says of one tensor.
+using SavedHashSink = std::function<void(std::string_view tensor, const SavedHash& saved)>;
+
+/// Passes on the entries of a file that `hfload verify --write-hashes` wrote, in its order; what was passed
+/// on counts only if nothing is thrown. Throws Error of exit status 3 (invalid_hashes, invalid_json,
+/// duplicate_key, …).
+void parse_tensor_hashes(std::string_view json, const SavedHashSink& sink);
+
+/// Reads and parses such a file, with one copy of its text in memory. Errors carry the file's path. Throws
+/// Error(json_too_large) above kMaxTensorHashesBytes besides.
+void read_tensor_hashes(const RegularFile& file, const SavedHashSink& sink);
 
 }  // namespace hfload

@@ -37,7 +37,7 @@ Finding wrong_total_size(uint64_t claimed, std::string_view take, uint64_t total
 class Comparison {
  public:
   Comparison(const Shell& shell, const Checkpoint& checkpoint)
-      : tree_(shell.tree), dtype_(shell.dtype), checkpoint_(checkpoint), index_(shell.tree) {}
+      : tree_(shell.tree), dtype_(shell.dtype), checkpoint_(checkpoint) {}
 
   std::vector<Finding> run() {
     if (checkpoint_.tensors.empty()) return {};
@@ -57,15 +57,15 @@ class Comparison {
     }
     std::vector<std::string> unexpected, legacy, tied;
     for (uint32_t i = 0; i < keys_.shell_names.size(); ++i) {
-      const std::string saved = checkpoint_.tensors[i].name.str();
-      const TensorId id = keys_.shell_names[i].empty() ? kNoId : index_.tensor(keys_.shell_names[i]);
+      const std::string_view saved = checkpoint_.tensors[i].name;
+      const TensorId id = keys_.shell_names[i].empty() ? kNoId : index().tensor(keys_.shell_names[i]);
       const bool is_saved = id != kNoId && tree_.tensors[id].persistent;
       if (is_saved) {
-        if (tree_.tensors[id].object != id) tied.push_back(saved);
+        if (tree_.tensors[id].object != id) tied.emplace_back(saved);
       } else if (id != kNoId || is_legacy_buffer(saved)) {
-        legacy.push_back(saved);
+        legacy.emplace_back(saved);
       } else {
-        unexpected.push_back(saved);
+        unexpected.emplace_back(saved);
       }
     }
     add("missing_keys", "{} of the model {} not in the checkpoint", keys_.missing_keys);
@@ -77,6 +77,11 @@ class Comparison {
     for (const MismatchedKey& key : keys_.mismatched_keys) mismatched.push_back(key.name);
     add("mismatched_keys", "{} of the checkpoint {} of another shape than the model's",
         std::move(mismatched));
+  }
+
+  const ModuleIndex& index() const {
+    if (!index_) index_.emplace(tree_);
+    return *index_;
   }
 
   void add(std::string_view code, std::string_view sentence, std::vector<std::string> names) {
@@ -96,7 +101,7 @@ class Comparison {
     for (uint32_t i = 0; i < keys_.shell_names.size(); ++i) {
       uint64_t bytes = checkpoint_.tensors[i].bytes();
       if (!checkpoint_.tensors[i].described) {
-        const TensorId id = keys_.shell_names[i].empty() ? kNoId : index_.tensor(keys_.shell_names[i]);
+        const TensorId id = keys_.shell_names[i].empty() ? kNoId : index().tensor(keys_.shell_names[i]);
         if (id == kNoId) return std::nullopt;
         bytes = shell_tensor_bytes(tree_.tensors[id]);
       }
@@ -112,8 +117,8 @@ class Comparison {
   /// What total_bytes would be with 16-bit weights in the place of float32, or the other way round.
   std::optional<uint64_t> other_width_total() const {
     uint64_t total = 0;
-    for (const std::string& name : keys_.shell_names) {
-      const TensorId id = name.empty() ? kNoId : index_.tensor(name);
+    for (const std::string_view name : keys_.shell_names) {
+      const TensorId id = name.empty() ? kNoId : index().tensor(name);
       if (id == kNoId) return std::nullopt;
       const ShellTensor& t = tree_.tensors[id];
       uint64_t bytes = shell_tensor_bytes(t);
@@ -143,7 +148,7 @@ class Comparison {
   const ModuleTree& tree_;
   const Dtype dtype_;
   const Checkpoint& checkpoint_;
-  const ModuleIndex index_;
+  mutable std::optional<ModuleIndex> index_;  ///< made when it is asked for, as match_keys has one of its own
   KeyMatches keys_;
   std::vector<Finding> findings_;
 };

@@ -3,18 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <regex>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "core/base/error.h"
+#include "core/base/name_table.h"
 
 namespace hfload {
 namespace {
 
-/// The modern spelling of a legacy parameter name (transformers 4.57, `_fix_state_dict_key_on_load`).
-std::string modern_name(const std::string& name) {
+/// The modern spelling of a legacy parameter name (transformers 4.57, `_fix_state_dict_key_on_load`); nothing
+/// for a name that is no legacy one.
+std::optional<std::string> modern_name(std::string_view name) {
   static constexpr std::pair<std::string_view, std::string_view> kRenames[] = {
       {"LayerNorm.beta", "LayerNorm.bias"},
       {"LayerNorm.gamma", "LayerNorm.weight"},
@@ -26,18 +28,19 @@ std::string modern_name(const std::string& name) {
     // Python's str.replace takes every occurrence, not just the one at the end.
     std::string renamed;
     size_t begin = 0;
-    for (size_t at = name.find(legacy); at != std::string::npos; at = name.find(legacy, begin)) {
-      renamed.append(name, begin, at - begin).append(modern);
+    for (size_t at = name.find(legacy); at != std::string_view::npos; at = name.find(legacy, begin)) {
+      renamed.append(name.substr(begin, at - begin)).append(modern);
       begin = at + legacy.size();
     }
-    return renamed.append(name, begin);
+    return renamed.append(name.substr(begin));
   }
-  return name;
+  return std::nullopt;
 }
 
-bool matches_any(const std::string& name, const std::vector<std::regex>& patterns) {
-  return std::ranges::any_of(patterns,
-                             [&](const std::regex& pattern) { return std::regex_search(name, pattern); });
+bool matches_any(std::string_view name, const std::vector<std::regex>& patterns) {
+  return std::ranges::any_of(patterns, [&](const std::regex& pattern) {
+    return std::regex_search(name.begin(), name.end(), pattern);
+  });
 }
 
 std::vector<std::regex> compile(const std::vector<std::string>& patterns) {
@@ -50,7 +53,8 @@ enum class Prefix : uint8_t { same, add, strip };
 class Matcher {
  public:
   Matcher(const ModuleTree& tree, const Checkpoint& checkpoint)
-      : tree_(tree), checkpoint_(checkpoint), index_(tree) {
+      : tree_(tree), checkpoint_(checkpoint), by_name_(tree.tensors.size()) {
+    for (TensorId id = 0; id < tree.tensors.size(); ++id) by_name_.insert(id, name_of());
     prefix_dot_ = tree.base_model_prefix + ".";
     for (const auto& [pattern, replacement] : tree.key_renames) renames_.emplace_back(pattern, replacement);
     prefix_ = find_prefix();
@@ -61,7 +65,6 @@ class Matcher {
     assign();
     find_missing();
     find_unexpected();
-    result_.shell_names = std::move(mapped_);
     return std::move(result_);
   }
 
@@ -71,91 +74,123 @@ class Matcher {
     if (prefix.empty()) return Prefix::same;
     const bool has = std::ranges::any_of(
         checkpoint_.tensors, [&](const CheckpointTensor& t) { return t.name.view().starts_with(prefix); });
-    const bool expects = index_.module(prefix) != kNoId;
+    const bool expects =
+        std::ranges::any_of(tree_.modules, [&](const Module& m) { return m.name == prefix; });
     if (has == expects) return Prefix::same;
     return expects ? Prefix::add : Prefix::strip;
   }
 
+  struct NameOf {
+    const std::vector<ShellTensor>& tensors;
+    std::string_view operator()(TensorId id) const { return tensors[id].name; }
+  };
+  NameOf name_of() const { return {tree_.tensors}; }
+  /// kNoId where there is none of that name.
+  TensorId tensor(std::string_view name) const { return by_name_.find(name, name_of()); }
+
   /// The shell tensor that a state dict of the model would list under this name; kNoId for none.
   TensorId expected(std::string_view name) const {
-    const TensorId id = index_.tensor(name);
+    const TensorId id = tensor(name);
     return id != kNoId && (!tree_.tensors[id].is_buffer || tree_.tensors[id].persistent) ? id : kNoId;
   }
 
-  /// The class's own renaming (transformers 4.57, `_get_key_renaming_mapping`): the first pattern that
-  /// matches.
-  std::string renamed(std::string name) const {
+  /// The modern spelling, and then the class's own renaming (transformers 4.57, `_get_key_renaming_mapping`):
+  /// the first pattern that matches. Nothing for a name that stays.
+  std::optional<std::string> renamed(std::string_view name) const {
+    std::optional<std::string> modern = modern_name(name);
+    if (modern) name = *modern;
     for (const auto& [pattern, replacement] : renames_) {
-      if (std::regex_search(name, pattern)) return std::regex_replace(name, pattern, replacement);
+      if (std::regex_search(name.begin(), name.end(), pattern))
+        return std::regex_replace(std::string(name), pattern, replacement);
     }
-    return name;
+    return modern;
+  }
+
+  /// The name as a text that stays: the tree's, where it has the name.
+  std::string_view kept(std::string name) {
+    if (const TensorId id = tensor(name); id != kNoId) return tree_.tensors[id].name;
+    return *result_.made_names.emplace_back(std::make_unique<const std::string>(std::move(name)));
   }
 
   void map_names() {
-    mapped_.resize(checkpoint_.tensors.size());
-    for (size_t i = 0; i < mapped_.size(); ++i) {
-      const std::string original = checkpoint_.tensors[i].name.str();
-      std::string name = renamed(modern_name(original));
-      if (name != original) result_.renamed_keys.emplace_back(original, name);
+    std::vector<std::string_view>& mapped = result_.shell_names;
+    mapped.resize(checkpoint_.tensors.size());
+    ids_.resize(mapped.size(), kNoId);
+    for (size_t i = 0; i < mapped.size(); ++i) {
+      const std::string_view original = checkpoint_.tensors[i].name;
+      std::string_view name = original;
+      const std::optional<std::string> other = renamed(original);
+      if (other && *other != original) {
+        name = *other;
+        result_.renamed_keys.emplace_back(original, name);
+      }
       if (prefix_ == Prefix::add) {
-        std::string prefixed = prefix_dot_ + name;
+        std::string prefixed = prefix_dot_ + std::string(name);
         if (expected(name) != kNoId && !name.starts_with(prefix_dot_) && expected(prefixed) == kNoId) {
           throw Error(ErrorCode::corrupted_state_dict,
                       fmt::format("the checkpoint is of a base model, whose names lack '{}', but this tensor "
                                   "belongs to the task's "
                                   "head",
                                   prefix_dot_))
-              .with_tensor(original)
+              .with_tensor(std::string(original))
               .with_hint(
                   "The checkpoint mixes two naming schemes; save it again from the model it came from.");
         }
-        name = std::move(prefixed);
-      } else if (prefix_ == Prefix::strip) {
-        if (!name.starts_with(prefix_dot_)) continue;
-        name.erase(0, prefix_dot_.size());
+        mapped[i] = kept(std::move(prefixed));
+      } else {
+        if (prefix_ == Prefix::strip) {
+          if (!name.starts_with(prefix_dot_)) continue;
+          name.remove_prefix(prefix_dot_.size());
+        }
+        const bool is_made = other && *other != original;
+        mapped[i] = is_made ? kept(std::string(name)) : name;
       }
-      mapped_[i] = std::move(name);
+      if (!mapped[i].empty()) ids_[i] = expected(mapped[i]);
     }
   }
 
   void assign() {
     // A tied tensor that was saved under each of its names is loaded from its first place, as tying again
     // after the load makes Python do.
-    std::unordered_map<TensorId, uint32_t> source;
-    for (uint32_t i = 0; i < mapped_.size(); ++i) {
-      if (mapped_[i].empty()) continue;
-      const TensorId id = expected(mapped_[i]);
+    constexpr uint32_t kNone = UINT32_MAX;
+    std::vector<uint32_t> source(tree_.tensors.size(), kNone);  // by object: into Checkpoint::tensors
+    present_.resize(tree_.tensors.size());
+    for (uint32_t i = 0; i < ids_.size(); ++i) {
+      const TensorId id = ids_[i];
       if (id == kNoId) continue;
-      present_.insert(id);
+      present_[id] = true;
       const CheckpointTensor& tensor = checkpoint_.tensors[i];
       if (tensor.described && tensor.shape != tree_.tensors[id].shape && !tree_.estimated_bytes) {
-        result_.mismatched_keys.push_back({mapped_[i], tensor.shape, tree_.tensors[id].shape});
+        result_.mismatched_keys.push_back(
+            {std::string(result_.shell_names[i]), tensor.shape, tree_.tensors[id].shape});
         continue;
       }
       const TensorId object = tree_.tensors[id].object;
-      const auto [it, inserted] = source.emplace(object, i);
-      if (!inserted && id == object) it->second = i;
+      if (source[object] == kNone || id == object) source[object] = i;
     }
-    for (uint32_t i = 0; i < mapped_.size(); ++i) {
-      if (mapped_[i].empty()) continue;
-      const TensorId id = expected(mapped_[i]);
-      if (id == kNoId) continue;
-      const TensorId object = tree_.tensors[id].object;
-      const auto it = source.find(object);
-      if (it != source.end() && it->second == i) result_.matches.push_back({object, i});
+    const auto is_source = [&](uint32_t i) {
+      return ids_[i] != kNoId && source[tree_.tensors[ids_[i]].object] == i;
+    };
+    size_t matches = 0;
+    for (uint32_t i = 0; i < ids_.size(); ++i) matches += is_source(i);
+    result_.matches.reserve(matches);
+    for (uint32_t i = 0; i < ids_.size(); ++i) {
+      if (is_source(i)) result_.matches.push_back({tree_.tensors[ids_[i]].object, i});
     }
     std::ranges::sort(result_.mismatched_keys, {}, &MismatchedKey::name);
   }
 
   void find_missing() {
     const std::vector<std::regex> ignored = compile(tree_.ignore_missing);
-    std::unordered_set<TensorId> objects_present;
-    for (const TensorId id : present_) objects_present.insert(tree_.tensors[id].object);
+    std::vector<bool> objects_present(tree_.tensors.size());
+    for (TensorId id = 0; id < tree_.tensors.size(); ++id) {
+      if (present_[id]) objects_present[tree_.tensors[id].object] = true;
+    }
     for (TensorId id = 0; id < tree_.tensors.size(); ++id) {
       const ShellTensor& t = tree_.tensors[id];
-      if (expected(t.name) != id || present_.contains(id)) continue;
+      if (present_[id] || expected(t.name) != id) continue;
       // One member of a tied group is enough; a buffer is never tied.
-      if (!t.is_buffer && objects_present.contains(t.object)) continue;
+      if (!t.is_buffer && objects_present[t.object]) continue;
       if (!matches_any(t.name, ignored)) result_.missing_keys.push_back(t.name);
     }
     std::ranges::sort(result_.missing_keys);
@@ -164,23 +199,23 @@ class Matcher {
   void find_unexpected() {
     std::vector<std::string> patterns = tree_.ignore_unexpected;
     const bool has_inv_freq = std::ranges::any_of(tree_.tensors, [](const ShellTensor& t) {
-      return t.is_buffer && t.name.ends_with("rotary_emb.inv_freq");
+      return t.is_buffer && t.name.view().ends_with("rotary_emb.inv_freq");
     });
     if (has_inv_freq) patterns.emplace_back("rotary_emb\\.inv_freq");
     const std::vector<std::regex> ignored = compile(patterns);
 
     std::vector<std::string>& unexpected = result_.unexpected_keys;
-    for (uint32_t i = 0; i < mapped_.size(); ++i) {
-      const std::string original = checkpoint_.tensors[i].name.str();
+    for (uint32_t i = 0; i < ids_.size(); ++i) {
+      const std::string_view original = checkpoint_.tensors[i].name;
       // Taking the prefix off leaves the head's tensors, unexpected under their own names, also where the
       // base model has a tensor of that name.
       if (prefix_ == Prefix::strip && !original.starts_with(prefix_dot_)) {
-        if (!is_buffer(original) && !matches_any(original, ignored)) unexpected.push_back(original);
+        if (!is_buffer(original) && !matches_any(original, ignored)) unexpected.emplace_back(original);
         continue;
       }
-      const std::string& name = mapped_[i];
-      if (name.empty() || expected(name) != kNoId || is_buffer(name) || matches_any(name, ignored)) continue;
-      unexpected.push_back(prefix_ == Prefix::add ? name.substr(prefix_dot_.size()) : name);
+      const std::string_view name = result_.shell_names[i];
+      if (name.empty() || ids_[i] != kNoId || is_buffer(name) || matches_any(name, ignored)) continue;
+      unexpected.emplace_back(prefix_ == Prefix::add ? name.substr(prefix_dot_.size()) : name);
     }
     std::ranges::sort(unexpected);
     const auto repeated = std::ranges::unique(unexpected);
@@ -188,19 +223,18 @@ class Matcher {
   }
 
   bool is_buffer(std::string_view name) const {
-    const TensorId id = index_.tensor(name);
+    const TensorId id = tensor(name);
     return id != kNoId && tree_.tensors[id].is_buffer;
   }
 
   const ModuleTree& tree_;
   const Checkpoint& checkpoint_;
-  ModuleIndex index_;
+  NameTable by_name_;  ///< the tree's tensors
   std::string prefix_dot_;
   Prefix prefix_ = Prefix::same;
   std::vector<std::pair<std::regex, std::string>> renames_;
-  std::vector<std::string>
-      mapped_;  ///< by checkpoint tensor: the model's name for it; empty for one that is left out
-  std::unordered_set<TensorId> present_;
+  std::vector<TensorId> ids_;  ///< by checkpoint tensor: the model's tensor of its name; kNoId for none
+  std::vector<bool> present_;  ///< by TensorId: the checkpoint has a tensor of its name
   KeyMatches result_;
 };
 

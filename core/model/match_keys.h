@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,11 +23,13 @@ struct MismatchedKey {
   std::vector<uint64_t> checkpoint_shape, model_shape;
 };
 
-/// What from_pretrained of transformers 4.57 finds on comparing shell and checkpoint.
+/// What from_pretrained of transformers 4.57 finds on comparing shell and checkpoint, which must outlive it.
 struct KeyMatches {
   std::vector<KeyMatch> matches;  ///< in checkpoint order; shapes agree; each shell object at most once
-  std::vector<std::string>
-      shell_names;  ///< by checkpoint tensor: the model's name for it; empty for one left out
+  /// By checkpoint tensor: the model's name for it; empty for one left out. Texts of the checkpoint, of the
+  /// tree or of `made_names`.
+  std::vector<std::string_view> shell_names;
+  std::vector<std::unique_ptr<const std::string>> made_names;     ///< that neither has
   std::vector<std::string> missing_keys;                          ///< sorted, the model's names
   std::vector<std::string> unexpected_keys;                       ///< sorted, the checkpoint's names
   std::vector<MismatchedKey> mismatched_keys;                     ///< sorted by name

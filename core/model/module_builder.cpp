@@ -62,18 +62,29 @@ ModuleBuilder::ModuleBuilder(ModuleTree& tree, Dtype default_dtype)
     : tree_(tree), default_dtype_(default_dtype) {
   if (tree_.modules.empty()) {
     Module root;
-    root.class_name = tree_.model_class;
+    root.class_name = pooled_class(tree_.model_class);
     tree_.modules.push_back(std::move(root));
   }
 }
 
 std::string ModuleBuilder::full_name(std::string_view name) const {
-  const std::string& parent = tree_.modules[current_].name;
-  if (parent.empty()) return std::string(name);
-  std::string full;
-  full.reserve(parent.size() + 1 + name.size());
-  full.append(parent).append(1, '.').append(name);
-  return full;
+  const std::string_view parent = tree_.modules[current_].name;
+  return parent.empty() ? std::string(name) : fmt::format("{}.{}", parent, name);
+}
+
+PooledText ModuleBuilder::pooled_name(std::string_view name) {
+  return PooledText::of_pool(tree_.texts->join(tree_.modules[current_].name, name));
+}
+
+PooledText ModuleBuilder::pooled_class(std::string_view class_name) {
+  if (class_name.empty()) return {};
+  const auto letter = [](char c) { return static_cast<unsigned char>(c); };
+  const size_t slot = (class_name.size() + 7U * letter(class_name.front()) + 3U * letter(class_name.back()) +
+                       5U * letter(class_name[class_name.size() / 2])) %
+                      classes_.size();
+  std::string_view& known = classes_[slot];
+  if (known != class_name) known = tree_.texts->add(class_name);
+  return PooledText::of_pool(known);
 }
 
 ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name) {
@@ -83,10 +94,9 @@ ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name)
         .with_hint("Check the numbers of layers in config.json.");
   }
   const auto id = static_cast<ModuleId>(tree_.modules.size());
-  // The views may be into the tree, which grows.
   Module child;
-  child.name = full_name(name);
-  child.class_name = class_name;
+  child.name = pooled_name(name);
+  child.class_name = pooled_class(class_name);
   child.parent = current_;
   tree_.modules.push_back(std::move(child));
   tree_.modules[current_].children.push_back(id);
@@ -98,8 +108,9 @@ void ModuleBuilder::expect_more_like(size_t modules_before, size_t tensors_befor
   const auto expect = [&](auto& nodes, size_t before) {
     const size_t added = nodes.size() - before;
     const size_t more = added == 0 ? 0 : std::min<uint64_t>(times, kMaxNodes / added) * added;
-    // Few at a time grow on their own.
-    if (more > 64 && nodes.size() + more > nodes.capacity()) nodes.reserve(nodes.size() + more);
+    // Few at a time grow on their own, and what follows a long list must not make all of it move again.
+    constexpr size_t kFew = 64;
+    if (more > kFew && nodes.size() + more > nodes.capacity()) nodes.reserve(nodes.size() + more + kFew);
   };
   expect(tree_.modules, modules_before);
   expect(tree_.tensors, tensors_before);
@@ -115,32 +126,31 @@ ModuleId ModuleBuilder::module(std::string_view name, std::string_view class_nam
 
 ModuleId ModuleBuilder::share(std::string_view name, ModuleId original) {
   const ModuleId id = open(name, tree_.modules[original].class_name);
-  const auto repeat = [&](const std::vector<TensorId>& tensors) {
+  const auto last_component = [](std::string_view full) { return full.substr(full.rfind('.') + 1); };
+  const auto repeat = [&](const IdList& tensors) {
     for (const TensorId t : tensors) {
       const ShellTensor source = tree_.tensors[t];
-      const std::string local = source.name.substr(source.name.rfind('.') + 1);
-      add_tensor(local, source.shape, source.dtype, source.is_buffer, source.persistent, source.object);
+      add_tensor(last_component(source.name), source.shape, source.dtype, source.is_buffer, source.persistent,
+                 source.object);
     }
   };
-  repeat(std::vector<TensorId>(tree_.modules[original].parameters));
-  repeat(std::vector<TensorId>(tree_.modules[original].buffers));
-  for (const ModuleId child : std::vector<ModuleId>(tree_.modules[original].children)) {
-    const std::string& child_name = tree_.modules[child].name;
-    share(child_name.substr(child_name.rfind('.') + 1), child);
-  }
+  repeat(IdList(tree_.modules[original].parameters));
+  repeat(IdList(tree_.modules[original].buffers));
+  for (const ModuleId child : IdList(tree_.modules[original].children))
+    share(last_component(tree_.modules[child].name), child);
   close();
   return id;
 }
 
-TensorId ModuleBuilder::add_tensor(std::string_view name, std::vector<uint64_t> shape, Dtype dtype,
-                                   bool is_buffer, bool persistent, TensorId object) {
+TensorId ModuleBuilder::add_tensor(std::string_view name, Shape shape, Dtype dtype, bool is_buffer,
+                                   bool persistent, TensorId object) {
   ShellTensor tensor;
-  tensor.name = full_name(name);
+  tensor.name = pooled_name(name);
   // Sums over a whole model are formed from these sizes later; this bound keeps them far from 2^64.
   const auto bytes = tensor_bytes(dtype, shape);
   if (!bytes || *bytes > (uint64_t{1} << 50)) {
     throw Error(ErrorCode::invalid_config, "the config gives this tensor more than 2^50 bytes")
-        .with_tensor(tensor.name);
+        .with_tensor(tensor.name.str());
   }
   if (tree_.modules.size() + tree_.tensors.size() >= kMaxNodes) {
     throw Error(ErrorCode::invalid_config,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <initializer_list>
 #include <string>
@@ -117,13 +118,17 @@ class ModuleBuilder {
   void expect_more_like(size_t modules_before, size_t tensors_before, uint64_t times);
   void close();
   std::string full_name(std::string_view name) const;
-  TensorId add_tensor(std::string_view name, std::vector<uint64_t> shape, Dtype dtype, bool is_buffer,
-                      bool persistent, TensorId object);
+  /// A name of the tree's pool, of something in the open module.
+  PooledText pooled_name(std::string_view name);
+  PooledText pooled_class(std::string_view class_name);
+  TensorId add_tensor(std::string_view name, Shape shape, Dtype dtype, bool is_buffer, bool persistent,
+                      TensorId object);
 
   ModuleTree& tree_;
   Dtype default_dtype_;
   ModuleId current_ = 0;
-  std::string tie_prefix_;  ///< of the sub-model that is open
+  std::string tie_prefix_;                    ///< of the sub-model that is open
+  std::array<std::string_view, 64> classes_;  ///< some of the names that the pool has
 };
 
 /// a * b of two numbers of a config, for a shape. Throws Error(invalid_config) where it is above 2^50, which

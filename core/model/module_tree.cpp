@@ -12,7 +12,7 @@ std::vector<std::vector<std::string>> ModuleTree::tied_groups() const {
     uint32_t& group = group_of[t.object];
     if (group == kNoId) {
       group = static_cast<uint32_t>(groups.size());
-      groups.push_back({tensors[t.object].name});
+      groups.push_back({tensors[t.object].name.str()});
     }
     groups[group].push_back(t.name);
   }
@@ -76,21 +76,21 @@ uint64_t shell_tensor_bytes(const ShellTensor& tensor) {
   return tensor_bytes(tensor.dtype, tensor.shape).value_or(0);
 }
 
-ModuleIndex::ModuleIndex(const ModuleTree& tree) {
-  modules_.reserve(tree.modules.size());
-  for (ModuleId i = 0; i < tree.modules.size(); ++i) modules_.emplace(tree.modules[i].name, i);
-  tensors_.reserve(tree.tensors.size());
-  for (TensorId i = 0; i < tree.tensors.size(); ++i) tensors_.emplace(tree.tensors[i].name, i);
+ModuleIndex::ModuleIndex(const ModuleTree& tree)
+    : tree_(tree), modules_(tree.modules.size()), tensors_(tree.tensors.size()) {
+  static_assert(kNoId == NameTable::kNone);
+  const auto module_name = [&](ModuleId i) { return tree.modules[i].name.view(); };
+  const auto tensor_name = [&](TensorId i) { return tree.tensors[i].name.view(); };
+  for (ModuleId i = 0; i < tree.modules.size(); ++i) modules_.insert(i, module_name);
+  for (TensorId i = 0; i < tree.tensors.size(); ++i) tensors_.insert(i, tensor_name);
 }
 
 ModuleId ModuleIndex::module(std::string_view name) const {
-  const auto it = modules_.find(name);
-  return it == modules_.end() ? kNoId : it->second;
+  return modules_.find(name, [&](ModuleId i) { return tree_.modules[i].name.view(); });
 }
 
 TensorId ModuleIndex::tensor(std::string_view name) const {
-  const auto it = tensors_.find(name);
-  return it == tensors_.end() ? kNoId : it->second;
+  return tensors_.find(name, [&](TensorId i) { return tree_.tensors[i].name.view(); });
 }
 
 }  // namespace hfload

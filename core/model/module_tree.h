@@ -1,14 +1,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "core/base/id_list.h"
+#include "core/base/name_table.h"
+#include "core/base/text_pool.h"
 #include "core/format/dtype.h"
+#include "core/format/shape.h"
 
 namespace hfload {
 
@@ -20,13 +24,13 @@ inline constexpr uint32_t kNoId = UINT32_MAX;
 /// transformers 5.
 enum class Compat : uint8_t { v4 = 4, v5 = 5 };
 
-/// A parameter or buffer of the model's shell, at one place in the module tree.
+/// A parameter or buffer of the model's shell, at one place in the module tree. There may be 10^5 and more.
 struct ShellTensor {
-  std::string name;  ///< full name, "model.embed_tokens.weight"
+  PooledText name;  ///< full name, "model.embed_tokens.weight"
   ModuleId module = kNoId;
   Dtype dtype = Dtype::f32;          ///< the dtype it has in memory once loaded
   Dtype created_dtype = Dtype::f32;  ///< the dtype the shell is made with, which transformers 5 plans by
-  std::vector<uint64_t> shape;
+  Shape shape;
   bool is_buffer = false;
   bool persistent = true;  ///< false: a buffer that no checkpoint holds
   bool keeps_dtype =
@@ -38,12 +42,12 @@ struct ShellTensor {
 
 /// A module at one place in the tree.
 struct Module {
-  std::string name;        ///< full name, "model.layers.0"; "" for the model
-  std::string class_name;  ///< "LlamaDecoderLayer"
+  PooledText name;        ///< full name, "model.layers.0"; "" for the model
+  PooledText class_name;  ///< "LlamaDecoderLayer"
   ModuleId parent = kNoId;
-  std::vector<ModuleId> children;    ///< in registration order, those without parameters included
-  std::vector<TensorId> parameters;  ///< direct ones, in registration order
-  std::vector<TensorId> buffers;     ///< direct ones, in registration order
+  IdList children;    ///< in registration order, those without parameters included
+  IdList parameters;  ///< direct ones, in registration order
+  IdList buffers;     ///< direct ones, in registration order
 };
 
 /// What one layer keeps of the tokens it has seen, per sequence, while a model generates.
@@ -61,6 +65,8 @@ struct LayerCache {
 /// module's parameters before its buffers. A module object registered under two parents (T5's shared
 /// embedding) stands at each of them; its tensors' `object` says which are one.
 struct ModuleTree {
+  /// Holds names of modules, classes and tensors. Copies of the tree share it, as it only grows.
+  std::shared_ptr<TextPool> texts = std::make_shared<TextPool>();
   std::vector<Module> modules;
   std::vector<ShellTensor> tensors;
   std::vector<LayerCache> layer_caches;        ///< in module order; none for a model that does not generate
@@ -93,7 +99,8 @@ void renumber_tensors(ModuleTree& tree);
 /// Bytes of one tensor of the shell as torch allocates it; checked when the tree was built.
 uint64_t shell_tensor_bytes(const ShellTensor& tensor);
 
-/// Names of modules and tensors to their ids.
+/// Names of modules and tensors to their ids. The tree must outlive it; what is added to the tree later is
+/// not found.
 class ModuleIndex {
  public:
   explicit ModuleIndex(const ModuleTree& tree);
@@ -102,8 +109,8 @@ class ModuleIndex {
   TensorId tensor(std::string_view name) const;
 
  private:
-  std::unordered_map<std::string_view, ModuleId> modules_;
-  std::unordered_map<std::string_view, TensorId> tensors_;
+  const ModuleTree& tree_;
+  NameTable modules_, tensors_;
 };
 
 }  // namespace hfload

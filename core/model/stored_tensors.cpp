@@ -54,16 +54,16 @@ bool is_cache_scale(std::string_view local) {
 }
 
 /// The model's name for each tensor of the checkpoint; empty for one that it has no place for.
-std::vector<std::string> names_in_model(const ModuleTree& tree, const Checkpoint& checkpoint) {
+KeyMatches names_in_model(const ModuleTree& tree, const Checkpoint& checkpoint) {
   try {
-    return match_keys(tree, checkpoint).shell_names;
+    return match_keys(tree, checkpoint);
   } catch (const Error& error) {
     // Names of two schemes: comparing the two, later, reports it.
     if (error.code() != ErrorCode::corrupted_state_dict) throw;
   }
-  std::vector<std::string> names;
-  for (const CheckpointTensor& t : checkpoint.tensors) names.push_back(t.name.str());
-  return names;
+  KeyMatches as_they_are;
+  for (const CheckpointTensor& t : checkpoint.tensors) as_they_are.shell_names.push_back(t.name);
+  return as_they_are;
 }
 
 class Overlay {
@@ -73,10 +73,12 @@ class Overlay {
         checkpoint_(checkpoint),
         quantization_(quantization),
         index_(tree),
-        names_(names_in_model(tree, checkpoint)),
-        model_dtype_(tree.tensors.empty() ? Dtype::bf16 : tree.tensors[0].dtype) {
+        keys_(names_in_model(tree, checkpoint)),
+        names_(keys_.shell_names),
+        model_dtype_(tree.tensors.empty() ? Dtype::bf16 : tree.tensors[0].dtype),
+        stored_(names_.size()) {
     for (uint32_t i = 0; i < names_.size(); ++i) {
-      if (!names_[i].empty()) stored_.emplace(names_[i], i);
+      if (!names_[i].empty()) stored_.insert(i, name_of());
     }
     for (TensorId i = 0; i < tree.tensors.size(); ++i) {
       if (tree.tensors[i].object != i) tied_.insert(tree.tensors[i].object);
@@ -90,9 +92,9 @@ class Overlay {
     }
     for (const TensorId id : quantized_) {
       untie(id);
-      const auto it = stored_.find(tree_.tensors[id].name);
-      if (it != stored_.end()) {
-        store(tree_.tensors[id], it->second, weights_.at(id), "weight");
+      const uint32_t i = stored_.find(tree_.tensors[id].name, name_of());
+      if (i != NameTable::kNone) {
+        store(tree_.tensors[id], i, weights_.at(id), "weight");
       } else {
         drop(id);
       }
@@ -107,6 +109,13 @@ class Overlay {
     std::vector<uint64_t> shape;
     Dtype dtype = Dtype::unknown;
   };
+
+  /// By tensor of the checkpoint, for `stored_`.
+  struct NameOf {
+    const std::vector<std::string_view>& names;
+    std::string_view operator()(uint32_t i) const { return names[i]; }
+  };
+  NameOf name_of() const { return {names_}; }
 
   /// The module that holds a stored tensor, and the rest of its name: the longest module name that is a
   /// prefix.
@@ -130,16 +139,17 @@ class Overlay {
     return it->second;
   }
 
-  void add(const std::string& name, uint32_t i) {
+  void add(std::string_view name, uint32_t i) {
     const auto [module, local] = owner_of(name);
     if (module == kNoId) return;
     if (is_cache_scale(local)) {
       store(add_parameter(module, name), i, {{1, 1}, model_dtype_}, "input_scale");
       return;
     }
-    const std::string& path = tree_.modules[module].name;
+    const std::string_view path = tree_.modules[module].name;
     // GPTQ's kernels write a bias also where the model has none.
-    const bool is_bias = local == "bias" && stored_.contains(path + ".qweight");
+    const bool is_bias =
+        local == "bias" && stored_.find(fmt::format("{}.qweight", path), name_of()) != NameTable::kNone;
     const auto parts = is_bias ? StoredName{"bias", "weight"} : stored_name(local).value_or(StoredName{});
     if (parts.suffix.empty()) return;
     const TensorId id =
@@ -151,10 +161,10 @@ class Overlay {
     if (quantized_set_.insert(id).second) quantized_.push_back(id);
   }
 
-  ShellTensor& add_parameter(ModuleId module, const std::string& name) {
+  ShellTensor& add_parameter(ModuleId module, std::string_view name) {
     const auto id = static_cast<TensorId>(tree_.tensors.size());
     ShellTensor& tensor = tree_.tensors.emplace_back();
-    tensor.name = name;
+    tensor.name = PooledText::of_pool(tree_.texts->add(name));
     tensor.module = module;
     tensor.object = id;
     tree_.modules[module].parameters.push_back(id);
@@ -171,7 +181,7 @@ class Overlay {
       const auto bytes = tensor_bytes(stored->dtype, stored->shape);
       if (!bytes || *bytes > (uint64_t{1} << 50)) {
         throw Error(ErrorCode::invalid_config, "the quantisation gives this tensor more than 2^50 bytes")
-            .with_tensor(tensor.name);
+            .with_tensor(tensor.name.str());
       }
       tensor.dtype = stored->dtype;
       tensor.shape = stored->shape;
@@ -199,16 +209,17 @@ class Overlay {
     tree_.tensors[id].object = id;
   }
 
-  void drop(TensorId id) { std::erase(tree_.modules[tree_.tensors[id].module].parameters, id); }
+  void drop(TensorId id) { tree_.modules[tree_.tensors[id].module].parameters.remove(id); }
 
   ModuleTree& tree_;
   const Checkpoint& checkpoint_;
   const Quantization& quantization_;
   const ModuleIndex index_;
-  const std::vector<std::string> names_;  ///< by checkpoint tensor
+  const KeyMatches keys_;
+  const std::vector<std::string_view>& names_;  ///< by checkpoint tensor
   const Dtype model_dtype_;
-  std::unordered_map<std::string, uint32_t> stored_;  ///< the same the other way round
-  std::unordered_set<TensorId> tied_;                 ///< objects with more than one place
+  NameTable stored_;                   ///< the same the other way round
+  std::unordered_set<TensorId> tied_;  ///< objects with more than one place
   std::unordered_map<TensorId, Weight> weights_;
   std::vector<TensorId> quantized_;
   std::unordered_set<TensorId> quantized_set_;
@@ -218,7 +229,7 @@ class Overlay {
 
 uint64_t use_stored_tensors(ModuleTree& tree, const Checkpoint& checkpoint,
                             const Quantization& quantization) {
-  // Overlay's index views the names of the tensors, which must stay where they are.
+  // Growing step by step would for a moment take twice the memory.
   tree.tensors.reserve(tree.tensors.size() + checkpoint.tensors.size());
   return Overlay(tree, checkpoint, quantization).run();
 }

@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
-#include <memory>
 #include <string_view>
 #include <unordered_map>
 
 #include "core/base/error.h"
+#include "core/base/name_table.h"
 
 namespace hfload {
 namespace {
@@ -16,20 +15,7 @@ namespace {
 // Deeper than any model, and shallow enough for the recursion below.
 constexpr size_t kMaxDepth = 100;
 
-struct Node {
-  std::vector<std::pair<std::string, std::unique_ptr<Node>>> children;
-  std::unordered_map<std::string_view, Node*> by_name;
-  std::vector<std::pair<std::string, uint32_t>> tensors;  ///< local name, index into Checkpoint::tensors
-};
-
-Node* child_of(Node& parent, std::string_view name) {
-  if (const auto it = parent.by_name.find(name); it != parent.by_name.end()) return it->second;
-  parent.children.emplace_back(std::string(name), std::make_unique<Node>());
-  Node* child = parent.children.back().second.get();
-  // The caller's view of the name: a short string inside the growing vector would move.
-  parent.by_name.emplace(name, child);
-  return child;
-}
+constexpr uint32_t kNone = UINT32_MAX;
 
 bool is_number(std::string_view name) {
   return !name.empty() && name.size() < 10 &&
@@ -55,18 +41,94 @@ int rank(std::string_view name) {
   return 1;
 }
 
-bool is_layer_list(const Node& node) {
-  return !node.children.empty() && node.tensors.empty() &&
-         std::ranges::all_of(node.children, [](const auto& child) { return is_number(child.first); });
-}
-
-void sort_children(Node& node) {
-  if (is_layer_list(node)) {
-    std::ranges::stable_sort(node.children, {}, [](const auto& child) { return number_of(child.first); });
-  } else {
-    std::ranges::stable_sort(node.children, {}, [](const auto& child) { return rank(child.first); });
+/// The dotted components of a checkpoint's names before the last one, each once; number 0 is the root. The
+/// checkpoint must outlive it.
+class NameTrie {
+ public:
+  explicit NameTrie(const Checkpoint& checkpoint)
+      : checkpoint_(checkpoint), next_tensor_(checkpoint.tensors.size(), kNone) {
+    nodes_.emplace_back();
+    for (uint32_t i = 0; i < checkpoint.tensors.size(); ++i) insert(i);
   }
-}
+
+  size_t size() const { return nodes_.size(); }
+  std::string_view name(uint32_t node) const {
+    const std::string_view path = nodes_[node].path;
+    return path.substr(path.rfind('.') + 1);
+  }
+  /// The first tensor directly in it, into Checkpoint::tensors, and the one after a tensor; kNone at the end.
+  uint32_t first_tensor(uint32_t node) const { return nodes_[node].tensors.first; }
+  uint32_t next_tensor(uint32_t tensor) const { return next_tensor_[tensor]; }
+
+  bool is_layer_list(uint32_t node) const {
+    const Node& n = nodes_[node];
+    if (n.children.first == kNone || n.tensors.first != kNone) return false;
+    for (uint32_t child = n.children.first; child != kNone; child = nodes_[child].next) {
+      if (!is_number(name(child))) return false;
+    }
+    return true;
+  }
+
+  std::vector<uint32_t> sorted_children(uint32_t node) const {
+    std::vector<uint32_t> children;
+    for (uint32_t child = nodes_[node].children.first; child != kNone; child = nodes_[child].next)
+      children.push_back(child);
+    if (is_layer_list(node)) {
+      std::ranges::stable_sort(children, {}, [&](uint32_t child) { return number_of(name(child)); });
+    } else {
+      std::ranges::stable_sort(children, {}, [&](uint32_t child) { return rank(name(child)); });
+    }
+    return children;
+  }
+
+ private:
+  struct Ends {
+    uint32_t first = kNone, last = kNone;
+  };
+  struct Node {
+    std::string_view path;   ///< the names up to here, of one of the tensors
+    Ends children, tensors;  ///< in the order of the checkpoint
+    uint32_t next = kNone;   ///< its sibling
+  };
+
+  void insert(uint32_t tensor) {
+    const std::string_view name = checkpoint_.tensors[tensor].name;
+    const bool is_odd = name.empty() || name.front() == '.' || name.back() == '.' ||
+                        name.find("..") != std::string_view::npos;
+    if (!is_odd && static_cast<size_t>(std::ranges::count(name, '.')) > kMaxDepth) {
+      throw Error(ErrorCode::unsupported_architecture,
+                  fmt::format("a tensor name has more than {} components", kMaxDepth))
+          .with_tensor(std::string(name));
+    }
+    const size_t dot = name.rfind('.');
+    const uint32_t node = is_odd || dot == std::string_view::npos ? 0 : node_of(name.substr(0, dot));
+    append(nodes_[node].tensors, tensor, [&](uint32_t last) -> uint32_t& { return next_tensor_[last]; });
+  }
+
+  uint32_t node_of(std::string_view path) {
+    const auto path_of = [this](uint32_t node) { return nodes_[node].path; };
+    if (path.empty()) return 0;
+    if (const uint32_t known = by_path_.find(path, path_of); known != kNone) return known;
+    const size_t dot = path.rfind('.');
+    const uint32_t parent = node_of(path.substr(0, dot == std::string_view::npos ? 0 : dot));
+    const auto node = static_cast<uint32_t>(nodes_.size());
+    nodes_.emplace_back().path = path;
+    by_path_.insert(node, path_of);
+    append(nodes_[parent].children, node, [&](uint32_t last) -> uint32_t& { return nodes_[last].next; });
+    return node;
+  }
+
+  template <class Next>
+  static void append(Ends& ends, uint32_t number, const Next& next) {
+    (ends.first == kNone ? ends.first : next(ends.last)) = number;
+    ends.last = number;
+  }
+
+  const Checkpoint& checkpoint_;
+  std::vector<Node> nodes_;
+  std::vector<uint32_t> next_tensor_;  ///< by tensor: the one after it in its node
+  NameTable by_path_;
+};
 
 bool is_small(std::string_view name) {
   return name.ends_with(".bias") || contains_any(name, {"norm", "ln_", ".ln", "inv_freq"});
@@ -119,62 +181,47 @@ class Estimate {
 class Builder {
  public:
   Builder(const Checkpoint& checkpoint, Dtype dtype)
-      : checkpoint_(checkpoint), dtype_(dtype), estimate_(checkpoint, dtype) {
+      : checkpoint_(checkpoint), dtype_(dtype), estimate_(checkpoint, dtype), trie_(checkpoint) {
     const ConfigValue* quantization = checkpoint.config.find("quantization_config");
     quantised_ = quantization != nullptr && !quantization->is_null();
   }
 
   ModuleTree build() {
-    Node root;
-    for (uint32_t i = 0; i < checkpoint_.tensors.size(); ++i) insert(root, i);
     tree_.from_tensor_names = true;
     tree_.estimated_bytes = estimate_.any();
     const std::vector<std::string> classes = checkpoint_.config.architectures();
     tree_.model_class = classes.empty() ? "Model" : classes[0];
-    add(root, "", tree_.model_class, kNoId, false);
+    tree_.modules.reserve(trie_.size());
+    tree_.tensors.reserve(checkpoint_.tensors.size());
+    add(0, pooled(tree_.model_class), kNoId, false);
     return std::move(tree_);
   }
 
  private:
-  void insert(Node& root, uint32_t tensor) {
-    const std::string_view name = checkpoint_.tensors[tensor].name;
-    Node* node = &root;
-    if (name.empty() || name.front() == '.' || name.back() == '.' ||
-        name.find("..") != std::string_view::npos) {
-      root.tensors.emplace_back(std::string(name), tensor);
-      return;
-    }
-    size_t begin = 0, depth = 0;
-    for (size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', begin)) {
-      if (++depth > kMaxDepth) {
-        throw Error(ErrorCode::unsupported_architecture,
-                    fmt::format("a tensor name has more than {} components", kMaxDepth))
-            .with_tensor(std::string(name));
-      }
-      node = child_of(*node, name.substr(begin, dot - begin));
-      begin = dot + 1;
-    }
-    node->tensors.emplace_back(std::string(name.substr(begin)), tensor);
+  PooledText pooled(std::string_view text) { return PooledText::of_pool(tree_.texts->add(text)); }
+  PooledText pooled(std::string_view prefix, std::string_view component) {
+    return PooledText::of_pool(tree_.texts->join(prefix, component));
   }
 
-  ModuleId add(Node& node, const std::string& name, const std::string& class_name, ModuleId parent,
-               bool inside_layer) {
+  ModuleId add(uint32_t node, const PooledText& class_name, ModuleId parent, bool inside_layer) {
     const auto id = static_cast<ModuleId>(tree_.modules.size());
     Module module;
-    module.name = name;
+    if (parent != kNoId) module.name = pooled(tree_.modules[parent].name, trie_.name(node));
     module.class_name = class_name;
     module.parent = parent;
+    const std::string_view name = module.name;
     tree_.modules.push_back(std::move(module));
-    for (const auto& [local, tensor] : node.tensors) add_tensor(id, tensor);
+    for (uint32_t t = trie_.first_tensor(node); t != kNone; t = trie_.next_tensor(t)) add_tensor(id, t);
 
-    sort_children(node);
-    const bool list = is_layer_list(node);
-    const std::string layer_class = list ? (name.empty() ? "#" : name + ".#") : "";
-    if (list && !inside_layer) tree_.no_split_modules.push_back(layer_class);
-    for (auto& [local, child] : node.children) {
-      const std::string child_name = name.empty() ? local : fmt::format("{}.{}", name, local);
-      const std::string child_class = list ? layer_class : is_layer_list(*child) ? "ModuleList" : "Module";
-      const ModuleId child_id = add(*child, child_name, child_class, id, inside_layer || list);
+    const bool list = trie_.is_layer_list(node);
+    PooledText layer_class;
+    if (list) layer_class = pooled(name, "#");
+    if (list && !inside_layer) tree_.no_split_modules.push_back(layer_class.str());
+    for (const uint32_t child : trie_.sorted_children(node)) {
+      const PooledText& child_class = list                         ? layer_class
+                                      : trie_.is_layer_list(child) ? module_list_class_
+                                                                   : module_class_;
+      const ModuleId child_id = add(child, child_class, id, inside_layer || list);
       tree_.modules[id].children.push_back(child_id);
     }
     return id;
@@ -183,7 +230,8 @@ class Builder {
   void add_tensor(ModuleId module, uint32_t index) {
     const CheckpointTensor& source = checkpoint_.tensors[index];
     ShellTensor tensor;
-    tensor.name = source.name;
+    const std::string_view path = tree_.modules[module].name, name = source.name;
+    tensor.name = pooled(path, path.empty() ? name : name.substr(path.size() + 1));
     tensor.module = module;
     if (source.described) {
       const bool converts = !quantised_ && (source.dtype == Dtype::f32 || source.dtype == Dtype::f16 ||
@@ -207,9 +255,11 @@ class Builder {
   const Checkpoint& checkpoint_;
   Dtype dtype_;
   Estimate estimate_;
+  NameTrie trie_;
   bool quantised_ = false;
   std::unordered_map<uint32_t, TensorId> object_of_;  ///< by the first checkpoint tensor with its elements
   ModuleTree tree_;
+  const PooledText module_class_ = pooled("Module"), module_list_class_ = pooled("ModuleList");
 };
 
 }  // namespace

@@ -64,7 +64,7 @@ double largest_block(const ModuleTree& tree, const ModuleSizes& sizes,
                      const std::vector<std::string>& no_split_modules) {
   double largest = 0;
   for (ModuleId m = 0; m < tree.modules.size(); ++m) {
-    if (std::ranges::find(no_split_modules, tree.modules[m].class_name) != no_split_modules.end())
+    if (std::ranges::find(no_split_modules, tree.modules[m].class_name.view()) != no_split_modules.end())
       largest = std::max(largest, sizes.module_bytes[m]);
   }
   return largest;

@@ -39,7 +39,7 @@ std::optional<Device> device_of(const ModuleTree& tree, const DeviceMapLookup& l
   while (!stack.empty()) {
     const Module& m = tree.modules[stack.back()];
     stack.pop_back();
-    for (const std::vector<TensorId>* tensors : {&m.parameters, &m.buffers}) {
+    for (const IdList* tensors : {&m.parameters, &m.buffers}) {
       for (const TensorId t : *tensors) {
         if (const Device* device = lookup.find(tree.tensors[t].name)) return *device;
       }

@@ -8,18 +8,14 @@
 #include <unordered_map>
 
 #include "core/plan/offloaded_buffers.h"
+#include "core/plan/tree_positions.h"
 
 namespace hfload {
 namespace {
 
 constexpr double kUnlimited = std::numeric_limits<double>::infinity();
 
-/// A module, or a tensor that waits to be placed by itself.
-struct Item {
-  ModuleId module = kNoId;
-  TensorId tensor = kNoId;
-  bool operator==(const Item&) const = default;
-};
+using Item = PlanItem;
 
 /// What accelerate calls `tied_params` and `tied_modules`: the queue items that hold parameters tied to the
 /// current item.
@@ -34,7 +30,7 @@ class Solver {
  public:
   Solver(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
          const PlanOptions& options)
-      : tree_(tree), sizes_(sizes), options_(options), ties_(tree.tied_groups()) {
+      : tree_(tree), sizes_(sizes), options_(options), ties_(tree.tied_groups()), positions_(tree) {
     is_no_split_.resize(tree.modules.size());
     const std::set<std::string_view> no_split(options.no_split_modules.begin(),
                                               options.no_split_modules.end());
@@ -44,7 +40,6 @@ class Solver {
     if (!sizes.cache_bytes.empty()) {
       for (const LayerCache& cache : tree.layer_caches) is_no_split_[cache.module] = true;
     }
-    number_positions();
     for (const DeviceMemory& m : max_memory) {
       plan_.devices.push_back({m.device, m.device == Device::disk() ? kUnlimited : m.bytes, 0, 0, 0});
     }
@@ -76,41 +71,6 @@ class Solver {
   using Usage = DeviceUsage;
   using Action = PlacementStep::Action;
 
-  // Modules and tensors in one depth-first numbering, so that "is it or is below it" is a range.
-  void number_positions() {
-    module_position_.resize(tree_.modules.size());
-    module_end_.resize(tree_.modules.size());
-    tensor_position_.resize(tree_.tensors.size());
-    uint32_t next = 0;
-    std::vector<std::pair<ModuleId, bool>> stack{{0, false}};
-    while (!stack.empty()) {
-      const auto [m, visited] = stack.back();
-      stack.pop_back();
-      if (visited) {
-        module_end_[m] = next;
-        continue;
-      }
-      module_position_[m] = next++;
-      at_position_.push_back({m, kNoId});
-      const Module& module = tree_.modules[m];
-      for (const auto* tensors : {&module.parameters, &module.buffers}) {
-        for (const TensorId t : *tensors) {
-          tensor_position_[t] = next++;
-          at_position_.push_back({kNoId, t});
-        }
-      }
-      stack.emplace_back(m, true);
-      for (auto it = module.children.rbegin(); it != module.children.rend(); ++it)
-        stack.emplace_back(*it, false);
-    }
-  }
-
-  uint32_t position(const Item& item) const {
-    return item.module != kNoId ? module_position_[item.module] : tensor_position_[item.tensor];
-  }
-  uint32_t end_position(const Item& item) const {
-    return item.module != kNoId ? module_end_[item.module] : tensor_position_[item.tensor] + 1;
-  }
   std::string_view name(const Item& item) const {
     return item.module != kNoId ? tree_.modules[item.module].name : tree_.tensors[item.tensor].name;
   }
@@ -157,13 +117,13 @@ class Solver {
           largest_bytes_ = size;
           largest_.clear();
         }
-        if (size == largest_bytes_) largest_.insert(position(top));
+        if (size == largest_bytes_) largest_.insert(positions_.begin(top));
       }
     }
   }
 
   void forget_largest_layers_in(const Item& item) {
-    largest_.erase(largest_.lower_bound(position(item)), largest_.lower_bound(end_position(item)));
+    largest_.erase(largest_.lower_bound(positions_.begin(item)), largest_.lower_bound(positions_.end(item)));
     if (largest_.empty()) recompute_largest_layer(false);
   }
 
@@ -227,7 +187,7 @@ class Solver {
 
   void assign(const Item& item, Device device) {
     const std::string module(name(item));
-    const auto [it, inserted] = entry_of_.emplace(position(item), map_.size());
+    const auto [it, inserted] = entry_of_.emplace(positions_.begin(item), map_.size());
     if (inserted) {
       map_.push_back({module, device});
     } else {
@@ -237,9 +197,10 @@ class Solver {
 
   void record(Action action, const Item& item, double module_bytes, double limit, double reserve) {
     const Usage& usage = plan_.devices[current_];
-    plan_.steps.push_back({action, std::string(name(item)), usage.device, module_bytes, usage.used_bytes,
-                           limit - counted_[current_], reserve,
-                           reserve > 0 ? std::string(name(at_position_[*largest_.begin()])) : std::string()});
+    plan_.steps.push_back(
+        {action, std::string(name(item)), usage.device, module_bytes, usage.used_bytes,
+         limit - counted_[current_], reserve,
+         reserve > 0 ? std::string(name(positions_.at(*largest_.begin()))) : std::string()});
   }
 
   void step() {
@@ -349,8 +310,7 @@ class Solver {
   const PlanOptions& options_;
   const std::vector<std::vector<std::string>> ties_;
   std::vector<bool> is_no_split_;
-  std::vector<uint32_t> module_position_, module_end_, tensor_position_;
-  std::vector<Item> at_position_;
+  const TreePositions positions_;
   mutable std::unordered_map<std::string_view, TensorId> tensor_ids_;
 
   std::deque<Item> queue_;
@@ -369,29 +329,6 @@ class Solver {
 DevicePlan infer_device_map(const ModuleTree& tree, const ModuleSizes& sizes, const MaxMemory& max_memory,
                             const PlanOptions& options) {
   return Solver(tree, sizes, max_memory, options).run();
-}
-
-DevicePlan plan_from_device_map(const ModuleTree& tree, const ModuleSizes& sizes, DeviceMap map,
-                                const MaxMemory& max_memory) {
-  DevicePlan plan;
-  for (const DeviceMemory& m : max_memory) {
-    plan.devices.push_back({m.device, m.device == Device::disk() ? kUnlimited : m.bytes, 0, 0, 0});
-  }
-  const auto usage_of = [&](Device device) -> DeviceUsage& {
-    auto it = std::ranges::find(plan.devices, device, &DeviceUsage::device);
-    // A device that the map names and no budget limits.
-    if (it == plan.devices.end()) it = plan.devices.insert(it, {device, kUnlimited, 0, 0, 0});
-    return *it;
-  };
-  for (const DeviceMapEntry& entry : map) ++usage_of(entry.device).modules;
-  const DeviceMapLookup lookup(map);
-  for (TensorId i = 0; i < tree.tensors.size(); ++i) {
-    if (const Device* device = lookup.find(tree.tensors[i].name))
-      usage_of(*device).used_bytes += sizes.tensor_bytes[i];
-  }
-  std::ranges::sort(plan.devices, {}, &DeviceUsage::device);
-  plan.device_map = std::move(map);
-  return plan;
 }
 
 }  // namespace hfload

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <string_view>
 #include <unordered_set>
 
 namespace hfload {
@@ -25,7 +24,7 @@ PlacementUnits::PlacementUnits(const ModuleTree& tree, const ModuleSizes& sizes,
   tie(tree, sizes);
 }
 
-const std::string& PlacementUnits::name(ModuleId module, TensorId tensor) const {
+std::string_view PlacementUnits::name(ModuleId module, TensorId tensor) const {
   return module != kNoId ? tree_.modules[module].name : tree_.tensors[tensor].name;
 }
 
@@ -42,7 +41,7 @@ void PlacementUnits::cut(const ModuleTree& tree, const ModuleSizes& sizes,
   if (!sizes.cache_bytes.empty()) {
     for (const LayerCache& cache : tree.layer_caches) keeps_cache[cache.module] = true;
   }
-  const auto add_tensors = [&](const std::vector<TensorId>& tensors) {
+  const auto add_tensors = [&](const IdList& tensors) {
     for (const TensorId t : tensors) units_.push_back({kNoId, t, sizes.tensor_bytes[t], 0, 0});
   };
 
@@ -77,7 +76,8 @@ void PlacementUnits::cut(const ModuleTree& tree, const ModuleSizes& sizes,
   }
   for (const PlacementUnit& unit : units_) {
     if (unit.module == kNoId) continue;
-    std::vector<ModuleId> inside = tree.modules[unit.module].children;
+    const IdList& children = tree.modules[unit.module].children;
+    std::vector<ModuleId> inside(children.begin(), children.end());
     while (!inside.empty()) {
       const ModuleId m = inside.back();
       inside.pop_back();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -47,8 +48,8 @@ class PlacementUnits {
 
   const std::vector<PlacementUnit>& units() const { return units_; }  ///< in declaration order
   const std::vector<PlacementPiece>& pieces() const { return pieces_; }
-  const std::string& name(const PlacementUnit& unit) const { return name(unit.module, unit.tensor); }
-  const std::string& name(const PlacedModule& entry) const { return name(entry.module, entry.tensor); }
+  std::string_view name(const PlacementUnit& unit) const { return name(unit.module, unit.tensor); }
+  std::string_view name(const PlacedModule& entry) const { return name(entry.module, entry.tensor); }
 
   /// The largest modules whose units are all on one device, in the order of their last pieces. A unit without
   /// bytes (dropout) goes where the unit before it went, within the smallest module around it that has bytes;
@@ -61,7 +62,7 @@ class PlacementUnits {
     uint32_t begin = 0, end = 0;  ///< into units_
   };
 
-  const std::string& name(ModuleId module, TensorId tensor) const;
+  std::string_view name(ModuleId module, TensorId tensor) const;
   void cut(const ModuleTree& tree, const ModuleSizes& sizes,
            const std::vector<std::string>& no_split_modules);
   void tie(const ModuleTree& tree, const ModuleSizes& sizes);

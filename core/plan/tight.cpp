@@ -44,7 +44,7 @@ class Report {
       const uint32_t device = piece_devices[entry.piece];
       while (current_ < device) leave();
       place(entry);
-      map.push_back({units_.name(entry), plan_.devices[device].device});
+      map.push_back({std::string(units_.name(entry)), plan_.devices[device].device});
     }
     if (map.empty()) {
       const auto takes_nothing = [](const DeviceUsage& usage) { return usage.budget_bytes < 0; };
@@ -113,15 +113,16 @@ class Report {
     ++current_;
   }
 
-  void record(PlacementStep::Action action, const std::string& name, double bytes) {
+  void record(PlacementStep::Action action, std::string_view name, double bytes) {
     const DeviceUsage& usage = plan_.devices[current_];
     const SegmentationReserve& reserve = reserves_[current_];
-    plan_.steps.push_back({action, name, usage.device, bytes, usage.used_bytes,
-                           usage.budget_bytes - reserve.bytes - usage.used_bytes, reserve.bytes,
-                           reserve.bytes > 0 ? layer_name(units_.pieces()[reserve.piece]) : std::string()});
+    plan_.steps.push_back(
+        {action, std::string(name), usage.device, bytes, usage.used_bytes,
+         usage.budget_bytes - reserve.bytes - usage.used_bytes, reserve.bytes,
+         reserve.bytes > 0 ? std::string(layer_name(units_.pieces()[reserve.piece])) : std::string()});
   }
 
-  const std::string& layer_name(const PlacementPiece& piece) const {
+  std::string_view layer_name(const PlacementPiece& piece) const {
     const auto is_larger = [&](uint32_t a, uint32_t b) {
       return units_.units()[a].layer_bytes < units_.units()[b].layer_bytes;
     };

@@ -84,12 +84,13 @@ struct ConvertPlan {
 void require_apart(const ModelLocation& location, const std::string& destination, WeightFormat format);
 
 /// Plans the conversion of a checkpoint. `tree` is the model's shell, where it is known: it gives the order
-/// of the state dict, which decides the shards, and the tied parameters. Reads weights only to compare saved
-/// duplicates of tied parameters. A DST that ends in .safetensors (.bin, .pt or .pth for PyTorch) is one
-/// file, any other a directory. Throws Error(destination_is_input, name_collision, usage, unsupported_dtype,
-/// …).
-ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& source, const ModuleTree* tree,
-                            const std::string& destination, const ConvertOptions& options);
+/// of the state dict, which decides the shards, and the tied parameters, and is gone before the plan is made.
+/// Reads weights only to compare saved duplicates of tied parameters. A DST that ends in .safetensors (.bin,
+/// .pt or .pth for PyTorch) is one file, any other a directory. Throws Error(destination_is_input,
+/// name_collision, usage, unsupported_dtype, …).
+ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& source,
+                            std::unique_ptr<const ModuleTree> tree, const std::string& destination,
+                            const ConvertOptions& options);
 
 /// Writes the text of one of the plan's texts.
 void write_text(const ConvertPlan& plan, const TextFile& file, const TextSink& sink);

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <regex>
 #include <set>
+#include <utility>
 
 #include "core/base/checked.h"
 #include "core/base/error.h"
@@ -70,14 +72,16 @@ std::set<std::string_view> quantized_modules(const Checkpoint& checkpoint) {
 
 class Planner {
  public:
-  Planner(const Checkpoint& checkpoint, const TensorSource& source, const ModuleTree* tree,
+  Planner(const Checkpoint& checkpoint, const TensorSource& source, std::unique_ptr<const ModuleTree> tree,
           const ConvertOptions& options, ConvertPlan& plan)
-      : checkpoint_(checkpoint), source_(source), tree_(tree), options_(options), plan_(plan) {}
+      : checkpoint_(checkpoint), source_(source), tree_(std::move(tree)), options_(options), plan_(plan) {}
 
   void plan_tensors() {
     const Renamer renamer(options_.renames);
     const std::set<std::string_view> quantized = quantized_modules(checkpoint_);
-    const std::vector<Selected> all = select_tensors(checkpoint_, source_, tree_, options_.tied, plan_);
+    const std::vector<Selected> all = select_tensors(checkpoint_, source_, tree_.get(), options_.tied, plan_);
+    plan_.total_parameters = total_parameters();
+    tree_.reset();
     plan_.tensors.reserve(all.size());
     plan_.sources.reserve(all.size());
     plan_.casts.reserve(all.size());
@@ -107,7 +111,6 @@ class Planner {
   }
 
   void plan_files() {
-    plan_.total_parameters = total_parameters();
     const uint64_t limit =
         options_.merge || plan_.single_file ? std::numeric_limits<uint64_t>::max() : options_.max_shard_bytes;
     std::string name(weights_file_name(plan_.format));
@@ -241,7 +244,7 @@ class Planner {
 
   const Checkpoint& checkpoint_;
   const TensorSource& source_;
-  const ModuleTree* tree_;
+  std::unique_ptr<const ModuleTree> tree_;  ///< until the tensors are selected: it may be most of the memory
   const ConvertOptions& options_;
   ConvertPlan& plan_;
   std::vector<std::optional<uint64_t>> same_elements_;  ///< by output tensor
@@ -278,15 +281,16 @@ void write_text(const ConvertPlan& plan, const TextFile& file, const TextSink& s
       plan.split, [&](uint32_t tensor) { return plan.tensors[tensor].name; }, plan.total_parameters, sink);
 }
 
-ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& source, const ModuleTree* tree,
-                            const std::string& destination, const ConvertOptions& options) {
+ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& source,
+                            std::unique_ptr<const ModuleTree> tree, const std::string& destination,
+                            const ConvertOptions& options) {
   ConvertPlan plan;
   plan.destination = without_slashes(destination);
   plan.format = options.format;
   plan.single_file = is_single_file(plan.destination, options.format);
   require_apart(checkpoint.location, destination, options.format);
   require_shards_apart(checkpoint, plan.destination, plan.single_file);
-  Planner planner(checkpoint, source, tree, options, plan);
+  Planner planner(checkpoint, source, std::move(tree), options, plan);
   planner.plan_tensors();
   planner.plan_files();
   planner.plan_other_files();

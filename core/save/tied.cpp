@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <numeric>
-#include <set>
-#include <unordered_map>
+#include <string_view>
+#include <unordered_set>
 
 #include "core/base/error.h"
 #include "core/model/match_keys.h"
@@ -34,8 +33,7 @@ bool equal_elements(const TensorSource& source, uint32_t a, uint32_t b) {
 struct Places {
   std::vector<uint32_t> order;   ///< of the state dict: indices of source tensors
   std::vector<TensorId> tensor;  ///< by source tensor; kNoId where the model has none
-  std::vector<std::string>
-      names;  ///< the model's, by source tensor; empty where it has none; all or no names
+  KeyMatches keys;               ///< its shell_names are the model's, by source tensor; all or none
 };
 
 Places find_places(const Checkpoint& checkpoint, const ModuleTree* tree, std::vector<std::string>& warnings) {
@@ -44,7 +42,7 @@ Places find_places(const Checkpoint& checkpoint, const ModuleTree* tree, std::ve
   std::iota(places.order.begin(), places.order.end(), 0U);
   if (tree == nullptr || tree->from_tensor_names) return places;
   try {
-    places.names = match_keys(*tree, checkpoint).shell_names;
+    places.keys = match_keys(*tree, checkpoint);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::corrupted_state_dict) throw;
     warnings.push_back(fmt::format("{}; the tensors stay in the order of their files", error.message()));
@@ -52,7 +50,8 @@ Places find_places(const Checkpoint& checkpoint, const ModuleTree* tree, std::ve
   }
   const ModuleIndex index(*tree);
   for (size_t i = 0; i < count; ++i) {
-    if (!places.names[i].empty()) places.tensor[i] = index.tensor(places.names[i]);
+    const std::string_view name = places.keys.shell_names[i];
+    if (!name.empty()) places.tensor[i] = index.tensor(name);
   }
   std::stable_sort(places.order.begin(), places.order.end(),
                    [&](uint32_t a, uint32_t b) { return places.tensor[a] < places.tensor[b]; });
@@ -61,10 +60,10 @@ Places find_places(const Checkpoint& checkpoint, const ModuleTree* tree, std::ve
 
 /// The checkpoint's name for a parameter of the model, after the example of another one: with the same prefix
 /// taken off.
-std::string checkpoint_name(const std::string& wanted, const std::string& model_name,
-                            const std::string& saved_name) {
+std::string_view checkpoint_name(std::string_view wanted, std::string_view model_name,
+                                 std::string_view saved_name) {
   if (model_name.ends_with(saved_name)) {
-    const std::string prefix = model_name.substr(0, model_name.size() - saved_name.size());
+    const std::string_view prefix = model_name.substr(0, model_name.size() - saved_name.size());
     if (wanted.starts_with(prefix)) return wanted.substr(prefix.size());
   }
   return wanted;
@@ -88,14 +87,18 @@ class TiedSelection {
   /// Sharing that only the checkpoint knows of is no reason to drop a name: whoever loads the output would
   /// miss it.
   void drop() {
-    std::map<TensorId, uint32_t> kept;
+    constexpr uint32_t kNone = UINT32_MAX;
+    std::vector<uint32_t> kept(tree_ == nullptr ? 0 : tree_->tensors.size(), kNone);  // by object: the source
     std::vector<std::string> unequal;
     std::erase_if(selected_, [&](const Selected& selected) {
       const TensorId id = places_.tensor[selected.source];
       if (id == kNoId) return false;
-      const auto [first, is_first] = kept.emplace(tree_->tensors[id].object, selected.source);
-      if (is_first) return false;
-      if (!equal_elements(source_, first->second, selected.source)) {
+      uint32_t& first = kept[tree_->tensors[id].object];
+      if (first == kNone) {
+        first = selected.source;
+        return false;
+      }
+      if (!equal_elements(source_, first, selected.source)) {
         unequal.emplace_back(selected.name(source_));
         return false;
       }
@@ -112,29 +115,30 @@ class TiedSelection {
 
   void duplicate() {
     if (tree_ == nullptr || tree_->from_tensor_names) return;
-    std::map<TensorId, Selected*> saved;
-    std::set<std::string, std::less<>> names;
+    std::vector<Selected*> saved(tree_->tensors.size());  // by object
+    std::unordered_set<std::string_view> names;
     for (Selected& selected : selected_) {
-      names.emplace(source_.tensor(selected.source).name);
+      names.insert(source_.tensor(selected.source).name);
       const TensorId id = places_.tensor[selected.source];
-      if (id != kNoId) saved.emplace(tree_->tensors[id].object, &selected);
+      if (id == kNoId) continue;
+      Selected*& first = saved[tree_->tensors[id].object];
+      if (first == nullptr) first = &selected;
     }
     std::vector<std::pair<TensorId, Selected>> added;
     for (TensorId id = 0; id < tree_->tensors.size(); ++id) {
       const ShellTensor& tensor = tree_->tensors[id];
-      const auto found = saved.find(tensor.object);
-      if (tensor.is_buffer || found == saved.end()) continue;
-      const uint32_t original = found->second->source;
-      if (places_.names[original] == tensor.name) continue;
-      const std::string name =
-          checkpoint_name(tensor.name, places_.names[original], std::string(source_.tensor(original).name));
+      Selected* const found = saved[tensor.object];
+      if (tensor.is_buffer || found == nullptr) continue;
+      const uint32_t original = found->source;
+      const std::string_view model_name = places_.keys.shell_names[original];
+      if (tensor.name == model_name) continue;
+      const std::string_view name = checkpoint_name(tensor.name, model_name, source_.tensor(original).name);
       if (!names.insert(name).second) continue;
-      plan_.duplicated.push_back(name);
+      plan_.duplicated.emplace_back(name);
       // Numbers of the format's own shared elements are indices of tensors at most; these lie above.
       constexpr uint64_t kOfObjects = uint64_t{1} << 32;
-      found->second->same_elements = kOfObjects + tensor.object;
-      added.emplace_back(
-          id, Selected{original, std::make_unique<std::string>(name), found->second->same_elements});
+      found->same_elements = kOfObjects + tensor.object;
+      added.emplace_back(id, Selected{original, std::make_unique<std::string>(name), found->same_elements});
     }
     insert_in_order(std::move(added));
   }

@@ -465,8 +465,9 @@ def anonymous_bytes(process):
 
 
 def most_anonymous_bytes(binary, work, arguments):
-    process = subprocess.Popen([binary, *arguments], cwd=work, env=running.environment(work, {}), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+    """Of a run whose standard output goes to the file `stdout` in the directory."""
+    with open(work / "stdout", "wb") as stdout:
+        process = subprocess.Popen([binary, *arguments], cwd=work, env=running.environment(work, {}), stdout=stdout, stderr=subprocess.PIPE)
     most = samples = 0
     while process.poll() is None:
         most, samples = max(most, anonymous_bytes(process)), samples + 1

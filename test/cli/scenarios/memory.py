@@ -6,6 +6,7 @@ import struct
 import zlib
 
 import hostile_pickles
+import safetensors_writer
 from scenarios.conversions import is_sanitized, most_anonymous_bytes, read_pytorch, read_tensors
 
 TENSORS, ROW = 120_000, 4  # bytes of each
@@ -55,6 +56,59 @@ def test_little_memory_for_many_tensors(binary, work):
     weight_map = json.loads((work / "bin" / "pytorch_model.bin.index.json").read_text())["weight_map"]
     first = sorted(set(weight_map.values()))[0]
     assert sorted(read_pytorch(work / "bin" / first)) == sorted(n for n, file in weight_map.items() if file == first)
+
+
+LAYERS, EXPERTS = 100, 400
+
+
+def mixtral_shapes():
+    """By name, in the order of the model's state dict."""
+    shapes = {"model.embed_tokens.weight": (2, 2)}
+    for layer in (f"model.layers.{i}" for i in range(LAYERS)):
+        shapes |= {f"{layer}.self_attn.{x}_proj.weight": (2, 2) for x in "qkvo"}
+        shapes[f"{layer}.block_sparse_moe.gate.weight"] = (EXPERTS, 2)
+        for expert in (f"{layer}.block_sparse_moe.experts.{i}" for i in range(EXPERTS)):
+            shapes |= {f"{expert}.w1.weight": (1, 2), f"{expert}.w2.weight": (2, 1), f"{expert}.w3.weight": (1, 2)}
+        shapes |= {f"{layer}.{x}_layernorm.weight": (2,) for x in ("input", "post_attention")}
+    return shapes | {"model.norm.weight": (2,), "lm_head.weight": (2, 2)}
+
+
+def write_mixtral(path):
+    """The names of a real mixture of experts with more tensors than any; the order of the file is that of safetensors' own writer."""
+    path.mkdir()
+    config = {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "torch_dtype": "bfloat16", "vocab_size": 2, "hidden_size": 2,
+              "intermediate_size": 1, "num_hidden_layers": LAYERS, "num_local_experts": EXPERTS, "num_attention_heads": 1, "num_key_value_heads": 1}
+    (path / "config.json").write_text(json.dumps(config))
+    shapes = mixtral_shapes()
+    safetensors_writer.write(path / "model.safetensors", [(name, "BF16", list(shapes[name])) for name in sorted(shapes)], {"format": "pt"})
+    return list(shapes)
+
+
+def test_little_memory_for_many_tensors_of_a_known_architecture(binary, work):
+    """Then the model's shell, of 200,000 modules, is in memory too."""
+    if is_sanitized(binary):
+        return
+    names = write_mixtral(work / "a")
+    peaks = {}
+    for name, arguments in [
+        ("verify", ["verify", "a", "--write-hashes", "hashes.json", "--tensors"]),
+        ("verify --json", ["verify", "a", "--json", "--against", "hashes.json"]),
+        ("convert", ["convert", "a", "b", "--max-shard-size", "20KB", "--dtype", "float32"]),
+        ("diff", ["diff", "a", "b", "--tensors"]),
+        ("inspect", ["inspect", "a", "--json", "--tensors"]),
+    ]:
+        peaks[name] = most_anonymous_bytes(binary, work, [*arguments, "-q"]) / 2**20
+        if "--json" in arguments:
+            document = json.loads((work / "stdout").read_text())
+            assert document["findings"] == [] and sorted(tensor["name"] for tensor in document["tensors"]) == sorted(names), name
+        elif name != "convert":
+            assert (work / "stdout").read_text().count("\n") == len(names) + 1, name
+    # `inspect` streams no weights, and keeps what it shows.
+    assert all(peak <= (80 if name == "inspect" else 64) for name, peak in peaks.items()), peaks
+    # In the order of the state dict, which only the shell knows.
+    weight_map = json.loads((work / "b" / "model.safetensors.index.json").read_text())["weight_map"]
+    files = [weight_map[name] for name in names]
+    assert len(names) > TENSORS and files == sorted(files) and len(set(files)) > 20
 
 
 def write_transposed(path, side):

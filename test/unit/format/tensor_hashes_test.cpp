@@ -1,14 +1,17 @@
 #include "core/format/tensor_hashes.h"
 
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "core/base/error.h"
 
 namespace hfload {
 
 TEST_CASE("a file of hashes is read by name", "[format]") {
-  const auto hashes = parse_tensor_hashes(
-      R"({"schema": "hfload.hashes/1", "tensors": {"w": {"dtype": "F32", "shape": [2, 3], "hash": "00ff00ff00ff00ff"}}})");
+  std::map<std::string, SavedHash> hashes;
+  parse_tensor_hashes(
+      R"({"schema": "hfload.hashes/1", "tensors": {"w": {"dtype": "F32", "shape": [2, 3], "hash": "00ff00ff00ff00ff"}}})",
+      [&](std::string_view tensor, const SavedHash& saved) { hashes.emplace(tensor, saved); });
   REQUIRE(hashes.size() == 1);
   CHECK(hashes.at("w") == SavedHash{"F32", {2, 3}, "00ff00ff00ff00ff"});
 }
@@ -29,7 +32,7 @@ TEST_CASE("what is no file of hashes is refused", "[format]") {
       }) {
     CAPTURE(text);
     try {
-      parse_tensor_hashes(text);
+      parse_tensor_hashes(text, [](std::string_view, const SavedHash&) {});
       FAIL("was accepted");
     } catch (const Error& error) {
       CHECK(error.exit_status() == 3);

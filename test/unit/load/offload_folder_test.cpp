@@ -37,7 +37,7 @@ struct Offloaded {
       const ShellTensor& tensor = synthetic.tree.tensors[placement.tensor];
       const bool converts = placement.device == Device::disk() &&
                             synthetic.checkpoint.tensors[placement.checkpoint].dtype != tensor.dtype;
-      const std::string path = folder() + "/" + tensor.name + ".dat";
+      const std::string path = folder() + "/" + tensor.name.str() + ".dat";
       if (std::filesystem::exists(path) != converts) wrong.push_back(tensor.name);
       if (!converts) continue;
       placement.device = Device::cpu();

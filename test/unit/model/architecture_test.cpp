@@ -22,12 +22,12 @@ std::string shape_text(const std::vector<uint64_t>& shape) {
 std::string tree_text(const ModuleTree& tree) {
   std::string text;
   for (const Module& m : tree.modules) {
-    text += "M " + m.name + " " + m.class_name + "\n";
+    text += "M " + m.name.str() + " " + m.class_name.str() + "\n";
     for (const auto* tensors : {&m.parameters, &m.buffers}) {
       for (const TensorId id : *tensors) {
         const ShellTensor& t = tree.tensors[id];
         text += t.is_buffer ? "B " : "P ";
-        text += t.name + " " + shape_text(t.shape) + " " + std::string(dtype_info(t.dtype).torch_name);
+        text += t.name.str() + " " + shape_text(t.shape) + " " + std::string(dtype_info(t.dtype).torch_name);
         if (t.is_buffer) text += t.persistent ? " persistent" : " transient";
         text += "\n";
       }
@@ -224,7 +224,7 @@ TEST_CASE("InternLM has the parameters of a Llama with biases", "[model]") {
     const Shell shell = build_shell(checkpoint, {});
     std::set<std::string> found;
     for (const ShellTensor& t : shell.tree.tensors)
-      if (!t.is_buffer) found.insert(t.name + " " + shape_text(t.shape));
+      if (!t.is_buffer) found.insert(t.name.str() + " " + shape_text(t.shape));
     return found;
   };
   CHECK(parameters(R"({"model_type":"internlm","architectures":["InternLMForCausalLM"],"bias":true,

@@ -85,7 +85,7 @@ TEST_CASE("a quantised checkpoint is sized by what it stores", "[model]") {
     uint64_t bytes = 0;
     for (const KeyMatch& match : keys.matches) {
       const ShellTensor& tensor = shell.tree.tensors[match.shell];
-      INFO(tensor.name);
+      INFO(tensor.name.view());
       CHECK(tensor.dtype == checkpoint.tensors[match.checkpoint].dtype);
       CHECK(tensor.created_dtype == tensor.dtype);
       bytes += shell_tensor_bytes(tensor);
@@ -116,9 +116,9 @@ TEST_CASE("shapes of absent quantised tensors are those that the packages write"
     for (const KeyMatch& match : keys.matches) {
       const CheckpointTensor& written = described.tensors[match.checkpoint];
       const ShellTensor& tensor = shell.tree.tensors[match.shell];
-      INFO(tensor.name);
+      INFO(tensor.name.view());
       CHECK(tensor.dtype == written.dtype);
-      if (is_double && tensor.name.find("quant_state") != std::string::npos) {
+      if (is_double && tensor.name.view().find("quant_state") != std::string_view::npos) {
         REQUIRE(tensor.shape.size() == 1);
         CHECK(std::abs(static_cast<double>(tensor.shape[0]) - static_cast<double>(written.shape[0])) <= 10);
       } else {
@@ -240,7 +240,7 @@ TEST_CASE("odd numbers of a quantization_config give finite sizes", "[model]") {
     CHECK(shell.tree.parameter_count() > 0);
     uint64_t bytes = 0;
     for (const ShellTensor& t : shell.tree.tensors) {
-      INFO(t.name);
+      INFO(t.name.view());
       REQUIRE(tensor_bytes(t.dtype, t.shape));
       bytes += shell_tensor_bytes(t);
     }

@@ -42,7 +42,9 @@ class TreeReader {
     ShellTensor t;
     t.name = prefix + string_of(row[0]);
     t.module = module;
-    for (const ConfigValue& d : array_of(row[1])) t.shape.push_back(uint_of(d));
+    std::vector<uint64_t> shape;
+    for (const ConfigValue& d : array_of(row[1])) shape.push_back(uint_of(d));
+    t.shape = shape;
     t.dtype = dtype_from_torch_name(string_of(row[2])).value();
     t.created_dtype = t.dtype;
     t.is_buffer = is_buffer;

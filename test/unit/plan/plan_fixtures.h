@@ -65,7 +65,7 @@ inline void check_covers_everything(const ModuleTree& tree, const DeviceMap& map
   const DeviceMapLookup lookup(map);
   for (const ShellTensor& t : tree.tensors) {
     if (!t.persistent) continue;
-    INFO(t.name);
+    INFO(t.name.view());
     CHECK(lookup.find(t.name) != nullptr);
   }
 }

@@ -58,7 +58,7 @@ class RandomTrees {
   void add_tensor(ModuleId m, const std::string& name, bool is_buffer) {
     const auto id = static_cast<TensorId>(tree_.tensors.size());
     ShellTensor t;
-    t.name = (tree_.modules[m].name.empty() ? "" : tree_.modules[m].name + ".") + name;
+    t.name = (tree_.modules[m].name.empty() ? "" : tree_.modules[m].name.str() + ".") + name;
     t.module = m;
     t.dtype = t.created_dtype = is_buffer && one_in(2) ? Dtype::boolean : Dtype::f16;
     t.shape = {one_in(10) ? 0 : 1 + below(30)};

@@ -131,7 +131,7 @@ class TightOracle {
     for (const TensorId t : module.buffers) beyond -= sizes_.tensor_bytes[t];
     for (const ModuleId c : module.children) beyond -= sizes_.module_bytes[c];
     carried += beyond;
-    const auto add_tensors = [&](const std::vector<TensorId>& tensors) {
+    const auto add_tensors = [&](const IdList& tensors) {
       for (const TensorId t : tensors) add(tree_.tensors[t].name, sizes_.tensor_bytes[t], {t}, carried);
     };
     add_tensors(module.parameters);
