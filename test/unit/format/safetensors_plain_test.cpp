@@ -172,7 +172,8 @@ TEST_CASE("What is wrong is left to the other reader, which says what") {
 }
 
 TEST_CASE("Both readers agree on every deleted, replaced and inserted byte") {
-  const std::string alphabet("\"\\{}[]:,. \t\n0129-+eadhstyUBF8_\0\x1f\x7f\x80\xc3", 38);
+  using namespace std::string_view_literals;
+  constexpr std::string_view kAlphabet = "\"\\{}[]:,. \v\f\r\t\n0129-+eadhstyUBF8_\0\x1f\x7f\x80\xc3"sv;
   const std::string headers[] = {
       R"({"__metadata__":{"format":"pt"},"a.b":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}} )",
       R"({"b": {"data_offsets":[10,12],"dtype":"U8","shape":[2]},"a":{"dtype":"U8","shape":[10],"data_offsets":[0,10]}})"};
@@ -184,7 +185,7 @@ TEST_CASE("Both readers agree on every deleted, replaced and inserted byte") {
     check(header);
     for (size_t at = 0; at < header.size(); ++at) {
       std::string changed = header;
-      for (const char c : alphabet) {
+      for (const char c : kAlphabet) {
         changed[at] = c;
         check(changed);
       }
