@@ -71,13 +71,17 @@ class Converter {
   const Context& context_;
 };
 
-/// "mistral-7b" of "./mistral-7b/", "org/mistral-7b@main" and "mistral-7b.safetensors".
+/// "mistral-7b" of "./mistral-7b/", "org/mistral-7b@main", "mistral-7b.safetensors" and "mistral-7b.pt".
 std::string output_name(const std::string& model) {
   std::filesystem::path path = std::filesystem::absolute(model).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
   std::string name = path.filename().string();
   if (name.ends_with(".json") && path.has_parent_path()) name = path.parent_path().filename().string();
-  if (name.ends_with(".safetensors")) name.resize(name.size() - std::string_view(".safetensors").size());
+  for (const std::string_view extension : {".safetensors", ".bin", ".pt", ".pth"}) {
+    if (!name.ends_with(extension)) continue;
+    name.resize(name.size() - extension.size());
+    break;
+  }
   if (!std::filesystem::exists(model)) name = name.substr(0, name.find('@'));
   return name;
 }

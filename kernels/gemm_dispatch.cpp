@@ -24,6 +24,7 @@ constexpr GemmRule kRules[] = {
   {GemmKernel::mma,     false,      80,     0,  true,    16,    128,   128,    64,     3,    256,     1,      1},
   {GemmKernel::mma,     false,      80,     0, false,    16,     64,    64,    64,     4,    128,     2,      1},
   {GemmKernel::mma,     false,      80,     0, false,     4,     64,    64,    64,     4,    128,     2,      1},
+  {GemmKernel::mma,     false,      80,     0, false,     2,     64,    64,    64,     2,    128,     2,      1},
   {GemmKernel::tiled,   false,      80,     0, false,     0,     32,    32,    32,     1,    256,     4,      1},
   {GemmKernel::naive,   false,      80,     0, false,     0,     16,    16,     1,     1,    256,     8,      1},
   {GemmKernel::vector,   true,      80,     8, false,    16,      8,     4,   512,     1,    128,     8,      1},
@@ -91,6 +92,10 @@ GemmTiling tiling_of(const GemmRule& rule, const Gemm& gemm) {
 const char* gemm_kernel_name(GemmKernel kernel) {
   constexpr const char* kNames[] = {"naive", "tiled", "vector", "simt", "mma", "wgmma"};
   return kNames[static_cast<size_t>(kernel)];
+}
+
+std::string gemm_tile_name(const GemmRule& rule) {
+  return std::to_string(rule.tile_m) + "x" + std::to_string(rule.tile_n);
 }
 
 std::span<const GemmRule> gemm_rules() { return kRules; }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 
 #include "kernels/gemm.h"
 #include "kernels/gemm_tiles.h"
@@ -39,6 +40,9 @@ struct GemmRule {
   int32_t blocks_per_sm;  ///< splitting K aims at so many
   int32_t cluster;        ///< the most blocks that share tiles
 };
+
+/// "64x64".
+std::string gemm_tile_name(const GemmRule& rule);
 
 /// The table, in order of preference.
 std::span<const GemmRule> gemm_rules();

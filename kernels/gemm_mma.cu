@@ -1,5 +1,6 @@
 #include <cuda_runtime_api.h>
 
+#include "kernels/gemm_half_words.cuh"
 #include "kernels/gemm_launch.h"
 #include "kernels/gemm_pipeline.cuh"
 #include "kernels/gemm_start.cuh"
@@ -88,6 +89,23 @@ struct MmaTile {
   }
 };
 
+/// For rows that cp.async cannot copy, which takes 4 bytes from a multiple of 4 at least.
+template <GemmDtype dtype>
+struct HalfWordTile : MmaTile<dtype, 64, 64, 2, 2, 2, 16> {
+  using Base = MmaTile<dtype, 64, 64, 2, 2, 2, 16>;
+  struct Held {
+    HeldRows<Base::kTileM, Base::kThreads> a;
+    HeldRows<Base::kTileN, Base::kThreads> b;
+  };
+};
+
+template <class Tile>
+__global__ void __launch_bounds__(Tile::kThreads)
+    mma_half_word_kernel(const __grid_constant__ Gemm gemm, const __grid_constant__ GemmTiling tiling,
+                         float* partials) {
+  run_pipeline_by_registers<Tile>(gemm, tiling, partials);
+}
+
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads)
     mma_kernel(const __grid_constant__ Gemm gemm, const __grid_constant__ GemmTiling tiling,
@@ -101,8 +119,15 @@ int start(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t 
                       plan.tiling, partials);
 }
 
+template <class Tile>
+int start_half_words(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t stream) {
+  return start_kernel(mma_half_word_kernel<Tile>, {plan.blocks, Tile::kThreads, plan.shared_bytes}, stream,
+                      gemm, plan.tiling, partials);
+}
+
 template <GemmDtype dtype>
 int start_tile(const Gemm& gemm, const GemmPlan& plan, float* partials, cudaStream_t stream) {
+  if (plan.rule.aligned == 2) return start_half_words<HalfWordTile<dtype>>(gemm, plan, partials, stream);
   if (plan.rule.aligned == 4) return start<MmaTile<dtype, 64, 64, 2, 2, 4, 4>>(gemm, plan, partials, stream);
   if (plan.rule.tile_m == 16) return start<MmaTile<dtype, 16, 64, 1, 4, 6, 16>>(gemm, plan, partials, stream);
   if (plan.rule.tile_m == 64) return start<MmaTile<dtype, 64, 64, 2, 2, 4, 16>>(gemm, plan, partials, stream);

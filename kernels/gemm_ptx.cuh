@@ -77,6 +77,24 @@ __device__ inline void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], uint3
   }
 }
 
+/// Global memory that no one writes meanwhile, 2 or 4 bytes of it from a multiple of as many.
+__device__ inline uint32_t load_half_word(const void* from) {
+  uint16_t bits;
+  asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(bits) : "l"(from));
+  return bits;
+}
+__device__ inline uint32_t load_word(const void* from) {
+  uint32_t word;
+  asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(word) : "l"(from));
+  return word;
+}
+/// The upper word of high · 2^32 + low, shifted left by `count` bits, 0 to 31.
+__device__ inline uint32_t funnel_left(uint32_t low, uint32_t high, uint32_t count) {
+  uint32_t word;
+  asm("shf.l.wrap.b32 %0, %1, %2, %3;" : "=r"(word) : "r"(low), "r"(high), "r"(count));
+  return word;
+}
+
 /// Data that is read once: kept out of the L1 cache.
 __device__ inline uint4 load_streaming(const void* from) {
   uint4 words;

@@ -22,41 +22,30 @@ constexpr int kSums = 12;
 constexpr uint64_t kStepsPerRound = 64;
 constexpr size_t kStreams = 4;
 
-__attribute__((target("avx2,fma"))) uint64_t f32_peak_avx2(uint64_t rounds) {
-  __m256 sums[kSums];
-  for (__m256& sum : sums) sum = _mm256_set1_ps(1.0F);
-  const __m256 a = _mm256_set1_ps(0.999F), b = _mm256_set1_ps(0.001F);
-  for (uint64_t step = 0; step < rounds * kStepsPerRound; ++step) {
-#pragma GCC unroll 12
-    for (int i = 0; i < kSums; ++i) sums[i] = _mm256_fmadd_ps(sums[i], a, b);
+// The peak probe of one instruction set: `step` is done to every `sum` over and over, `flops` each time. No
+// template could do this: a function can only use instructions that it is compiled for itself.
+#define HFLOAD_PEAK_PROBE(name, instructions, Vector, start, step, flops) \
+  __attribute__((target(instructions))) uint64_t name(uint64_t rounds) {  \
+    Vector sums[kSums];                                                   \
+    for (Vector & sum : sums) sum = start;                                \
+    for (uint64_t round = 0; round < rounds * kStepsPerRound; ++round) {  \
+      _Pragma("GCC unroll 12") for (int i = 0; i < kSums; ++i) {          \
+        Vector& sum = sums[i];                                            \
+        sum = step;                                                       \
+      }                                                                   \
+    }                                                                     \
+    for (const Vector& sum : sums) keep(sum);                             \
+    return rounds * kStepsPerRound * kSums * (flops);                     \
   }
-  for (const __m256& sum : sums) keep(sum);
-  return rounds * kStepsPerRound * kSums * 8 * 2;
-}
-
-__attribute__((target("avx512f"))) uint64_t f32_peak_avx512(uint64_t rounds) {
-  __m512 sums[kSums];
-  for (__m512& sum : sums) sum = _mm512_set1_ps(1.0F);
-  const __m512 a = _mm512_set1_ps(0.999F), b = _mm512_set1_ps(0.001F);
-  for (uint64_t step = 0; step < rounds * kStepsPerRound; ++step) {
-#pragma GCC unroll 12
-    for (int i = 0; i < kSums; ++i) sums[i] = _mm512_fmadd_ps(sums[i], a, b);
-  }
-  for (const __m512& sum : sums) keep(sum);
-  return rounds * kStepsPerRound * kSums * 16 * 2;
-}
-
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) uint64_t bf16_peak_avx512(uint64_t rounds) {
-  __m512 sums[kSums];
-  for (__m512& sum : sums) sum = _mm512_set1_ps(0.0F);
-  const __m512bh ones = _mm512_cvtne2ps_pbh(_mm512_set1_ps(1.0F), _mm512_set1_ps(1.0F));
-  for (uint64_t step = 0; step < rounds * kStepsPerRound; ++step) {
-#pragma GCC unroll 12
-    for (int i = 0; i < kSums; ++i) sums[i] = _mm512_dpbf16_ps(sums[i], ones, ones);
-  }
-  for (const __m512& sum : sums) keep(sum);
-  return rounds * kStepsPerRound * kSums * 32 * 2;
-}
+HFLOAD_PEAK_PROBE(f32_peak_avx2, "avx2,fma", __m256, _mm256_set1_ps(1.0F),
+                  _mm256_fmadd_ps(sum, _mm256_set1_ps(0.999F), _mm256_set1_ps(0.001F)), 8 * 2)
+HFLOAD_PEAK_PROBE(f32_peak_avx512, "avx512f", __m512, _mm512_set1_ps(1.0F),
+                  _mm512_fmadd_ps(sum, _mm512_set1_ps(0.999F), _mm512_set1_ps(0.001F)), 16 * 2)
+#define HFLOAD_BF16_ONES _mm512_cvtne2ps_pbh(_mm512_set1_ps(1.0F), _mm512_set1_ps(1.0F))
+HFLOAD_PEAK_PROBE(bf16_peak_avx512, "avx512f,avx512bw,avx512vl,avx512bf16", __m512, _mm512_set1_ps(0.0F),
+                  _mm512_dpbf16_ps(sum, HFLOAD_BF16_ONES, HFLOAD_BF16_ONES), 32 * 2)
+#undef HFLOAD_BF16_ONES
+#undef HFLOAD_PEAK_PROBE
 
 /// Four streams: one alone does not keep a core's prefetchers busy.
 __attribute__((target("avx2"))) uint64_t read_avx2(const std::byte* data, size_t bytes) {

@@ -1,12 +1,12 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace hfload {
 
@@ -15,27 +15,24 @@ namespace hfload {
 class CompactString {
  public:
   CompactString() = default;
-  CompactString(std::string_view text) {  // NOLINT: converts as std::string does
-    if (text.empty()) return;
-    const auto bytes = static_cast<uint32_t>(text.size());
-    if (bytes != text.size()) throw std::length_error("a text of more than 4 GiB");
-    data_ = std::make_unique_for_overwrite<char[]>(sizeof(bytes) + bytes);
-    std::memcpy(data_.get(), &bytes, sizeof(bytes));
-    std::memcpy(data_.get() + sizeof(bytes), text.data(), bytes);
-  }
+  CompactString(std::string_view text)
+      : data_(text.empty() ? nullptr : allocate(text)) {}                            // NOLINT: converts
   CompactString(const std::string& text) : CompactString(std::string_view(text)) {}  // NOLINT
   CompactString(const char* text) : CompactString(std::string_view(text)) {}         // NOLINT
-  CompactString(const CompactString& other) : CompactString(other.view()) {}
-  CompactString(CompactString&&) noexcept = default;
+  CompactString(const CompactString& other) : data_(other.data_ == nullptr ? nullptr : other.copy()) {}
+  CompactString(CompactString&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
   CompactString& operator=(const CompactString& other) { return *this = CompactString(other); }
-  CompactString& operator=(CompactString&&) noexcept = default;
-  ~CompactString() = default;
+  CompactString& operator=(CompactString&& other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~CompactString() {
+    if (data_ != nullptr) release();
+  }
 
   std::string_view view() const {
     if (data_ == nullptr) return {};
-    uint32_t bytes = 0;
-    std::memcpy(&bytes, data_.get(), sizeof(bytes));
-    return {data_.get() + sizeof(bytes), bytes};
+    return {data_ + sizeof(Head), head().bytes};
   }
   std::string str() const { return std::string(view()); }
   operator std::string_view() const { return view(); }  // NOLINT
@@ -46,7 +43,56 @@ class CompactString {
   }
 
  private:
-  std::unique_ptr<char[]> data_;
+  friend class CompactStringPool;
+  /// Stands before the bytes of a text.
+  struct Head {
+    uint32_t in_block;  ///< bytes from the start of the block that it shares; 0: it shares none
+    uint32_t bytes;
+  };
+
+  static char* allocate(std::string_view text);
+  Head head() const {
+    Head head;
+    std::memcpy(&head, data_, sizeof(head));
+    return head;
+  }
+  char* copy() const;
+  void release() noexcept;
+
+  char* data_ = nullptr;
+};
+
+/// Makes many texts with few allocations: they lie one after the other in blocks, each of which lives as long
+/// as one of its texts.
+class CompactStringPool {
+ public:
+  CompactStringPool() = default;
+  CompactStringPool(const CompactStringPool&) = delete;
+  CompactStringPool& operator=(const CompactStringPool&) = delete;
+  ~CompactStringPool() { close_block(); }
+
+  CompactString add(std::string_view text) {
+    CompactString result;
+    if (text.empty()) return result;
+    const size_t needed = sizeof(CompactString::Head) + text.size();
+    if (needed > block_bytes_ - used_ && !open_block(needed)) return CompactString(text);
+    result.data_ = block_ + used_;
+    const CompactString::Head head{static_cast<uint32_t>(used_), static_cast<uint32_t>(text.size())};
+    std::memcpy(result.data_, &head, sizeof(head));
+    std::memcpy(result.data_ + sizeof(head), text.data(), text.size());
+    used_ += needed;
+    ++texts_;
+    return result;
+  }
+
+ private:
+  /// False for a text that is better off alone.
+  bool open_block(size_t needed);
+  void close_block() noexcept;
+
+  char* block_ = nullptr;
+  size_t block_bytes_ = 0, used_ = 0;
+  uint64_t texts_ = 0;  ///< of the open block
 };
 
 }  // namespace hfload

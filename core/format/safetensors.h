@@ -11,6 +11,7 @@
 #include "core/base/boxed.h"
 #include "core/base/compact_string.h"
 #include "core/base/file.h"
+#include "core/base/name_index.h"
 #include "core/format/dtype.h"
 #include "core/format/shape.h"
 
@@ -41,6 +42,12 @@ struct SafetensorsHeader {
   std::vector<TensorInfo> tensors;  ///< in data order: contiguous from 0 to the end of the file
   uint64_t data_start = 0;          ///< 8 + header length: bytes from the start of the file
   std::vector<std::string> notes;   ///< accepted oddities, one sentence each
+  NameIndex by_name;                ///< of `tensors`
+
+  /// Null where there is none.
+  const TensorInfo* find(std::string_view name) const;
+  /// Fills `by_name`; false when two tensors have one name.
+  bool index_tensors();
 };
 
 /// The declared header length of a file of `file_bytes` bytes whose first bytes are `prefix`.

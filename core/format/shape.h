@@ -18,16 +18,24 @@ class Shape {
  public:
   Shape() = default;
   Shape(std::span<const uint64_t> dimensions) : size_(dimensions.size()) {  // NOLINT: converts as a vector
-    if (is_many()) words_[0] = std::bit_cast<uint64_t>(new uint64_t[size_]);
-    std::ranges::copy(dimensions, is_many() ? many() : words_.data());
+    if (is_many()) {
+      auto* const many = new uint64_t[size_];
+      std::ranges::copy(dimensions, many);
+      words_[0] = std::bit_cast<uint64_t>(many);
+      return;
+    }
+    if (size_ > 0) words_[0] = dimensions[0];
+    if (size_ > 1) words_[1] = dimensions[1];
   }
   Shape(const std::vector<uint64_t>& dimensions) : Shape(std::span(dimensions)) {}  // NOLINT
   Shape(std::initializer_list<uint64_t> dimensions)
       : Shape(std::span(dimensions.begin(), dimensions.size())) {}
   Shape(const Shape& other) : Shape(std::span(other.data(), other.size())) {}
-  Shape(Shape&& other) noexcept { swap(other); }
-  Shape& operator=(Shape other) noexcept {
-    swap(other);
+  Shape(Shape&& other) noexcept : size_(std::exchange(other.size_, 0)), words_(other.words_) {}
+  Shape& operator=(const Shape& other) { return *this = Shape(other); }
+  Shape& operator=(Shape&& other) noexcept {
+    std::swap(size_, other.size_);
+    std::swap(words_, other.words_);
     return *this;
   }
   ~Shape() {
@@ -48,13 +56,10 @@ class Shape {
  private:
   bool is_many() const { return size_ > words_.size(); }
   uint64_t* many() const { return std::bit_cast<uint64_t*>(words_[0]); }
-  void swap(Shape& other) noexcept {
-    std::swap(size_, other.size_);
-    std::swap(words_, other.words_);
-  }
 
   size_t size_ = 0;
-  std::array<uint64_t, 2> words_{};  ///< the dimensions; of more than these, the address of an array of them
+  std::array<uint64_t, 2>
+      words_{};  ///< the dimensions; where there are more, the first is the address of them
 };
 
 }  // namespace hfload

@@ -251,8 +251,8 @@ std::vector<std::string> Checkpoint::load_warnings() const {
     const auto& [count, first] = by_shard[s];
     if (count == 0) continue;
     found.push_back(fmt::format(
-        "{}: {} not stored contiguous and little-endian, '{}' for one: to be loaded, the checkpoint "
-        "has to be rewritten (hfload convert)",
+        "{}: {} not stored contiguous and little-endian, '{}' for one: loading has to gather the elements, "
+        "which takes longer (hfload convert writes them so that it does not)",
         shards[s].file, count == 1 ? "a tensor is" : fmt::format("{} tensors are", count), first));
   }
   return found;

@@ -122,7 +122,7 @@ struct Checkpoint {
   std::optional<std::string> index_dtype;          ///< metadata.dtype of the index
   std::vector<std::string> warnings;
 
-  /// What stands in the way of loading it: one sentence for each shard with tensors that are not in place.
+  /// What makes loading it slow: one sentence for each shard with tensors that are not in place.
   std::vector<std::string> load_warnings() const;
   /// Bytes of all described tensors, tied ones once.
   uint64_t described_bytes() const;

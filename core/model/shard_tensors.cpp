@@ -69,14 +69,6 @@ std::vector<CheckpointTensor> read_torch(const RegularFile& file, std::string_vi
   tensors.reserve(torch.tensors.size());
   for (TorchTensor& info : torch.tensors) tensors.push_back(from_torch(info, torch));
   std::ranges::stable_sort(tensors, {}, [](const CheckpointTensor& t) { return std::pair(t.begin, t.end); });
-  const auto elsewhere = [](const CheckpointTensor& t) { return !t.is_in_place(); };
-  if (const auto count = std::ranges::count_if(tensors, elsewhere); count > 0) {
-    notes.push_back(
-        fmt::format("{} not stored contiguous and little-endian, '{}' for one: loading has to gather the "
-                    "elements, which takes longer (hfload convert writes them so that it does not)",
-                    count == 1 ? "a tensor is" : fmt::format("{} tensors are", count),
-                    std::ranges::find_if(tensors, elsewhere)->name.str()));
-  }
   return tensors;
 }
 

@@ -15,7 +15,12 @@ namespace hfload {
 namespace {
 
 constexpr size_t kMostProducts = 8;
-constexpr int64_t kColumnsAtOnce = 64;
+/// So many rows are faster by our kernels than by oneDNN's for AVX2, which packs B anew each time
+/// (docs/gemm.md). With AVX-512 oneDNN has formats of its own; nothing was measured there.
+constexpr int64_t kMostRowsAvx2 = 24;
+/// Columns of a thread, and those stored at a time: multiples of what is multiplied together.
+constexpr int64_t kColumnsUnit = 12;
+constexpr int64_t kColumnsAtOnce = 192;
 constexpr int64_t kColumnsToFinish = 1024;
 
 /// Where a matrix of one batch entry begins.
@@ -107,22 +112,29 @@ struct CpuGemm::Impl {
     if (fault != nullptr) throw Error(ErrorCode::internal, std::string("a product on the CPU: ") + fault);
   }
 
+  /// B is read once for every eight rows.
   void multiply_rows(const Gemm& gemm, int64_t entry) {
-    const int64_t k = rows.padded_k();
-    float* const a = scratch_for(gemm.m * k);
-    for (int64_t row = 0; row < gemm.m; ++row) {
-      float* const to = a + row * k;
-      widen_elements(gemm.dtype, matrix_of(gemm.a, gemm.dtype, entry), row * gemm.a.ld, gemm.k, to);
-      std::fill(to + gemm.k, to + k, 0.0F);
+    const int64_t passes = (gemm.m + kMostFewRows - 1) / kMostFewRows;
+    for (int64_t pass = 0; pass < passes; ++pass) {
+      const int64_t first = gemm.m * pass / passes;
+      multiply_few(gemm, entry, first, gemm.m * (pass + 1) / passes - first);
     }
-    const FewRows few{.dtype = gemm.dtype, .m = gemm.m, .k = k, .a = a, .b = rows.of(entry)};
-    engine.team.run_ranges(gemm.n, 8, [&](int64_t begin, int64_t end) {
+  }
+
+  void multiply_few(const Gemm& gemm, int64_t entry, int64_t first, int64_t count) {
+    const int64_t k = rows.padded_k();
+    float* const a = scratch_for(count * k);
+    const auto* const from =
+        matrix_of(gemm.a, gemm.dtype, entry) + first * gemm.a.ld * gemm_element_bytes(gemm.dtype);
+    pack_few_rows(gemm.dtype, from, gemm.a.ld, count, gemm.k, k, a);
+    const FewRows few{.dtype = gemm.dtype, .m = count, .k = k, .a = a, .b = rows.of(entry)};
+    engine.team.run_ranges(gemm.n, kColumnsUnit, [&](int64_t begin, int64_t end) {
       float sums[kMostFewRows * kColumnsAtOnce];
       for (; begin < end; begin += kColumnsAtOnce) {
-        const int64_t count = std::min(kColumnsAtOnce, end - begin);
-        multiply_few_rows(few, begin, begin + count, sums, kColumnsAtOnce);
-        for (int64_t row = 0; row < gemm.m; ++row) {
-          finish_gemm_row(gemm, entry, row, begin, count, sums + row * kColumnsAtOnce);
+        const int64_t columns = std::min(kColumnsAtOnce, end - begin);
+        multiply_few_rows(few, begin, begin + columns, sums, kColumnsAtOnce);
+        for (int64_t row = 0; row < count; ++row) {
+          finish_gemm_row(gemm, entry, first + row, begin, columns, sums + row * kColumnsAtOnce);
         }
       }
     });
@@ -218,7 +230,10 @@ CpuGemm::CpuGemm(CpuEngine& engine, const Gemm& gemm, uint64_t scratch_bytes)
 CpuGemm::~CpuGemm() = default;
 CpuGemm::CpuGemm(CpuGemm&&) noexcept = default;
 
-CpuGemmWay CpuGemm::way_for(int64_t m) { return m <= kMostFewRows ? CpuGemmWay::rows : CpuGemmWay::onednn; }
+CpuGemmWay CpuGemm::way_for(int64_t m) {
+  const int64_t most = has_few_rows_avx2() && !has_few_rows_avx512() ? kMostRowsAvx2 : kMostFewRows;
+  return m <= most ? CpuGemmWay::rows : CpuGemmWay::onednn;
+}
 
 void CpuGemm::prepare(int64_t m) {
   if (way_for(m) == CpuGemmWay::rows || impl_->packed || impl_->rows.bytes() == 0) return;
@@ -236,7 +251,6 @@ void CpuGemm::multiply_by(CpuGemmWay way, const Gemm& gemm) {
   } else if (way == CpuGemmWay::onednn) {
     impl_->multiply_onednn(gemm);
   } else {
-    if (gemm.m > kMostFewRows) throw Error(ErrorCode::internal, "a product on the CPU: too many rows");
     for (int64_t entry = 0; entry < gemm.batch; ++entry) impl_->multiply_rows(gemm, entry);
   }
 }

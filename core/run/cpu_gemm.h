@@ -32,16 +32,17 @@ class CpuEngine {
 
 /// The two ways to compute a product.
 enum class CpuGemmWay : uint8_t {
-  rows,   ///< m up to 8: B is streamed once in its own dtype and widened in registers
+  rows,   ///< B is read in its own dtype, once for every eight rows of A, and widened in registers
   onednn  ///< oneDNN's matmul on weights that it has packed
 };
+inline constexpr CpuGemmWay kCpuGemmWays[] = {CpuGemmWay::rows, CpuGemmWay::onednn};
 const char* cpu_gemm_way_name(CpuGemmWay way);
 
 /// A weight, packed once, and its products by the contract of kernels/gemm.h: all dtypes, epilogues, leading
 /// dimensions and batches. For the same number of threads the same call gives the same bits.
 ///
-/// Memory: the weight's rows are copied in their own dtype, each padded to 32 elements. The first product of
-/// more than 8 rows, or `prepare`, adds what oneDNN multiplies: nothing for fp32 where oneDNN takes rows as
+/// Memory: the weight's rows are copied in their own dtype, each padded to 32 elements. The first product by
+/// oneDNN, or `prepare`, adds what oneDNN multiplies: nothing for fp32 where oneDNN takes rows as
 /// they are (up to AVX2); otherwise a copy in the format that oneDNN picks, of bf16 where it has instructions
 /// for it, and of fp32 else. fp16 is always widened to fp32 there, which keeps its values: oneDNN 2 has no
 /// products of fp16 on the CPU.
@@ -66,7 +67,7 @@ class CpuGemm {
   /// all entries have one weight. B is not read. Throws Error(out_of_memory), Error(onednn_error), and
   /// Error(internal) where the contract is broken.
   void multiply(const Gemm& gemm);
-  /// By this way; `rows` takes up to 8 rows.
+  /// By this way, whatever m.
   void multiply_by(CpuGemmWay way, const Gemm& gemm);
 
   /// Bytes of memory that hold the weight.

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
-#include <random>
+#include <span>
 
 #include "core/load/host_memory.h"
 #include "core/run/openblas.h"
@@ -20,13 +20,8 @@ constexpr int kMostProducts = 50;
 constexpr int64_t kRotatedBytes = 512 << 20;
 constexpr uint64_t kReadBytes = 512 << 20;
 
-struct Size {
-  GemmDtype dtype;
-  int64_t m, n, k;
-};
-
-std::vector<Size> sizes() {
-  std::vector<Size> all;
+std::vector<GemmSize> sizes() {
+  std::vector<GemmSize> all;
   for (const int64_t size : {1024, 2048, 4096}) all.push_back({GemmDtype::f32, size, size, size});
   for (const GemmDtype dtype : {GemmDtype::f32, GemmDtype::bf16, GemmDtype::f16}) {
     for (const int64_t m : {1, 2, 4, 8, 16, 128, 1024}) all.push_back({dtype, m, 4096, 4096});
@@ -36,11 +31,6 @@ std::vector<Size> sizes() {
     }
   }
   return all;
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
 }
 
 template <class Work>
@@ -59,17 +49,12 @@ std::string cpu_name() {
   return "unknown CPU";
 }
 
-/// Fills memory with normally distributed numbers, of which it holds some 64 thousand different ones.
 HostMemory random_matrix(GemmDtype dtype, int64_t count) {
-  constexpr int64_t kDifferent = 65'521;  // prime, so that rows do not repeat each other
-  const int64_t bytes = gemm_element_bytes(dtype);
-  HostMemory memory(static_cast<uint64_t>(count * bytes));
-  std::mt19937 random(1);
-  std::normal_distribution<double> normal;
-  std::byte* const data = memory.bytes().data();
-  for (int64_t i = 0; i < std::min(count, kDifferent); ++i) gemm_store(dtype, data, i, normal(random));
-  for (int64_t i = kDifferent; i < count; i += kDifferent) {
-    std::copy_n(data, std::min(kDifferent, count - i) * bytes, data + i * bytes);
+  const std::vector<std::byte> numbers = random_gemm_elements(dtype);
+  HostMemory memory(static_cast<uint64_t>(count * gemm_element_bytes(dtype)));
+  const std::span<std::byte> all = memory.bytes();
+  for (size_t at = 0; at < all.size(); at += numbers.size()) {
+    std::copy_n(numbers.data(), std::min(numbers.size(), all.size() - at), all.data() + at);
   }
   return memory;
 }
@@ -108,20 +93,14 @@ class Probes {
 /// The operands of one size, and as many packed weights as are to take turns.
 class Rotation {
  public:
-  Rotation(const Size& size, CpuEngine& engine) {
+  Rotation(const GemmSize& size, CpuEngine& engine) {
     const int64_t bytes = gemm_element_bytes(size.dtype);
     const bool few = CpuGemm::way_for(size.m) == CpuGemmWay::rows;
     const int64_t sets = few ? std::max<int64_t>(kRotatedBytes / (size.n * size.k * bytes), 2) : 1;
     a_ = random_matrix(size.dtype, size.m * size.k);
     b_ = random_matrix(size.dtype, size.n * size.k);
     c_ = HostMemory(static_cast<uint64_t>(size.m * size.n * bytes));
-    gemm_.dtype = size.dtype;
-    gemm_.m = size.m;
-    gemm_.n = size.n;
-    gemm_.k = size.k;
-    gemm_.a = {a_.bytes().data(), size.k, 0};
-    gemm_.b = {b_.bytes().data(), size.k, 0};
-    gemm_.c = {c_.bytes().data(), size.n, 0};
+    gemm_ = size.of(a_.bytes().data(), b_.bytes().data(), c_.bytes().data());
     for (int64_t i = 0; i < sets; ++i) {
       products_.emplace_back(engine, gemm_);
       products_.back().prepare(size.m);
@@ -138,17 +117,22 @@ class Rotation {
   size_t next_ = 0;
 };
 
-CpuLimit limit_of(const Size& size, const CpuEngine& engine) {
-  if (CpuGemm::way_for(size.m) == CpuGemmWay::rows) return CpuLimit::read;
-  const bool bf16 = size.dtype == GemmDtype::bf16 && engine.has_fast_bf16() && probe_bf16_peak(1) != 0;
-  return bf16 ? CpuLimit::bf16_peak : CpuLimit::f32_peak;
+/// What bounds the product more tightly by what the probes say now: reading the operands, or multiplying
+/// them. Of weights that stay in a cache only the latter.
+CpuLimit limit_of(const GemmSize& size, CpuGemmWay way, const CpuEngine& engine, Probes& probes) {
+  const bool bf16 = way == CpuGemmWay::onednn && size.dtype == GemmDtype::bf16 && engine.has_fast_bf16() &&
+                    probe_bf16_peak(1) != 0;
+  const CpuLimit peak = bf16 ? CpuLimit::bf16_peak : CpuLimit::f32_peak;
+  if (way == CpuGemmWay::onednn) return peak;
+  const bool reads_longer =
+      size.bytes() / probes.rate(CpuLimit::read) > size.flops() / probes.rate(CpuLimit::f32_peak);
+  return reads_longer ? CpuLimit::read : peak;
 }
 
-CpuGemmTiming time_size(const Size& size, CpuEngine& engine, const OpenBlas& openblas, Probes& probes) {
+CpuGemmTiming time_size(const GemmSize& size, CpuEngine& engine, const OpenBlas& openblas, Probes& probes) {
   Rotation rotation(size, engine);
-  CpuGemmTiming timing{.dtype = size.dtype, .m = size.m, .n = size.n, .k = size.k};
-  timing.way = CpuGemm::way_for(size.m);
-  timing.limit = limit_of(size, engine);
+  CpuGemmTiming timing{.size = size, .way = CpuGemm::way_for(size.m)};
+  timing.limit = limit_of(size, timing.way, engine, probes);
   rotation.multiply();  // warm-up, not counted
   const double once = seconds_of([&] { rotation.multiply(); });
   const int products = std::clamp(static_cast<int>(kSecondsPerBlock / once), 1, kMostProducts);
@@ -190,8 +174,8 @@ CpuGemmBench bench_cpu_gemms(CpuEngine& engine, const std::function<void(double)
                      .onednn = engine.description(),
                      .openblas = openblas.description(),
                      .timings = {}};
-  const std::vector<Size> all = sizes();
-  for (const Size& size : all) {
+  const std::vector<GemmSize> all = sizes();
+  for (const GemmSize& size : all) {
     bench.timings.push_back(time_size(size, engine, openblas, probes));
     if (progress) progress(static_cast<double>(bench.timings.size()) / static_cast<double>(all.size()));
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/run/cpu_gemm.h"
+#include "core/run/gemm_timing.h"
 
 namespace hfload {
 
@@ -14,13 +15,12 @@ namespace hfload {
 enum class CpuLimit : uint8_t {
   f32_peak,   ///< fp32 multiply-adds, flop/s
   bf16_peak,  ///< VDPBF16PS, flop/s; for bf16 where oneDNN multiplies it
-  read        ///< reading memory, bytes/s; for few rows
+  read        ///< reading memory, bytes/s; for few rows, unless multiplying them takes longer
 };
 
 /// One product, timed in turns with OpenBLAS and with a probe of what bounds it.
 struct CpuGemmTiming {
-  GemmDtype dtype;
-  int64_t m = 0, n = 0, k = 0;
+  GemmSize size;
   CpuGemmWay way = CpuGemmWay::rows;
   double seconds = 0;                           ///< median of the blocks, per product
   std::optional<double> openblas_seconds = {};  ///< fp32 only; nothing where OpenBLAS is absent
@@ -28,13 +28,10 @@ struct CpuGemmTiming {
   double limit_rate = 0;    ///< median of the probe in the same blocks
   double limit_spread = 0;  ///< the probe's greatest rate by its least; above 1.25 the timing says little
 
-  double flops() const {
-    return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-  }
-  /// A, B and C in their dtype, each once.
-  double bytes() const { return static_cast<double>(gemm_element_bytes(dtype) * (m * k + n * k + m * n)); }
   /// The rate as a part of what bounds it.
-  double of_limit() const { return (limit == CpuLimit::read ? bytes() : flops()) / seconds / limit_rate; }
+  double of_limit() const {
+    return (limit == CpuLimit::read ? size.bytes() : size.flops()) / seconds / limit_rate;
+  }
 };
 
 struct CpuGemmBench {

@@ -1,8 +1,7 @@
-#include "core/run/cpu_gemm_check.h"
-
 #include <limits>
 
-#include "core/run/gemm_trial.h"
+#include "core/run/cpu_gemm.h"
+#include "core/run/gemm_check.h"
 
 namespace hfload {
 namespace {
@@ -17,24 +16,22 @@ constexpr GemmTrialSize kSizes[] = {
 
 }  // namespace
 
-std::vector<CpuGemmCheck> check_cpu_gemms(CpuEngine& engine, const std::function<void(double)>& progress) {
-  std::vector<CpuGemmCheck> checks;
+std::vector<GemmCheck> check_cpu_gemms(CpuEngine& engine, const std::function<void(double)>& progress) {
+  std::vector<GemmCheck> checks;
   for (const GemmDtype dtype : kGemmDtypeList) {
-    for (const CpuGemmWay way : {CpuGemmWay::rows, CpuGemmWay::onednn}) {
-      checks.push_back({.way = way, .dtype = dtype});
-    }
+    for (const CpuGemmWay way : kCpuGemmWays)
+      checks.push_back({.kernel = cpu_gemm_way_name(way), .dtype = dtype});
   }
   const std::vector<GemmTrial> trials = gemm_trials(kSizes, std::numeric_limits<int64_t>::max());
   size_t done = 0;
   for (const GemmTrial& trial : trials) {
     const GemmExpectation expected(trial, kMostElements);
     CpuGemm product(engine, expected.before().gemm);
-    for (CpuGemmCheck& check : checks) {
-      if (check.dtype != trial.shape.dtype) continue;
-      if (check.way == CpuGemmWay::rows && CpuGemm::way_for(trial.shape.m) != CpuGemmWay::rows) continue;
+    for (size_t i = 0; i < checks.size(); ++i) {
+      if (checks[i].dtype != trial.shape.dtype) continue;
       GemmCase result = expected.before();
-      product.multiply_by(check.way, result.gemm);
-      count_verdict(check, trial.shape, expected.judge(result));
+      product.multiply_by(kCpuGemmWays[i % std::size(kCpuGemmWays)], result.gemm);
+      checks[i].count(trial.shape, expected.judge(result));
     }
     if (progress) progress(static_cast<double>(++done) / static_cast<double>(trials.size()));
   }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <random>
 #include <utility>
 
 #include "core/base/error.h"
@@ -24,14 +23,9 @@ constexpr int kMaxLaunches = 50;
 constexpr int64_t kRotatedBytes = 256 << 20;
 constexpr int64_t kMaxSets = 64;
 
-struct Size {
-  GemmDtype dtype;
-  int64_t m, n, k;
-};
-
 /// Squares, then the projections of Llama 3 8B and Qwen2 7B from one token to a long prompt.
-std::vector<Size> sizes() {
-  std::vector<Size> all;
+std::vector<GemmSize> sizes() {
+  std::vector<GemmSize> all;
   for (const GemmDtype dtype : {GemmDtype::bf16, GemmDtype::f16}) {
     for (const int64_t size : {4096, 8192}) all.push_back({dtype, size, size, size});
   }
@@ -42,11 +36,6 @@ std::vector<Size> sizes() {
   }
   for (const int64_t m : {1, 64, 512, 4096}) all.push_back({GemmDtype::f32, m, 4096, 4096});
   return all;
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
 }
 
 /// Events around a block of launches on the default stream.
@@ -78,47 +67,31 @@ class Stopwatch {
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 
-/// Fills a block with normally distributed numbers, of which it holds some 64 thousand different ones.
-void fill(DeviceBlock& block, GemmDtype dtype, std::mt19937& random) {
-  constexpr int64_t kCount = 65'521;  // prime, so that rows do not repeat each other
-  std::vector<std::byte> numbers(static_cast<size_t>(kCount * gemm_element_bytes(dtype)));
-  std::normal_distribution<double> normal;
-  for (int64_t i = 0; i < kCount; ++i) gemm_store(dtype, numbers.data(), i, normal(random));
-  for (size_t at = 0; at < block.bytes(); at += numbers.size()) {
-    block.write(numbers.data(), std::min(numbers.size(), block.bytes() - at), at);
-  }
-}
-
 /// The operands of one size, as many sets of them as are to be rotated.
 class Rotation {
  public:
-  Rotation(const Size& size, uint32_t ordinal) {
+  Rotation(const GemmSize& size, uint32_t ordinal) {
     const int64_t bytes = gemm_element_bytes(size.dtype);
-    const int64_t set_bytes = bytes * (size.m * size.k + size.n * size.k + size.m * size.n);
+    const auto set_bytes = static_cast<int64_t>(size.bytes());
     const int64_t sets = std::clamp<int64_t>(kRotatedBytes / set_bytes + 1, 4, kMaxSets);
-    std::mt19937 random(1);
+    const std::vector<std::byte> numbers = random_gemm_elements(size.dtype);
+    const auto add = [&](int64_t count) {
+      DeviceBlock& block = blocks_.emplace_back(static_cast<size_t>(count * bytes), ordinal);
+      for (size_t at = 0; at < block.bytes(); at += numbers.size()) {
+        block.write(numbers.data(), std::min(numbers.size(), block.bytes() - at), at);
+      }
+      return block.data();
+    };
     for (int64_t i = 0; i < sets; ++i) {
-      Gemm gemm;
-      gemm.dtype = size.dtype;
-      gemm.m = size.m;
-      gemm.n = size.n;
-      gemm.k = size.k;
-      gemm.a = {add(bytes * size.m * size.k, size.dtype, ordinal, random), size.k, 0};
-      gemm.b = {add(bytes * size.n * size.k, size.dtype, ordinal, random), size.k, 0};
-      gemm.c = {add(bytes * size.m * size.n, size.dtype, ordinal, random), size.n, 0};
-      gemms_.push_back(gemm);
+      void* const a = add(size.m * size.k);
+      void* const b = add(size.n * size.k);
+      gemms_.push_back(size.of(a, b, add(size.m * size.n)));
     }
   }
 
   const Gemm& next() { return gemms_[next_++ % gemms_.size()]; }
 
  private:
-  void* add(int64_t bytes, GemmDtype dtype, uint32_t ordinal, std::mt19937& random) {
-    blocks_.emplace_back(static_cast<size_t>(bytes), ordinal);
-    fill(blocks_.back(), dtype, random);
-    return blocks_.back().data();
-  }
-
   std::vector<DeviceBlock> blocks_;
   std::vector<Gemm> gemms_;
   size_t next_ = 0;
@@ -154,10 +127,10 @@ int fastest_way(Cublas& cublas, Rotation& rotation, Stopwatch& watch) {
   return best;
 }
 
-GemmTiming time_size(const Size& size, const GemmDevice& device, uint32_t ordinal, Cublas& cublas) {
+GemmTiming time_size(const GemmSize& size, const GemmDevice& device, uint32_t ordinal, Cublas& cublas) {
   Rotation rotation(size, ordinal);
   Stopwatch watch(ordinal);
-  GemmTiming timing{.dtype = size.dtype, .m = size.m, .n = size.n, .k = size.k};
+  GemmTiming timing{.size = size};
   timing.plan = plan_gemm(rotation.next(), device);
   DeviceBlock workspace(static_cast<size_t>(timing.plan.workspace_bytes), ordinal);
 
@@ -199,8 +172,8 @@ GemmBench bench_gemms(uint32_t ordinal, const std::function<void(double)>& progr
              ordinal);
   Cublas cublas(nullptr);
   GemmBench bench{.gpu = properties.name, .cublas = cublas.description(), .timings = {}};
-  const std::vector<Size> all = sizes();
-  for (const Size& size : all) {
+  const std::vector<GemmSize> all = sizes();
+  for (const GemmSize& size : all) {
     bench.timings.push_back(time_size(size, device, ordinal, cublas));
     if (progress) progress(static_cast<double>(bench.timings.size()) / static_cast<double>(all.size()));
   }

@@ -6,24 +6,18 @@
 #include <string>
 #include <vector>
 
+#include "core/run/gemm_timing.h"
 #include "kernels/gemm_dispatch.h"
 
 namespace hfload {
 
 /// One product, timed beside cuBLAS.
 struct GemmTiming {
-  GemmDtype dtype;
-  int64_t m = 0, n = 0, k = 0;
+  GemmSize size;
   GemmPlan plan = {};
   double seconds = 0;                           ///< median of the blocks of launches, per launch
   std::optional<double> cublas_seconds = {};    ///< cublasGemmEx; nothing where cuBLAS is absent or refuses
   std::optional<double> cublaslt_seconds = {};  ///< the fastest of cublasLt's first 8 heuristics
-
-  double flops() const {
-    return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-  }
-  /// A, B and C, each once.
-  double bytes() const { return static_cast<double>(gemm_element_bytes(dtype) * (m * k + n * k + m * n)); }
 };
 
 struct GemmBench {

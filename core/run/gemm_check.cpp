@@ -3,7 +3,6 @@
 #include <cuda_runtime_api.h>
 
 #include "core/run/device_block.h"
-#include "core/run/gemm_trial.h"
 #include "core/run/require_gpu.h"
 #include "kernels/gemm_device.h"
 
@@ -60,9 +59,13 @@ std::vector<GemmCheck> check_gemms(uint32_t ordinal, int64_t most_multiplication
                                    const std::function<void(double)>& progress) {
   const GemmDevice device = require_gpu(ordinal);
   std::vector<GemmCheck> checks;
+  std::vector<GemmRule> rules;  // of the same index
   for (const GemmDtype dtype : kGemmDtypeList) {
     for (const GemmRule& rule : gemm_rules()) {
-      if (rule.is_f32 == (dtype == GemmDtype::f32)) checks.push_back({.rule = rule, .dtype = dtype});
+      if (rule.is_f32 != (dtype == GemmDtype::f32)) continue;
+      checks.push_back(
+          {.kernel = gemm_kernel_name(rule.kernel), .tile = gemm_tile_name(rule), .dtype = dtype});
+      rules.push_back(rule);
     }
   }
   const std::vector<GemmTrial> trials = gemm_trials(kSizes, most_multiplications);
@@ -71,10 +74,10 @@ std::vector<GemmCheck> check_gemms(uint32_t ordinal, int64_t most_multiplication
     const GemmExpectation expected(trial);
     DeviceCase on_device(expected.before(), ordinal);
     GemmCase result = expected.before();
-    for (GemmCheck& check : checks) {
-      if (check.dtype != trial.shape.dtype || !can_run(check.rule, on_device.gemm(), device)) continue;
-      on_device.compute(check.rule, device, expected.before(), result);
-      count_verdict(check, trial.shape, expected.judge(result));
+    for (size_t i = 0; i < checks.size(); ++i) {
+      if (checks[i].dtype != trial.shape.dtype || !can_run(rules[i], on_device.gemm(), device)) continue;
+      on_device.compute(rules[i], device, expected.before(), result);
+      checks[i].count(trial.shape, expected.judge(result));
     }
     if (progress) progress(static_cast<double>(++done) / static_cast<double>(trials.size()));
   }

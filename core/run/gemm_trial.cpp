@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
+
+#include "core/run/gemm_check.h"
 
 namespace hfload {
 namespace {
@@ -111,6 +114,15 @@ GemmVerdict GemmExpectation::judge(const GemmCase& result) const {
     break;
   }
   return verdict;
+}
+
+void GemmCheck::count(const GemmCase::Shape& shape, const GemmVerdict& verdict) {
+  ++products;
+  elements += verdict.elements;
+  worst = std::max(worst, verdict.worst);
+  if (verdict.fault.empty()) return;
+  ++faults;
+  if (first_fault.empty()) first_fault = describe_trial(shape) + ": " + verdict.fault;
 }
 
 }  // namespace hfload

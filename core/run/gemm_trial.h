@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -57,16 +56,5 @@ class GemmExpectation {
 
 /// "3x5x7 batch 1 none alpha 1 beta 0".
 std::string describe_trial(const GemmCase::Shape& shape);
-
-/// Counts a verdict among those of a check: `products`, `elements`, `faults`, `worst`, `first_fault`.
-template <class Check>
-void count_verdict(Check& check, const GemmCase::Shape& shape, const GemmVerdict& verdict) {
-  ++check.products;
-  check.elements += verdict.elements;
-  check.worst = std::max(check.worst, verdict.worst);
-  if (verdict.fault.empty()) return;
-  ++check.faults;
-  if (check.first_fault.empty()) check.first_fault = describe_trial(shape) + ": " + verdict.fault;
-}
 
 }  // namespace hfload

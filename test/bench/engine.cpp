@@ -4,9 +4,9 @@
 //   scan it hfload_engine map FILE THREADS      map a file as --map does, and read every tensor
 #include <algorithm>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "cli/heap.h"
 #include "core/base/file.h"
 #include "core/format/safetensors.h"
 #include "test/bench/probe_tools.h"
@@ -30,10 +30,7 @@ void header(const char* path, int repeats) {
   uint64_t sum = 0;
   const double parsed = median_seconds(repeats, [&] {
     const SafetensorsHeader header = read_safetensors_header(open_regular_file(path));
-    std::unordered_map<std::string_view, const TensorInfo*> by_name;
-    by_name.reserve(header.tensors.size());
-    for (const TensorInfo& tensor : header.tensors) by_name.emplace(tensor.name, &tensor);
-    sum += by_name.size();
+    sum += header.find(header.tensors.front().name)->bytes();
   });
   const double scanned = median_seconds(repeats, [&] {
     const Input file(path);
@@ -70,6 +67,7 @@ int main(int argc, char** argv) {
     std::fputs("usage: hfload_engine header|map FILE REPEATS|THREADS\n", stderr);
     return 2;
   }
+  hfload::cli::prepare_heap(hfload::cli::LoadCommand{});  // as hfload does
   const int number = std::max(1, std::atoi(argv[3]));
   if (std::string_view(argv[1]) == "header") {
     header(argv[2], number);

@@ -5,7 +5,8 @@
      short     half of the bytes, for calls that count bytes
      EIO, ENOSPC, EINTR   that error, once
      EIO+, ENOSPC+        that error, from there on
-   At the end the number of calls is written to HFLOAD_FAULT_COUNT. */
+   At the end the number of calls is written to HFLOAD_FAULT_COUNT.
+   HFLOAD_FAULT_FILE_SYSTEM is the type that fstatfs(2) gives for every file. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum action { NONE, KILL, TEAR, SHORT, FAIL };
@@ -122,6 +124,15 @@ ssize_t preadv64v2(int fd, const struct iovec* buffers, int count, off_t offset,
 ssize_t copy_file_range(int from, off_t* from_offset, int to, off_t* to_offset, size_t bytes, unsigned flags) {
   COUNTED_BYTES("copy_file_range", to, syscall(SYS_copy_file_range, from, from_offset, to, to_offset, bytes, flags));
 }
+
+int fstatfs(int fd, struct statfs* status) {
+  const int result = (int)syscall(SYS_fstatfs, fd, status);
+  const char* type = getenv("HFLOAD_FAULT_FILE_SYSTEM");
+  if (result == 0 && type != NULL) status->f_type = (long)strtoul(type, NULL, 0);
+  return result;
+}
+
+int fstatfs64(int fd, struct statfs64* status) { return fstatfs(fd, (struct statfs*)status); }
 
 int fsync(int fd) { PLAIN("fsync", fd, (int)syscall(SYS_fsync, fd)); }
 

@@ -17,6 +17,8 @@ TENSOR_CORE = (["mma.sync.aligned.m16n8k16.row.col.f32", "ldmatrix.sync.aligned.
                 "cp.async.wait_group"], ["wgmma", "atom.", "red."], ["HMMA.16816.F32", "LDSM.16.M88.4", "LDGSTS.E.BYPASS"])
 BY_4_BYTES = (TENSOR_CORE[0][:2] + ["cp.async.ca.shared.global", "cp.async.wait_group"], TENSOR_CORE[1],
               ["HMMA.16816.F32", "LDSM.16.M88.4", "LDGSTS.E"])
+BY_HALF_WORDS = (TENSOR_CORE[0][:2] + ["ld.global.nc.u16", "ld.global.nc.u32", "shf.l.wrap.b32", "st.shared.v4"],
+                 TENSOR_CORE[1] + ["cp.async"], ["HMMA.16816.F32", "LDSM.16.M88.4", "LDG.E.U16", "STS.128"])
 HOPPER = (["wgmma.mma_async.sync.aligned.m64n", "cp.async.bulk.tensor.3d.shared::cluster.global", "mbarrier.try_wait.parity",
            "mbarrier.arrive.expect_tx", "setmaxnreg.dec", "setmaxnreg.inc", "fence.mbarrier_init",
            "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster", "mapa.shared::cluster",
@@ -33,12 +35,12 @@ MMA, MMA_BY_4_BYTES = r"mma_kernel\w*Lj16EEEEE", r"mma_kernel\w*Lj4EEEEE"  # the
 EXPECTED = {
     "gemm_ladder.cu": {"naive_kernel": PLAIN, "tiled_kernel": PLAIN},
     "gemm_launch.cu": {"reduce_kernel": SUM},
-    "gemm_mma.cu": {MMA: TENSOR_CORE, MMA_BY_4_BYTES: BY_4_BYTES},
+    "gemm_mma.cu": {MMA: TENSOR_CORE, MMA_BY_4_BYTES: BY_4_BYTES, "mma_half_word_kernel": BY_HALF_WORDS},
     "gemm_simt.cu": {"simt_kernel": SIMT},
     "gemm_vector.cu": {"vector_kernel": VECTOR},
     "gemm_wgmma.cu": {"wgmma_kernel": HOPPER},
 }
-INSTANCES = {"naive_kernel": 3, "tiled_kernel": 3, "reduce_kernel": 3, MMA: 6, MMA_BY_4_BYTES: 2, "simt_kernel": 2, "vector_kernel": 12,
+INSTANCES = {"naive_kernel": 3, "tiled_kernel": 3, "reduce_kernel": 3, MMA: 6, MMA_BY_4_BYTES: 2, "mma_half_word_kernel": 2, "simt_kernel": 2, "vector_kernel": 12,
              "wgmma_kernel": 4}
 
 

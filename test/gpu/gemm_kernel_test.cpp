@@ -10,10 +10,10 @@ namespace {
 
 TEST_CASE("every product of every kernel is the reference's within its bound") {
   for (const GemmCheck& check : check_gemms(0, 4'000'000, nullptr)) {
-    CAPTURE(gemm_kernel_name(check.rule.kernel), check.rule.tile_m, gemm_dtype_name(check.dtype));
+    CAPTURE(check.name(), gemm_dtype_name(check.dtype));
     CHECK(check.first_fault == "");
     CHECK(check.faults == 0);
-    if (check.rule.kernel != GemmKernel::wgmma) CHECK(check.products > 0);
+    if (check.kernel != "wgmma") CHECK(check.products > 0);
   }
 }
 

@@ -102,7 +102,8 @@ def test_reshard_changes_no_tensor(binary, work):
             assert not set(tensors) & set(read_tensors(path))
             tensors |= read_tensors(path)
         assert tensors == whole, size
-    convert(binary, work, "s0", "merged", "--merge", "-q")
+    convert(binary, work, "s0", "merged", "--merge", "--max-shard-size", "1KB", "-q")
+    assert sorted(p.name for p in (work / "merged").iterdir() if p.name.startswith("model")) == ["model.safetensors"]
     assert sha256(work / "merged" / "model.safetensors") == sha256(source / "model.safetensors")
 
 
@@ -153,10 +154,40 @@ def test_selection_and_names(binary, work):
     assert "[name_collision]" in convert(binary, work, "llama", "x", "--include", "lm_head.weight", "--rename", ".+=__metadata__", status=2).stderr
 
 
+def test_rules_and_their_order(binary, work):
+    tensors = [("a.norm", "F32", [2]), ("a.w", "F32", [2]), ("x" * 2000, "F32", [1])]
+    safetensors_writer.write(work / "a.safetensors", tensors)
+    # Rules go by the names in the source; renames are made one after the other.
+    convert(binary, work, "a.safetensors", "b.safetensors", "--dtype", "float16", "--dtype-for", "*norm=float32", "--rename", "norm=scale",
+            "--rename", "^a=b", "--rename", "^b=c", "-q")
+    found = {n: t[0] for n, t in read_tensors(work / "b.safetensors").items()}
+    assert found == {"c.scale": "F32", "c.w": "F16", "x" * 2000: "F16"}, found
+    safetensors_writer.write(work / "long.safetensors", [("x" * 2001, "F32", [1])])
+    assert "[usage]" in convert(binary, work, "long.safetensors", "c.safetensors", "--rename", "y=z", status=2).stderr
+    safetensors_writer.BYTES["F64"] = 8
+    safetensors_writer.write(work / "wide.safetensors", [("a", "F64", [1]), ("b", "F64", [1]), ("c", "F64", [1])])
+    result = convert(binary, work, "wide.safetensors", "d.safetensors", "--dtype", "float16")
+    assert "a stays float64, which hfload does not convert (and 2 more like it)" in result.stderr, result
+
+
+def test_parameters_are_counted_of_whole_models(binary, work):
+    setups.llama(work)
+    parameters = sum(safetensors_writer.element_count(shape) for _, _, shape in setups.LLAMA_TENSORS)
+    for number, (flags, expected) in enumerate([([], parameters), (["--include", "model.*"], None), (["--exclude", "lm_head.*"], None),
+                                                (["--rename", "lm_head=head"], None)]):
+        convert(binary, work, "llama", f"out{number}", "--max-shard-size", "1KB", "-q", *flags)
+        index = json.loads((work / f"out{number}" / "model.safetensors.index.json").read_text())
+        assert index["metadata"].get("total_parameters") == expected, (flags, index["metadata"])
+
+
 def test_destinations_that_are_refused(binary, work):
     setups.llama(work)
+    (work / "llama" / "sub").mkdir()
+    convert(binary, work, "llama", "sharded", "--max-shard-size", "1KB", "-q")
+    index, shard = "sharded/model.safetensors.index.json", "model-00002-of-00003.safetensors"
     before = tree_of(work)
     (work / "link").symlink_to("llama")
+    os.link(work / "sharded" / shard, work / "link-shard.safetensors")
     os.link(work / "llama" / "model.safetensors", work / "hard.safetensors")
     (work / "file").write_text("")
     for source, destination, code, status in [
@@ -164,6 +195,10 @@ def test_destinations_that_are_refused(binary, work):
         ("llama", "llama/", "destination_is_input", 2),
         ("llama", "link", "destination_is_input", 2),
         ("llama", "link/deep", "destination_is_input", 2),
+        ("llama", "llama/sub/deep", "destination_is_input", 2),
+        ("llama", "llama/sub", "destination_is_input", 2),
+        (index, f"sharded/{shard}", "destination_is_input", 2),
+        (index, "link-shard.safetensors", "destination_is_input", 2),
         ("llama", "llama/new.safetensors", "destination_is_input", 2),
         ("link", "llama/x", "destination_is_input", 2),
         ("llama/model.safetensors", "llama", "destination_is_input", 2),
@@ -216,6 +251,25 @@ def test_what_exists_is_replaced_by_force_alone(binary, work):
     assert tree_of(work / "out") == sharded | {"notes.txt": sha256(work / "out" / "notes.txt")}
 
 
+def test_what_is_not_the_output_is_not_taken_for_it(binary, work):
+    """Of the same sizes, and an entry point beside it that readers would take instead."""
+    setups.llama(work)
+    convert(binary, work, "llama/model.safetensors", "one.safetensors", "-q")
+    assert "complete" in convert(binary, work, "llama/model.safetensors", "one.safetensors", "-q").stdout
+    renamed = ["llama/model.safetensors", "one.safetensors", "--rename", "lm_head=lm_haed", "-q"]
+    assert "[destination_exists]" in convert(binary, work, *renamed, status=5).stderr
+    sharded = ["llama", "out", "--max-shard-size", "1KB", "-q"]
+    convert(binary, work, *sharded)
+    config = work / "out" / "config.json"
+    text = config.read_text()
+    config.write_text(text.replace("llama", "lamal"))
+    assert config.read_text() != text and "[destination_exists]" in convert(binary, work, *sharded, status=5).stderr
+    config.write_text(text)
+    assert "complete" in convert(binary, work, *sharded).stdout
+    shutil.copy(work / "one.safetensors", work / "out" / "model.safetensors")
+    assert "[destination_exists]" in convert(binary, work, *sharded, status=5).stderr
+
+
 def test_other_files(binary, work):
     setups.llama(work)
     source = work / "llama"
@@ -262,6 +316,37 @@ def test_many_models(binary, work):
     mixed = document(binary, work, "a", "d", "-o", "all", status=1)
     assert [(m["status"], m.get("error", {}).get("code")) for m in mixed["models"]] == [("failed", "destination_exists"), ("failed", "not_found")]
     assert "[name_collision]" in convert(binary, work, "a", "./a/", "-o", "other", status=2).stderr
+
+
+def test_outputs_of_many_models_have_the_models_names(binary, work):
+    for name in ("a", "v@1"):
+        setups.write_llama(work / name)
+    shutil.copy(work / "a" / "model.safetensors", work / "x.safetensors")
+    convert(binary, work, "a", "s", "--max-shard-size", "1KB", "-q")
+    snapshot = work / "hub" / "models--org--m" / "snapshots" / ("0" * 40)
+    snapshot.parent.mkdir(parents=True)
+    shutil.copytree(work / "a", snapshot)
+    (work / "hub" / "models--org--m" / "refs").mkdir()
+    (work / "hub" / "models--org--m" / "refs" / "main").write_text("0" * 40)
+    for extension in ("pt", "pth", "bin"):
+        shutil.copy(running.FIXTURES / "torch" / "views.pt", work / f"{extension}.{extension}")
+    models = ["a/", "v@1", "./x.safetensors", "s/model.safetensors.index.json", "org/m@main", "pt.pt", "pth.pth", "bin.bin"]
+    names = ["a", "v@1", "x", "s", "m", "pt", "pth", "bin"]
+    for flags, file in (([], "model.safetensors"), (["--format", "pytorch"], "pytorch_model.bin")):
+        result = running.run(binary, ["convert", *models, "-o", f"all {file}", "--json", "-q", *flags], work, {"HF_HUB_CACHE": str(work / "hub")})
+        assert result.status == 0, result
+        assert [m["destination"] for m in json.loads(result.stdout)["models"]] == [f"all {file}/{name}" for name in names], result
+        assert all((work / f"all {file}" / name / file).exists() for name in names)
+
+
+def test_lines_come_in_the_order_of_the_command_line(binary, work):
+    """Though the first model takes the longest."""
+    safetensors_writer.write(work / "large.safetensors", [("w", "F32", [2**24])], sparse=True)
+    for name in ("b", "c", "d"):
+        safetensors_writer.write(work / f"{name}.safetensors", [("w", "F32", [2])])
+    result = convert(binary, work, "large.safetensors", "b.safetensors", "c.safetensors", "d.safetensors", "-o", "all", "--dtype", "bfloat16",
+                     "--jobs", "2", "--threads", "1")
+    assert [line.split()[1] for line in result.stdout.splitlines()] == [f"{name}.safetensors" for name in ("large", "b", "c", "d")], result
 
 
 def note_in(text):
@@ -349,6 +434,8 @@ def test_pytorch_files(binary, work):
     safetensors_writer.write(work / "odd.safetensors", odd, {"format": "pt"})
     convert(binary, work, "odd.safetensors", "odd.pt", "--format", "pytorch", "-q", "--threads", "4")
     assert read_pytorch(work / "odd.pt") == read_tensors(work / "odd.safetensors")
+    convert(binary, work, "odd.safetensors", "odd.pth", "--format", "pytorch", "-q")
+    assert sorted(read_pytorch(work / "odd.pth")) == sorted(n for n, _, _ in odd)
     cast = ["--format", "pytorch", "--dtype", "float16", "--dtype-for", "*b*=auto"]
     big = [(f"t{i}", "F32", [700_000 + i]) for i in range(4)] + [("b", "U8", [9_000_001])]
     safetensors_writer.write(work / "big.safetensors", big)

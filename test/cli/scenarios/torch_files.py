@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import math
 import pickletools
+import re
 import resource
 import struct
 import subprocess
@@ -120,7 +121,9 @@ def test_what_is_not_as_in_memory_is_not_mapped(binary, work):
     document = load_document(binary, work, str(TORCH / "views_big_endian.pt"), "--device-map", "cpu", "--max-memory", "cpu=1MB", "--map")
     assert document["io"]["mapped_bytes"] == 0 and document["loaded_bytes"] == bytes_of(False) + bytes_of(True)
     result = running.run(binary, ["inspect", str(TORCH / "views.pt")], work)
-    assert "warning: views.pt: 8 tensors are not stored contiguous and little-endian" in result.stderr, result.stderr
+    assert re.findall("^warning: views.pt: (.*) are not stored contiguous and little-endian", result.stderr, re.M) == ["8 tensors"], result.stderr
+    assert "gather" in result.stderr and "rewritten" not in result.stderr, result.stderr
+    assert "contiguous" not in running.run(binary, ["convert", str(TORCH / "views.pt"), "views.safetensors"], work).stderr
 
 
 def test_an_offload_folder_holds_what_torch_loads(binary, work):
@@ -429,6 +432,10 @@ def hostile_bodies(size):
     yield "short strings", b"]" + batches(b"\x8c\x01x") + b"."
     yield "long strings", b"]" + (h.text("x" * 65536) + b"a") * (size // 65542) + b"."
     yield "storages", b"]" + h.STORAGE[:-1] + memo + b"a" + batches(b"h\x01Q") + b"."
+    named = [b"(h\x02h\x03\x8c\x06%06xh\x04K\x04tQ" % i for i in range(4 * size // 19)]
+    yield "storages of their own names", (
+        b"}" + h.text("s") + b"](" + h.text("storage") + b"q\x02" + h.name("torch", "FloatStorage") + b"q\x03" + h.text("cpu") + b"q\x04e"
+        + b"".join(b"(" + b"".join(named[k : k + 1000]) + b"e" for k in range(0, len(named), 1000)) + b"s.")
     wide = b"(" + b"K\x01" * 64 + b"t"
     yield "one tensor of 64 dimensions, under many names", (
         b"}" + h.text("w") + h.tensor(shape=wide, stride=wide) + memo + b"s" + entries(b"h\x01")[1:])
@@ -455,3 +462,22 @@ def test_gathering_takes_little_memory(binary, work):
         most, status = anonymous_bytes(binary, work, "load", "large.pt", "-q", "--threads", "4", *flags)
         destination = 4 * rows * columns // (2 if "float16" in flags else 1)
         assert status == 0 and (most <= destination + (32 << 20) or is_sanitized(binary)), (flags, most)
+
+
+def test_the_report_of_a_load(binary, work):
+    """Rates are of what is read; the sentence gives them in GB of 10^9 bytes, where the load takes long enough to say."""
+    columns, unit = 1 << 20, 4 << 20
+    for rows in (32, 64, 128):  # of one storage, repeated
+        write_views(work / "rows.pt", {"w": ([rows, columns], [0, 1])}, bytes(unit))
+        result = running.run(binary, ["load", "rows.pt", "--device-map", "cpu", "--max-memory", "cpu=2GB", "--dtype", "float16", "--json", "--threads", "1"], work)
+        assert result.status == 0, result
+        document = check_schema(result.stdout, "load")
+        seconds, read = document["seconds"], document["io"]["read_bytes"]
+        assert document["loaded_bytes"] == rows * unit // 2 and read >= unit
+        assert math.isclose(document["io"]["bytes_per_second"], read / seconds, rel_tol=0.01), document
+        found = re.search(r"^note: loaded ([\d.]+) MiB in ([\d.]+) s(?: \(([\d.]+) GB/s\))?$", result.stderr, re.M)
+        assert found and float(found[1]) == rows * 2 and math.isclose(float(found[2]), seconds, abs_tol=0.006), (result.stderr, seconds)
+        assert (found[3] is not None) == (seconds > 0.1), (result.stderr, seconds)
+        if found[3]:
+            assert math.isclose(float(found[3]), read / 1e9 / seconds, rel_tol=0.01, abs_tol=0.006), (result.stderr, seconds)
+            return

@@ -73,6 +73,22 @@ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b
   }
 }
 
+template <class Word>
+uint32_t load_aligned(const void* from) {
+  if (reinterpret_cast<uintptr_t>(from) % sizeof(Word) != 0) {
+    throw std::runtime_error("a misaligned address for ld.global");
+  }
+  Word word;
+  std::memcpy(&word, from, sizeof word);
+  return word;
+}
+inline uint32_t load_half_word(const void* from) { return load_aligned<uint16_t>(from); }
+inline uint32_t load_word(const void* from) { return load_aligned<uint32_t>(from); }
+inline uint32_t funnel_left(uint32_t low, uint32_t high, uint32_t count) {
+  const uint64_t both = static_cast<uint64_t>(high) << 32 | low;
+  return static_cast<uint32_t>(both << (count % 32) >> 32);
+}
+
 inline uint4 load_streaming(const void* from) { return *static_cast<const uint4*>(from); }
 
 }  // namespace hfload

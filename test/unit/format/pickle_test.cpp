@@ -1,6 +1,10 @@
 #include "core/format/pickle.h"
 
+#include <malloc.h>
+
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <functional>
 
 #include "core/base/error.h"
@@ -101,6 +105,8 @@ TEST_CASE("Values as Python's pickle writes them") {
   CHECK(printed("\x8a\x05\x00\x00\x00\x00\x01"s) == "4294967296");
   CHECK(printed("\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f") == "9223372036854775807");
   CHECK(printed("\x8a\x00"s) == "0");
+  CHECK(printed("J\xff\xff\xff\x7f") == "2147483647");
+  CHECK(printed("\x8a\x05\x00\x00\x00\x80\x00"s) == "2147483648");
   CHECK(printed("\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01"s) == "big:9");
   CHECK(printed("G?\xf8\x00\x00\x00\x00\x00\x00"s) == "1.500000");
   CHECK(printed(text("é")) == "'é'");
@@ -131,6 +137,33 @@ TEST_CASE("Values as Python's pickle writes them") {
   CHECK(printed("(K\x07q\0h\0h\0t"s) == "(7,7,7,)");
   CHECK(printed("(K\x07\x94h\0j\0\0\0\0t"s) == "(7,7,7,)");
   CHECK(printed("(K\x07r\x01\0\0\0h\x01t"s) == "(7,7,)");
+}
+
+TEST_CASE("Lists that grow in turn keep their own members") {
+  // a = []; b = []; a.append(1); b.append(2); a += [3, 4]; b.append(5); (a, b)
+  const std::string grow =
+      "h\x01K\x01"
+      "a"
+      "h\x02K\x02"
+      "a"
+      "h\x01(K\x03K\x04"
+      "e"
+      "h\x02K\x05"
+      "a";
+  const std::string a = "[1,3,4,],", b = "[2,5,],";
+  CHECK(printed("(]q\x01]q\x02" + grow + "t") == "(" + a + b + a + b + a + b + ")");
+}
+
+TEST_CASE("More text than a block of memory holds is kept whole") {
+  std::string body = "](", expected = "[";
+  for (size_t i = 0; i < 60; ++i) {
+    std::string value(kMaxPickleStringBytes - 7 * i, static_cast<char>('0' + i));
+    value += std::to_string(i);
+    value.resize(std::min<size_t>(value.size(), kMaxPickleStringBytes));
+    body += text(value);
+    expected += "'" + value + "',";
+  }
+  CHECK((printed(body + "e") == expected + "]"));
 }
 
 TEST_CASE("Names are symbols and calls are written down") {
@@ -249,6 +282,7 @@ TEST_CASE("Malformed pickles") {
       "h\x01.",
       "j\x01\x00\x00\x00."s,
       "q\x01.",
+      "(NNNNq\x03h\x01t.",  // the place is free
       "Nr\xff\xff\xff\xff.",
       "Nq\x05.",
       "a.",
@@ -268,6 +302,7 @@ TEST_CASE("Malformed pickles") {
       "}(K\x01u.",
       "}]Ns.",
       "}}Ns.",
+      "}\x8fNs.",
       "\x8f(]\x90.",
       "(]\x91.",
       "](K\x01\x90.",
@@ -335,6 +370,67 @@ TEST_CASE("A pickle as deep as is allowed, and one deeper") {
   CHECK(parse(shared(600, 399)).end > 0);
   CHECK(refusal(shared(600, 400)).message().find("1000 levels") != std::string::npos);
 }
+
+TEST_CASE("As many open marks as are allowed, and one more") {
+  // Each opens above the list that the last one is to fill.
+  const auto marked = [](size_t marks) { return kProto + repeat("](", marks) + repeat("e", marks) + "."; };
+  CHECK(parse(marked(1000)).end > 0);
+  CHECK(refusal(marked(1001)).message().find("1000 marks") != std::string::npos);
+}
+
+/// A pickle of one long BINBYTES8, so large that it is made up where it is read.
+class LongPickle final : public ByteSource {
+ public:
+  explicit LongPickle(uint64_t bytes)
+      : bytes_(bytes), start_("\x80\x04\x8e" + little_endian(bytes - 12, 8)) {}
+  uint64_t bytes() const override { return bytes_; }
+  void read(uint64_t offset, std::span<std::byte> into) const override {
+    for (size_t i = 0; i < into.size(); ++i) {
+      const uint64_t at = offset + i;
+      into[i] = static_cast<std::byte>(at < start_.size() ? start_[at] : at + 1 == bytes_ ? '.' : 'x');
+    }
+  }
+
+ private:
+  uint64_t bytes_;
+  std::string start_;
+};
+
+TEST_CASE("A pickle of 512 MiB, and one longer by a byte") {
+  constexpr uint64_t kMost = 512 << 20;
+  const LongPickle longest(kMost), longer(kMost + 1);
+  CHECK(parse_pickle(longest, 0, kMost).end == kMost);
+  CHECK_THROWS_WITH(parse_pickle(longer, 0, kMost + 1), Catch::Contains("longer than 512 MiB"));
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+uint64_t anonymous_bytes() {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("RssAnon:")) return std::stoull(line.substr(8)) * 1024;
+  }
+  return 0;
+}
+
+TEST_CASE("A pickle that is accepted takes 32 MiB and two bytes for each of its own at most") {
+  const auto batches = [](const std::string& piece, size_t count) {
+    return kProto + "]" + repeat("(" + repeat(piece, 1000) + "e", count / 1000) + ".";
+  };
+  for (const std::string& piece : {"\x8a\x01\xff"s, "G\0\0\0\0\0\0\0\0"s, "]"s, "\x8c\x01x"s}) {
+    for (const size_t count : {1'200'000, 1'650'000, 2'050'000}) {
+      const std::string bytes = batches(piece, count);
+      malloc_trim(0);  // what other tests have left would be taken again unseen
+      const uint64_t before = anonymous_bytes();
+      try {
+        const ParsedPickle parsed = parse(bytes);
+        CHECK(anonymous_bytes() <= before + (33 << 20) + 2 * bytes.size());
+      } catch (const Error& error) {
+        CHECK(error.message().find("32 MiB") != std::string::npos);
+      }
+    }
+  }
+}
+#endif
 
 TEST_CASE("Shared values are counted as often as they occur") {
   const auto laughs = [](unsigned levels) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "test/support/temp_directory.h"
 
@@ -33,7 +34,47 @@ uint64_t place_of(const StridedTensor& tensor, uint64_t element) {
   return place;
 }
 
+/// What is read of element i is the number i; keeps the reads.
+class CountingSource final : public ByteSource {
+ public:
+  struct Read {
+    uint64_t offset = 0, bytes = 0;
+  };
+
+  uint64_t bytes() const override { return uint64_t{kElements} * 4; }
+  void read(uint64_t offset, std::span<std::byte> into) const override {
+    reads.push_back({offset, into.size()});
+    REQUIRE(offset % 4 == 0);
+    for (size_t at = 0; at < into.size(); at += 4) {
+      const auto element = static_cast<uint32_t>((offset + at) / 4);
+      std::memcpy(into.data() + at, &element, 4);
+    }
+  }
+
+  mutable std::vector<Read> reads;
+};
+
 }  // namespace
+
+TEST_CASE("a transposed tensor is read from the file's start to its end, a window at a time", "[format]") {
+  constexpr uint64_t kWindowBytes = 1 << 20;
+  const StridedTensor tensor{0, {1000, 2000}, {1, 1000}, 4};
+  const CountingSource source;
+  StridedReadBuffers buffers;
+  const uint64_t bytes = count_of(tensor) * 4;
+  std::vector<uint32_t> read(count_of(tensor));
+  read_tensor_elements(source, tensor, 0, std::as_writable_bytes(std::span(read)), buffers);
+  uint64_t end = 0, total = 0;
+  for (const CountingSource::Read& r : source.reads) {
+    CHECK(r.offset >= end);
+    CHECK(r.bytes <= kWindowBytes);
+    end = r.offset + r.bytes;
+    total += r.bytes;
+  }
+  CHECK(total == bytes);
+  CHECK(source.reads.size() <= 2 * (bytes / kWindowBytes + 1));
+  CHECK(buffers.window.size() <= kWindowBytes);
+}
 
 TEST_CASE("any part of a strided tensor is read as its strides say", "[format]") {
   const test::TempDirectory root;

@@ -170,8 +170,8 @@ std::string archive(const std::string& pickle, const std::string& data = std::st
   return test::zip_bytes({{"a/data.pkl", pickle}, {"a/data/0", data}}).bytes;
 }
 
-TorchFile parse(const std::string& bytes) {
-  return parse_torch_file(MemorySource(std::as_bytes(std::span(bytes))));
+TorchFile parse(const std::string& bytes, std::string_view key = {}) {
+  return parse_torch_file(MemorySource(std::as_bytes(std::span(bytes))), key);
 }
 
 std::string refused(const std::string& bytes) {
@@ -283,6 +283,12 @@ TEST_CASE("State dicts") {
         "invalid_storage");
   CHECK(refused(archive(state_dict({{"a", whole}, {"b", "]" + storage(number(4), "7") + "a"}}))) ==
         "invalid_storage");
+  // As many elements of another size.
+  const std::string doubles =
+      tensor_of(storage(number(4), "0", "DoubleStorage"), 0, numbers({4}), numbers({1}));
+  CHECK(refused(archive(state_dict({{"a", whole}, {"b", doubles}}))) == "invalid_storage");
+  CHECK(refused(archive(state_dict({{"a", whole}, {"b", tensor_of("N", 0, numbers({4}), numbers({1}))}}))) ==
+        "invalid_tensor_entry");
   const std::string inner = "}" + text("w") + whole + "s";
   const TorchFile file = parse(archive(state_dict({{"state_dict", inner}, {"step", "K\x01"}})));
   REQUIRE(file.tensors.size() == 1);
@@ -290,10 +296,21 @@ TEST_CASE("State dicts") {
   REQUIRE(file.notes.size() == 1);
   CHECK(file.notes[0].find("'state_dict'") != std::string::npos);
   CHECK(parse(archive(state_dict({{"a", whole}, {"state_dict", inner}}))).tensors[0].name == "a");
+  CHECK(parse(archive(state_dict({{"a", whole}, {"ema", inner}})), "ema").tensors.at(0).name == "w");
+  for (const std::string name : {"state_dict", "model_state_dict", "model", "module"})
+    CHECK(parse(archive(state_dict({{name, inner}, {"ema", inner}}))).tensors.at(0).name == "w");
   CHECK(refused(archive(state_dict({{"model", inner}, {"model", inner}}))) == "unsupported_format");
   const TorchFile numbered = parse(archive("\x80\x02}K\x01" + whole + "s."));
   REQUIRE(numbered.others.size() == 1);
   CHECK(numbered.others[0].kind == "a tensor");
+}
+
+TEST_CASE("Of many entries that are no tensors a thousand are listed, and all are counted") {
+  std::vector<std::pair<std::string, std::string>> entries{{"w", tensor(0, {4}, {1})}};
+  for (size_t i = 0; i < 1500; ++i) entries.emplace_back(std::to_string(i), "N");
+  const TorchFile file = parse(archive(state_dict(entries)));
+  CHECK(file.others.size() == 1000);
+  CHECK(file.other_count == 1500);
 }
 
 TEST_CASE("Archives that are no checkpoints") {
@@ -332,6 +349,8 @@ TEST_CASE("The legacy layout") {
   const std::string rest = little_endian(4, 8) + std::string(16, 'x');
   CHECK(refused(legacy(place, keys, rest)) == "accepted");
   CHECK(refused(legacy(storage(number(4)), keys, rest)) == "accepted");
+  // Its sixth field is of no other layout.
+  CHECK(refused_tensor(tensor_of(place, 0, numbers({4}), numbers({1}))) == "invalid_tensor_entry");
   CHECK(refused(legacy(place, keys, rest + "x")) == "trailing_bytes");
   CHECK(refused(legacy(place, keys, rest.substr(0, 23))) == "data_truncated");
   CHECK(refused(legacy(place, keys, rest.substr(0, 7))) == "invalid_storage");

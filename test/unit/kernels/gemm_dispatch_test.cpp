@@ -50,7 +50,8 @@ TEST_CASE("kernels are chosen by shape, dtype and device") {
   CHECK(choice(contiguous(GemmDtype::f32, 8, 4096, 4096), kA100) == "vector 8x4");
   CHECK(choice(contiguous(GemmDtype::f32, 4096, 4096, 4096), kH100) == "simt 128x128");
   CHECK(choice(contiguous(GemmDtype::f32, 64, 4096, 4097), kH100) == "simt 64x64");
-  CHECK(choice(contiguous(GemmDtype::f16, 64, 4096, 4095), kH100) == "tiled 32x32");
+  CHECK(choice(contiguous(GemmDtype::f16, 64, 4096, 4095), kH100) == "mma 64x64");
+  CHECK(plan_gemm(contiguous(GemmDtype::f16, 64, 4096, 4095), kH100).rule.aligned == 2);
   CHECK(choice(contiguous(GemmDtype::f16, 4096, 4096, 4094), kH100) == "mma 64x64");
   CHECK(plan_gemm(contiguous(GemmDtype::f16, 4096, 4096, 4094), kH100).rule.aligned == 4);
   CHECK(choice(contiguous(GemmDtype::f16, 64, 4096, 0), kH100) == "tiled 32x32");
@@ -113,11 +114,12 @@ TEST_CASE("few tiles with a long K are split until the device is busy") {
   CHECK(plan_gemm(contiguous(GemmDtype::bf16, 8192, 8192, 8192), kH100).tiling.splits == 1);
 }
 
-TEST_CASE("rows that 16-byte loads cannot read are read by 4 bytes, or go to the kernel that takes any") {
+TEST_CASE("rows that 16-byte loads cannot read are read by 4 bytes, or by 2") {
   Gemm gemm = contiguous(GemmDtype::f16, 128, 128, 128);
   const auto aligned = [&] { return plan_gemm(gemm, kA100).rule.aligned; };
   gemm.b.ld = 131;
-  CHECK(choice(gemm, kA100) == "tiled 32x32");
+  CHECK(choice(gemm, kA100) == "mma 64x64");
+  CHECK(aligned() == 2);
   gemm.b.ld = 132;
   CHECK(choice(gemm, kA100) == "mma 64x64");
   CHECK(aligned() == 4);
@@ -125,7 +127,8 @@ TEST_CASE("rows that 16-byte loads cannot read are read by 4 bytes, or go to the
   CHECK(choice(gemm, kA100) == "mma 64x64");
   CHECK(aligned() == 16);
   gemm.a.data = static_cast<const std::byte*>(gemm.a.data) + 2;
-  CHECK(choice(gemm, kA100) == "tiled 32x32");
+  CHECK(choice(gemm, kA100) == "mma 64x64");
+  CHECK(aligned() == 2);
 }
 
 TEST_CASE("the epilogue in fp32 is the reference's within the error bound") {

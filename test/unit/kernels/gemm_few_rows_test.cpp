@@ -1,82 +1,145 @@
 #include "kernels/gemm_few_rows.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <vector>
 
 #include "kernels/gemm_case.h"
 #include "kernels/gemm_finish.h"
 
+#define HFLOAD_LANES_TARGET
+#include "kernels/gemm_few_rows_tiles.h"
+
 namespace hfload::test {
 namespace {
+
+/// Vectors of any length in plain C++, so that what is common to all instruction sets is tested as those use
+/// it that this processor does not have.
+template <int count, int column_count>
+struct PlainLanes {
+  struct Vector {
+    float lanes[count];
+  };
+  static constexpr int kCount = count;
+  static constexpr int columns(int) { return column_count; }
+
+  static Vector zero() { return {}; }
+  static Vector load(const float* from) {
+    Vector x;
+    std::copy_n(from, count, x.lanes);
+    return x;
+  }
+  static void store(float* to, const Vector& x) { std::copy_n(x.lanes, count, to); }
+  static Vector add(Vector x, const Vector& y) {
+    for (int i = 0; i < count; ++i) x.lanes[i] += y.lanes[i];
+    return x;
+  }
+  static Vector multiply_add(const Vector& x, const Vector& y, Vector z) {
+    for (int i = 0; i < count; ++i) z.lanes[i] += x.lanes[i] * y.lanes[i];
+    return z;
+  }
+  static float sum(const Vector& x) { return std::accumulate(x.lanes, x.lanes + count, 0.0F); }
+
+  template <GemmDtype dtype>
+  static Vector load_wide(const std::byte* unit, int part) {
+    Vector x;
+    for (int i = 0; i < count; ++i) {
+      const int at = part * count + i;
+      const int index = dtype == GemmDtype::bf16 ? at % 16 * 2 + at / 16 : at;
+      x.lanes[i] = static_cast<float>(gemm_load(dtype, unit, index));
+    }
+    return x;
+  }
+};
 
 using Multiply = void (*)(const FewRows&, int64_t, int64_t, float*, int64_t);
 
 std::vector<Multiply> ways() {
-  std::vector<Multiply> all = {multiply_few_rows, multiply_few_rows_portable};
+  std::vector<Multiply> all = {multiply_few_rows, multiply_few_rows_portable,
+                               multiply_by_lanes<PlainLanes<16, 6>>, multiply_by_lanes<PlainLanes<8, 5>>};
   if (has_few_rows_avx2()) all.push_back(multiply_few_rows_avx2);
+  if (has_few_rows_avx512()) all.push_back(multiply_few_rows_avx512);
   return all;
 }
 
-/// A [m, k] in fp32 and B [n, k] in its dtype, without gaps.
+/// A [m, length] and B [n, k] in their dtype. A's rows are a gap apart; what of B's makes k a multiple of
+/// kFewRowsUnit is to be multiplied by zeros.
 struct Operands {
-  Operands(GemmDtype dtype, int64_t m, int64_t n, int64_t k, bool whole)
-      : a(static_cast<size_t>(m * k)), b(static_cast<size_t>(n * k * gemm_element_bytes(dtype))) {
+  Operands(GemmDtype dtype, int64_t m, int64_t n, int64_t length, bool whole)
+      : k((length + kFewRowsUnit - 1) / kFewRowsUnit * kFewRowsUnit),
+        a_ld(length + kGap),
+        a(static_cast<size_t>(m * a_ld * gemm_element_bytes(dtype))),
+        packed(static_cast<size_t>(m * k), NAN),
+        b(static_cast<size_t>(n * k * gemm_element_bytes(dtype))) {
     std::mt19937 random(5);
     std::normal_distribution<double> normal;
     const auto element = [&] { return whole ? static_cast<double>(random() % 7) - 3 : normal(random); };
-    for (float& value : a) value = static_cast<float>(element());
-    for (int64_t i = 0; i < n * k; ++i) gemm_store(dtype, b.data(), i, element());
-    rows = {dtype, m, k, a.data(), b.data()};
+    for (int64_t i = 0; i < m * a_ld; ++i) gemm_store(dtype, a.data(), i, element());
+    for (int64_t i = 0; i < n * k; ++i) gemm_store(dtype, b.data(), i, i % k < length ? element() : 1);
+    pack_few_rows(dtype, a.data(), a_ld, m, length, k, packed.data());
+    rows = {dtype, m, k, packed.data(), b.data()};
   }
 
+  double term(int64_t row, int64_t column, int64_t i) const {
+    return gemm_load(rows.dtype, a.data(), row * a_ld + i) * gemm_load(rows.dtype, b.data(), column * k + i);
+  }
   double product(int64_t row, int64_t column) const {
     double sum = 0;
-    for (int64_t i = 0; i < rows.k; ++i) {
-      sum += static_cast<double>(a[static_cast<size_t>(row * rows.k + i)]) *
-             gemm_load(rows.dtype, b.data(), column * rows.k + i);
-    }
+    for (int64_t i = 0; i < a_ld - kGap; ++i) sum += term(row, column, i);
     return sum;
   }
   /// Of n additions in fp32, whatever their order, by the bound of Higham's "Accuracy and Stability", 3.1.
   double bound(int64_t row, int64_t column) const {
     double sum = 0;
-    for (int64_t i = 0; i < rows.k; ++i) {
-      sum += std::abs(static_cast<double>(a[static_cast<size_t>(row * rows.k + i)]) *
-                      gemm_load(rows.dtype, b.data(), column * rows.k + i));
-    }
+    for (int64_t i = 0; i < a_ld - kGap; ++i) sum += std::abs(term(row, column, i));
     return std::ldexp(sum, -24) * static_cast<double>(rows.k + 1);
   }
 
-  std::vector<float> a;
+  static constexpr int64_t kGap = 3;
+  int64_t k, a_ld;
+  std::vector<std::byte> a;
+  std::vector<float> packed;
   std::vector<std::byte> b;
   FewRows rows;
 };
 
 TEST_CASE("few rows: every way sums up what the definition does, for the columns asked for and no others") {
-  constexpr int64_t kColumns = 11, kLd = 13;
+  // More than a block of columns, and than a piece of K: of 8 rows it has 512, of 3 rows 1344.
+  constexpr int64_t kColumns = 29, kLd = 31;
   constexpr float kUntouched = -77;
-  for (const Multiply multiply : ways()) {
-    for (const GemmDtype dtype : kGemmDtypeList) {
-      for (int64_t m = 1; m <= kMostFewRows; ++m) {
-        for (const int64_t k : {0, 32, 96, 1024}) {
-          for (const bool whole : {false, true}) {
-            const Operands operands(dtype, m, kColumns, k, whole);
-            for (const auto& [begin, end] : {std::pair{0, 11}, std::pair{3, 8}, std::pair{10, 11}}) {
-              std::vector<float> out(static_cast<size_t>(m * kLd), kUntouched);
-              multiply(operands.rows, begin, end, out.data(), kLd);
-              CAPTURE(gemm_dtype_name(dtype), m, k, begin, end);
-              for (int64_t i = 0; i < m * kLd; ++i) {
-                const int64_t row = i / kLd, column = begin + i % kLd;
-                const auto got = static_cast<double>(out[static_cast<size_t>(i)]);
-                if (column >= end) {
-                  REQUIRE(got == static_cast<double>(kUntouched));
-                  continue;
-                }
-                const double allowed = whole ? 0 : operands.bound(row, column);
-                REQUIRE(std::abs(got - operands.product(row, column)) <= allowed);
-              }
+  const auto check = [&](Multiply multiply, const Operands& operands, int64_t begin, int64_t end,
+                         const std::vector<double>& products, const std::vector<double>& bounds) {
+    const int64_t m = operands.rows.m;
+    std::vector<float> out(static_cast<size_t>(m * kLd), kUntouched);
+    multiply(operands.rows, begin, end, out.data(), kLd);
+    for (int64_t i = 0; i < m * kLd; ++i) {
+      const int64_t column = begin + i % kLd;
+      const auto got = static_cast<double>(out[static_cast<size_t>(i)]);
+      if (column >= end) {
+        REQUIRE(got == static_cast<double>(kUntouched));
+        continue;
+      }
+      const auto at = static_cast<size_t>(i / kLd * kColumns + column);
+      REQUIRE(std::abs(got - products[at]) <= bounds[at]);
+    }
+  };
+  for (const GemmDtype dtype : kGemmDtypeList) {
+    for (int64_t m = 1; m <= kMostFewRows; ++m) {
+      for (const int64_t k : {0, 7, 96, 1383}) {
+        for (const bool whole : {false, true}) {
+          const Operands operands(dtype, m, kColumns, k, whole);
+          std::vector<double> products, bounds;
+          for (int64_t i = 0; i < m * kColumns; ++i) {
+            products.push_back(operands.product(i / kColumns, i % kColumns));
+            bounds.push_back(whole ? 0 : operands.bound(i / kColumns, i % kColumns));
+          }
+          for (size_t way = 0; way < ways().size(); ++way) {
+            for (const auto& [begin, end] : {std::pair{0, 29}, std::pair{3, 8}, std::pair{28, 29}}) {
+              CAPTURE(way, gemm_dtype_name(dtype), m, k, whole, begin, end);
+              check(ways()[way], operands, begin, end, products, bounds);
             }
           }
         }
@@ -86,13 +149,16 @@ TEST_CASE("few rows: every way sums up what the definition does, for the columns
 }
 
 TEST_CASE("few rows: a sum does not depend on which columns are computed with it") {
-  const Operands operands(GemmDtype::bf16, 4, 9, 512, false);
-  std::vector<float> together(4 * 9), alone(4);
-  multiply_few_rows(operands.rows, 0, 9, together.data(), 9);
-  for (int64_t column = 0; column < 9; ++column) {
-    multiply_few_rows(operands.rows, column, column + 1, alone.data(), 1);
-    for (size_t row = 0; row < 4; ++row) {
-      CHECK(alone[row] == together[row * 9 + static_cast<size_t>(column)]);
+  for (const int64_t m : {1, 4, 7}) {
+    const Operands operands(GemmDtype::bf16, m, 9, 900, false);
+    const auto rows = static_cast<size_t>(m);
+    std::vector<float> together(rows * 9), alone(rows);
+    multiply_few_rows(operands.rows, 0, 9, together.data(), 9);
+    for (int64_t column = 0; column < 9; ++column) {
+      multiply_few_rows(operands.rows, column, column + 1, alone.data(), 1);
+      for (size_t row = 0; row < rows; ++row) {
+        CHECK(alone[row] == together[row * 9 + static_cast<size_t>(column)]);
+      }
     }
   }
 }

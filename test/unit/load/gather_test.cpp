@@ -1,12 +1,16 @@
 #include "core/load/gather.h"
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <numeric>
+#include <thread>
 
 #include "core/base/error.h"
+#include "core/base/workers.h"
 #include "core/load/loader.h"
 #include "core/load/read_schedule.h"
 #include "core/model/shell.h"
@@ -263,16 +267,34 @@ TEST_CASE("shards are gathered from in their order, among what is copied from th
   synthetic.plan.copies.erase(synthetic.plan.copies.begin() + 1);
   synthetic.plan.gathers = {1};
   const std::vector<ArenaAccess> access{
-      {.host = true, .buffer_bytes = kHostBufferBytes, .gather_bytes = 10'000}};
+      {.host = true, .buffer_bytes = kHostBufferBytes, .gather_bytes = 10'001}};
   const ReadSchedule schedule = make_read_schedule(synthetic.plan, synthetic.checkpoint, access);
   CHECK(std::ranges::is_sorted(schedule.chunks, {}, &ReadChunk::shard));
   // 24,000 bytes in pieces of whole elements.
   CHECK(std::ranges::count_if(schedule.chunks, [](const ReadChunk& c) { return c.gathered.has_value(); }) ==
         3);
+  CHECK(std::ranges::all_of(schedule.chunks, [](const ReadChunk& c) { return c.file_bytes % 8 == 0; }));
   CHECK(
       synthetic
           .wrong_tensors(execute(synthetic.plan, synthetic.checkpoint, emulated_devices(synthetic.plan), {}))
           .empty());
+}
+
+TEST_CASE("two workers gather at a time, the others wait") {
+  GatherTurns turns;
+  std::atomic<int> inside{0}, most{0};
+  run_workers(6, [&](unsigned) {
+    for (int i = 0; i < 5; ++i) {
+      const GatherTurns::Turn turn(turns);
+      const int now = ++inside;
+      int known = most;
+      while (now > known && !most.compare_exchange_weak(known, now)) {
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      --inside;
+    }
+  });
+  CHECK(most.load() == 2);
 }
 
 /// The models of torch/expected.jsonl that can be loaded whole.

@@ -85,6 +85,41 @@ TEST_CASE("automatic reads take what is in the page cache from there") {
   CHECK(reader.statistics().direct_bytes == 0);
 }
 
+TEST_CASE("a range of which only the beginning is in the page cache is read whole") {
+  const TempDirectory directory;
+  const std::string text = random_text(kFileBytes);
+  const std::string path = directory.write("shard", text);
+  for (const size_t warm_bytes : {1U, 1'000'000U, 4'900'000U}) {
+    make_cold(path);
+    const FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    REQUIRE(posix_fadvise(fd.get(), 0, 0, POSIX_FADV_RANDOM) == 0);  // no more than is asked for
+    std::string warm(warm_bytes, '\0');
+    REQUIRE(pread(fd.get(), warm.data(), warm.size(), 0) == static_cast<ssize_t>(warm.size()));
+    ShardReader reader(ReadPath::automatic, 1, 1 << 20);
+    OpenShard shard{.file = open_regular_file(path)};
+    reader.prepare(shard);
+    CHECK((read(reader, shard, 0, kFileBytes) == text));
+  }
+}
+
+TEST_CASE("small ranges are not read around the page cache") {
+  const TempDirectory directory;
+  const std::string text = random_text(kFileBytes);
+  const std::string path = directory.write("shard", text);
+  ShardReader reader(ReadPath::automatic, 1, 1 << 20);
+  OpenShard shard{.file = open_regular_file(path)};
+  reader.prepare(shard);
+  for (uint64_t offset = 0; offset < kFileBytes; offset += 300'000) {
+    make_cold(path);
+    CHECK((read(reader, shard, offset, 100'000) == text.substr(offset, 100'000)));
+  }
+  CHECK(reader.statistics().direct_bytes == 0);
+}
+
+TEST_CASE("a file system of this machine is no network") {
+  CHECK_FALSE(is_on_network_file_system(open_regular_file("/proc/self/status")));
+}
+
 TEST_CASE("a range beyond the end of the file is an error on every path that can tell") {
   const TempDirectory directory;
   const std::string path = directory.write("shard", random_text(kFileBytes));

@@ -1,5 +1,8 @@
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <fstream>
+#include <memory>
+#include <thread>
 
 #include "core/base/error.h"
 #include "core/load/loader.h"
@@ -102,6 +105,40 @@ TEST_CASE("of many differences the first is reported") {
     const Error error = difference(synthetic, model, 8).value();
     CHECK(error.offset() == synthetic.checkpoint.shards[0].data_start + 7'000'123);
   }
+}
+
+/// Is late with the checksums of what lies behind a place.
+class LateBackend final : public Backend {
+ public:
+  LateBackend(std::unique_ptr<Backend> backend, uint64_t late_from)
+      : backend_(std::move(backend)), late_from_(late_from) {}
+  Device device() const override { return backend_->device(); }
+  bool in_host_memory() const override { return backend_->in_host_memory(); }
+  void allocate(uint64_t bytes) override { backend_->allocate(bytes); }
+  std::span<std::byte> host_arena() override { return backend_->host_arena(); }
+  UploadQueue* upload_queue() override { return backend_->upload_queue(); }
+  void read_back(uint64_t arena_offset, std::span<std::byte> into) override {
+    backend_->read_back(arena_offset, into);
+  }
+  uint64_t hash_range(uint64_t arena_offset, uint64_t bytes, uint64_t first_word) override {
+    if (arena_offset >= late_from_) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    return backend_->hash_range(arena_offset, bytes, first_word);
+  }
+
+ private:
+  std::unique_ptr<Backend> backend_;
+  uint64_t late_from_;
+};
+
+TEST_CASE("a later difference that is found afterwards is not reported in the place of the first") {
+  const SyntheticModel synthetic({{.device = Device::cpu(), .elements = 8 << 20}});
+  LoadedModel model = load(synthetic);
+  constexpr uint64_t kFirst = (2 << 20) + 5;
+  for (const uint64_t at : {kFirst, uint64_t{3} << 20, uint64_t{5} << 20})
+    model.backends[0]->host_arena()[at] ^= std::byte{1};
+  model.backends[0] = std::make_unique<LateBackend>(std::move(model.backends[0]), 3 << 20);
+  CHECK(difference(synthetic, model, 8).value().offset() ==
+        synthetic.checkpoint.shards[0].data_start + kFirst);
 }
 
 TEST_CASE("bytes between tensors do not matter") {

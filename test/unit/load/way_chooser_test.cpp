@@ -30,6 +30,8 @@ TEST_CASE("the cheaper way is taken nearly always, the other now and then") {
     WayChooser chooser(0.1);
     // Trials of the first: at the beginning, and after pauses of 16, 64, 256 and 1024 uses.
     CHECK(use(chooser, 1 + 1 + 16 + 1 + 64 + 1 + 256 + 1 + 1024, 4.0, 1.0) == std::array{4, 1361});
+    // No pause is longer.
+    CHECK(use(chooser, 1 + 1024 + 1, 4.0, 1.0) == std::array{2, 1024});
   }
   SECTION("the first is cheaper") {
     WayChooser chooser(0.1);
@@ -43,6 +45,21 @@ TEST_CASE("a way that has become cheaper is found out and taken") {
   use(chooser, 1100, 0.5, 1.0);  // long enough for a trial
   const std::array<int, 2> later = use(chooser, 1000, 0.5, 1.0);
   CHECK(later[0] > 900);
+}
+
+TEST_CASE("once the other way pays, its cost is that of the trial, and pauses are short again") {
+  WayChooser chooser(0.1);
+  use(chooser, 1 + 1 + 16 + 1 + 64 + 1 + 256 + 1 + 1024, 4.0, 1.0);
+  CHECK(use(chooser, 1 + 16 + 1, 0.5, 1.0) == std::array{17, 1});
+}
+
+TEST_CASE("a use of no bytes says nothing of the cost") {
+  WayChooser chooser(0.1);
+  chooser.report(Way::first, 0, 1.0);
+  CHECK(chooser.next() == Way::first);
+  use(chooser, 2, 2.0, 1.0);
+  chooser.report(Way::second, 0, 1.0);
+  CHECK(chooser.next() == Way::second);
 }
 
 TEST_CASE("cost is that of a byte, not of a use") {

@@ -2,11 +2,14 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "core/base/error.h"
 #include "core/base/interrupted.h"
+#include "core/base/workers.h"
 #include "core/format/safetensors.h"
 #include "core/save/write_schedule.h"
 #include "test/support/checkpoint_builder.h"
@@ -167,6 +170,35 @@ TEST_CASE("neighbours of one cast are one run, pieces cover every byte once", "[
     next[piece.run] += piece.source_bytes;
   }
   for (size_t r = 0; r < next.size(); ++r) CHECK(next[r] == schedule.runs[r].source_bytes);
+}
+
+TEST_CASE("no more readers gather at once than there are slots", "[save]") {
+  // Every piece lies in no file, as in a transposed tensor.
+  class Slow final : public TensorSource {
+   public:
+    SourceTensor tensor(uint32_t) const override { return {"t", Dtype::u8, {}, 1 << 20}; }
+    void read(uint32_t, uint64_t, std::span<std::byte>) const override {
+      const int now = ++inside;
+      int known = most;
+      while (now > known && !most.compare_exchange_weak(known, now)) {
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(3));
+      --inside;
+    }
+    std::optional<FileRange> file_range(uint32_t) const override { return std::nullopt; }
+    void require_unchanged() const override {}
+    mutable std::atomic<int> inside{0}, most{0};
+  };
+  const Slow source;
+  PieceReader::Slots slots(PieceReader::kMostGathering);
+  run_workers(9, [&](unsigned) {
+    for (int i = 0; i < 3; ++i) {
+      PieceReader reader(source, 0, 0, 100, slots);
+      std::vector<std::byte> bytes(100);
+      reader.read(bytes);
+    }
+  });
+  CHECK(source.most.load() == PieceReader::kMostGathering);
 }
 
 }  // namespace hfload
