@@ -14,6 +14,7 @@
 #include "cli/text.h"
 #include "core/base/interrupted.h"
 #include "core/base/workers.h"
+#include "core/save/commit.h"
 #include "core/save/convert.h"
 
 namespace hfload::cli {
@@ -41,18 +42,22 @@ class Converter {
   /// Fills in all but `error`.
   void convert(const ModelOptions& model, ConvertReport& report, unsigned threads, bool show_progress) const {
     const ModelLocation location = locate(model, context_.environment);
-    require_apart(location, report.destination, command_.options.format);
+    const bool is_named_file = command_.output_directory.empty();
+    const std::string destination = is_named_file ? report.destination : report.destination + "/";
+    require_apart(location, destination, command_.options.format);
     const Checkpoint checkpoint = open_checkpoint(location);
     report.warnings = checkpoint.warnings;
     std::unique_ptr<const ModuleTree> shell = shell_of(checkpoint, report.warnings);
     const std::unique_ptr<TensorSource> source = open_tensor_source(checkpoint);
     const ConvertPlan plan =
-        plan_conversion(checkpoint, *source, std::move(shell), report.destination, command_.options);
+        plan_conversion(checkpoint, *source, std::move(shell), destination, command_.options);
     report.set_plan(plan);
     report.warnings.insert(report.warnings.end(), plan.warnings.begin(), plan.warnings.end());
     report.free_bytes = free_bytes_at(plan.destination);
-    report.status = ConvertStatus::planned;
-    if (command_.dry_run) return;
+    if (command_.dry_run) {
+      look_at_destination(plan, report);
+      return;
+    }
     ConvertRun run{command_.force, threads, nullptr, [] { return received_signal() != 0; }};
     ProgressBar bar(context_.common, context_.environment, "converting");
     if (show_progress) {
@@ -67,13 +72,26 @@ class Converter {
   }
 
  private:
+  /// Finds, and throws, what the conversion would.
+  void look_at_destination(const ConvertPlan& plan, ConvertReport& report) const {
+    std::error_code fault;
+    // The directory of -o is none that a dry run makes, and a conversion makes it first.
+    const bool is_made_first =
+        !command_.output_directory.empty() && !std::filesystem::exists(command_.output_directory, fault);
+    if (!is_made_first) require_place(plan.destination, !plan.single_file);
+    const DestinationState state = check_destination(plan, command_.force);
+    report.status = state.is_complete ? ConvertStatus::skipped : ConvertStatus::planned;
+    report.replaces = state.replaces;
+  }
+
   const ConvertCommand& command_;
   const Context& context_;
 };
 
 /// "mistral-7b" of "./mistral-7b/", "org/mistral-7b@main", "mistral-7b.safetensors" and "mistral-7b.pt".
 std::string output_name(const std::string& model) {
-  std::filesystem::path path = std::filesystem::absolute(model).lexically_normal();
+  std::error_code fault;
+  std::filesystem::path path = std::filesystem::absolute(model, fault).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
   std::string name = path.filename().string();
   if (name.ends_with(".json") && path.has_parent_path()) name = path.parent_path().filename().string();
@@ -82,7 +100,7 @@ std::string output_name(const std::string& model) {
     name.resize(name.size() - extension.size());
     break;
   }
-  if (!std::filesystem::exists(model)) name = name.substr(0, name.find('@'));
+  if (!std::filesystem::exists(model, fault)) name = name.substr(0, name.find('@'));
   return name;
 }
 
@@ -143,6 +161,7 @@ class OrderedLines {
 
 void convert_many(const ConvertCommand& command, const Context& context,
                   std::vector<ConvertReport>& reports) {
+  require_place(command.output_directory, true);
   if (!command.dry_run) make_directory(command.output_directory);
   const unsigned processors = std::clamp(std::thread::hardware_concurrency(), 1U, 16U);
   const unsigned jobs = std::min(command.jobs, static_cast<unsigned>(reports.size()));

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,15 +21,44 @@ struct ScannedFile {
   FileScan scan;
 };
 
-std::vector<ScannedFile> scan_all(const ScanCommand& command, const Environment& environment) {
+/// What was found, and what was not looked into.
+struct ScanReport {
   std::vector<ScannedFile> files;
+  std::vector<std::string> skipped;  ///< named by the user, and no pickles
+  std::vector<Error> faults;         ///< of what could not be read
+
+  uint64_t count(GlobalVerdict verdict) const {
+    uint64_t count = 0;
+    for (const ScannedFile& file : files) count += file.scan.count(verdict);
+    return count;
+  }
+};
+
+void scan_file(std::string path, ScanReport& report) {
+  try {
+    const RegularFile file = open_regular_file(path);
+    report.files.push_back({path, scan_pickle_file(FileSource(file))});
+  } catch (Error& error) {
+    if (error.path().empty()) error.with_path(std::move(path));
+    report.faults.push_back(error);
+  }
+}
+
+/// Nothing keeps the rest from being scanned: whoever asks whether all of it is harmless wants to know of
+/// each.
+ScanReport scan_all(const ScanCommand& command, const Environment& environment) {
+  ScanReport report;
   for (const std::string& model : command.models) {
-    for (std::string& path : find_pickle_files(model, {.cache = environment.hub_cache})) {
-      const RegularFile file = open_regular_file(path);
-      files.push_back({std::move(path), scan_pickle_file(FileSource(file))});
+    try {
+      PickleFiles found = find_pickle_files(model, {.cache = environment.hub_cache});
+      std::ranges::move(found.others, std::back_inserter(report.skipped));
+      std::ranges::move(found.faults, std::back_inserter(report.faults));
+      for (std::string& path : found.files) scan_file(std::move(path), report);
+    } catch (const Error& error) {
+      report.faults.push_back(error);
     }
   }
-  return files;
+  return report;
 }
 
 /// What a pickle is called: its file, and the member where it lies in an archive.
@@ -74,48 +105,66 @@ void write_pickle(JsonWriter& json, const ScannedPickle& pickle) {
   json.end_object();
 }
 
-std::string render_json(const std::vector<ScannedFile>& files, uint64_t denied) {
+std::string render_json(const ScanReport& report) {
   JsonWriter json;
   json.begin_object().key("schema").string("hfload.scan/1");
-  json.key("denied").number(denied).key("files").begin_array();
-  for (const ScannedFile& file : files) {
+  json.key("denied").number(report.count(GlobalVerdict::denied)).key("files").begin_array();
+  for (const ScannedFile& file : report.files) {
     json.begin_object().key("file").string(file.path).key("pickles").begin_array();
     for (const ScannedPickle& pickle : file.scan.pickles) write_pickle(json, pickle);
     json.end_array();
     write_fault(json, file.scan.fault ? &*file.scan.fault : nullptr);
     json.end_object();
   }
+  json.end_array().key("skipped").strings(report.skipped).key("errors").begin_array();
+  for (const Error& fault : report.faults) write_error(json, fault);
   json.end_array().end_object();
   return json.take();
 }
 
-/// Why the result is what it is. A file that names denied code is that, also where it is malformed besides.
-int report(const std::vector<ScannedFile>& files, uint64_t denied, Messages& messages) {
+/// "README.md: no pickle to scan"; of many files the first few.
+std::string describe_skipped(const std::vector<std::string>& files) {
+  constexpr size_t kMostNamed = 5;
+  if (files.size() == 1) return fmt::format("{}: no pickle to scan", files[0]);
+  const auto named = std::span(files).first(std::min(files.size(), kMostNamed));
+  return fmt::format("no pickle to scan in {}: {}{}", count_of(files.size(), "file"), fmt::join(named, ", "),
+                     files.size() > kMostNamed ? ", …" : "");
+}
+
+/// Says what is wrong, and returns the exit status: of those that apply, the smallest. So denied code (1) is
+/// told from what is malformed (3), not supported (4), not readable (5) or not there (8).
+int tell(const ScanReport& report, Messages& messages) {
   int status = 0;
-  uint64_t pickles = 0, allowed = 0, unsupported = 0;
-  for (const ScannedFile& file : files) {
+  const auto apply = [&](int applies) { status = status == 0 ? applies : std::min(status, applies); };
+  for (const Error& fault : report.faults) {
+    messages.error(fault);
+    apply(fault.exit_status());
+  }
+  uint64_t pickles = 0;
+  for (const ScannedFile& file : report.files) {
     pickles += file.scan.pickles.size();
-    allowed += file.scan.count(GlobalVerdict::allowed);
-    unsupported += file.scan.count(GlobalVerdict::unsupported);
     const Error* fault = file.scan.first_fault();
     if (fault == nullptr) continue;
-    messages.warning(
-        fmt::format("{}: {} [{}]", file.path, fault->message(), error_code_info(fault->code()).name));
-    status = status == 3 ? 3 : fault->exit_status();
+    messages.error(Error(*fault).with_path(file.path));
+    apply(fault->exit_status());
   }
+  const uint64_t denied = report.count(GlobalVerdict::denied);
+  if (denied > 0) apply(1);
+  if (!report.skipped.empty()) messages.note(describe_skipped(report.skipped));
   messages.note(fmt::format("{} in {}: {} allowed, {} unsupported, {} denied", count_of(pickles, "pickle"),
-                            count_of(files.size(), "file"), allowed, unsupported, denied));
-  return denied > 0 ? 1 : status;
+                            count_of(report.files.size(), "file"), report.count(GlobalVerdict::allowed),
+                            report.count(GlobalVerdict::unsupported), denied));
+  return status;
 }
 
 }  // namespace
 
 void run_scan(const ScanCommand& command, const Context& context) {
-  const std::vector<ScannedFile> files = scan_all(command, context.environment);
-  uint64_t denied = 0;
-  for (const ScannedFile& file : files) denied += file.scan.count(GlobalVerdict::denied);
-  const int status = report(files, denied, context.messages);
-  write_standard_output(context.common.json ? render_json(files, denied) : render_lines(files));
+  const ScanReport report = scan_all(command, context.environment);
+  const bool came_to_nothing = report.files.empty() && report.skipped.empty() && report.faults.size() == 1;
+  if (came_to_nothing) throw Error(report.faults.front());
+  const int status = tell(report, context.messages);
+  write_standard_output(context.common.json ? render_json(report) : render_lines(report.files));
   if (status != 0) throw CheckFailed{status};
 }
 

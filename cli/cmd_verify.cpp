@@ -18,8 +18,27 @@
 namespace hfload::cli {
 namespace {
 
-void append(std::vector<Finding>& to, std::vector<Finding> from) {
+template <class T>
+void append(std::vector<T>& to, std::vector<T> from) {
   to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+}
+
+/// Refuses a model of which no weight can be read: what is not looked at is not clean.
+void require_weights(const Checkpoint& checkpoint) {
+  const ModelLocation& location = checkpoint.location;
+  if (checkpoint.shards.empty()) {
+    throw Error(ErrorCode::weights_not_found, "there are no weights to verify")
+        .with_path(location.directory)
+        .with_hint(location.variants_hint.empty()
+                       ? "hfload inspect shows what a config.json alone says."
+                       : fmt::format("Weights of these variants are there: {}. Use --variant.",
+                                     location.variants_hint));
+  }
+  if (std::ranges::any_of(checkpoint.shards, &Shard::is_read)) return;
+  throw Error(ErrorCode::unsupported_format,
+              "these are neither safetensors files nor PyTorch checkpoints, and verify reads no other format")
+      .with_path(location.weights_path)
+      .with_hint("Save the model as safetensors first, for example with save_pretrained of transformers.");
 }
 
 void add(std::vector<Finding>& findings, std::string_view code, std::string_view what,
@@ -83,16 +102,13 @@ void run_verify(const VerifyCommand& command, const Context& context) {
     const SignalWatch watch;
     const ModelLocation location = locate(command.model, context.environment);
     verified.checkpoint = open_damaged_checkpoint(location, verified.findings);
-    if (verified.checkpoint.shards.empty()) {
-      throw Error(ErrorCode::weights_not_found, "there are no weights to verify")
-          .with_path(location.directory)
-          .with_hint("hfload inspect shows what a config.json alone says.");
-    }
+    require_weights(verified.checkpoint);
     StructureReport structure = check_structure(verified.checkpoint);
     append(verified.findings, std::move(structure.findings));
-    for (const std::string& warning : verified.checkpoint.warnings) context.messages.warning(warning);
-    for (const std::string& warning : verified.checkpoint.load_warnings()) context.messages.warning(warning);
-    for (const std::string& warning : structure.warnings) context.messages.warning(warning);
+    append(verified.warnings, verified.checkpoint.warnings);
+    append(verified.warnings, verified.checkpoint.load_warnings());
+    append(verified.warnings, std::move(structure.warnings));
+    for (const std::string& warning : verified.warnings) context.messages.warning(warning);
     CheckRun run{command.threads, nullptr, [] { return received_signal() != 0; }};
     if (against) expected.emplace(verified.checkpoint, *against);
     append(verified.findings, check_archives(verified.checkpoint, run));

@@ -1,10 +1,13 @@
 #include "cli/command_table.h"
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace hfload::cli {
 namespace {
 
+// --json is the first, as common_flags(command) leaves it out.
 constexpr FlagId kCommonFlags[] = {FlagId::json,  FlagId::progress, FlagId::color,
                                    FlagId::quiet, FlagId::verbose,  FlagId::help};
 
@@ -50,11 +53,11 @@ constexpr FlagId kConvertFlags[] = {
     FlagId::subfolder,    FlagId::key};
 
 constexpr FlagId kVerifyFlags[] = {
-    FlagId::tensors, FlagId::write_hashes, FlagId::against, FlagId::check_threads,
-    FlagId::variant, FlagId::subfolder,    FlagId::key};
+    FlagId::verified_tensors, FlagId::write_hashes, FlagId::against, FlagId::check_threads,
+    FlagId::variant,          FlagId::subfolder,    FlagId::key};
 
-constexpr FlagId kDiffFlags[] = {FlagId::tolerance, FlagId::tensors, FlagId::check_threads, FlagId::variant,
-                                 FlagId::subfolder};
+constexpr FlagId kDiffFlags[] = {FlagId::tolerance, FlagId::compared_tensors, FlagId::check_threads,
+                                 FlagId::variant, FlagId::subfolder};
 
 constexpr Example kProgramExamples[] = {
     {"hfload inspect ./mistral-7b", "what is in a model directory"},
@@ -137,10 +140,46 @@ constexpr Example kCompletionExamples[] = {
     {"hfload completion fish > ~/.config/fish/completions/hfload.fish", "fish"},
 };
 
+constexpr Example kHelpExamples[] = {
+    {"hfload help", "what commands there are"},
+    {"hfload help plan", "the same as hfload plan --help"},
+};
+
+constexpr Example kVersionExamples[] = {
+    {"hfload version", "the same as hfload --version"},
+};
+
+constexpr std::string_view kInRepository =
+    "org/name[@revision] in the local Hugging Face cache; an existing path wins";
+constexpr std::string_view kWeightFile = "a .safetensors file, or a PyTorch checkpoint (.bin, .pt, .pth)";
+constexpr std::string_view kShardIndex = "a shard index (*.index.json)";
+
+constexpr std::string_view kModelForms[] = {
+    "a directory with config.json, weights, or both",
+    kWeightFile,
+    kShardIndex,
+    "a config.json alone, for inspect and plan: shapes and dtypes without weights",
+    kInRepository,
+};
+
+constexpr std::string_view kWeightForms[] = {
+    "a directory with weights, and config.json where there is one",
+    kWeightFile,
+    kShardIndex,
+    kInRepository,
+};
+
+constexpr std::string_view kPickleForms[] = {
+    "a file: scanned where it is a pickle or a zip archive by its name or its content",
+    "a directory: all such files in it and below it",
+    kInRepository,
+};
+
 constexpr Command kCommands[] = {
     {.id = CommandId::inspect,
      .name = "inspect",
      .argument = "MODEL",
+     .forms = kModelForms,
      .summary = "Show what is in a model",
      .description = "Shows the model type, parameters, bytes per dtype, shards and tied weights. Reads "
                     "headers only. Weights that "
@@ -150,6 +189,7 @@ constexpr Command kCommands[] = {
     {.id = CommandId::plan,
      .name = "plan",
      .argument = "MODEL",
+     .forms = kModelForms,
      .summary = "Print the hf_device_map: which module goes to which device",
      .description = "Prints the hf_device_map that transformers and accelerate would give, as a Python "
                     "dictionary. Needs config.json "
@@ -159,6 +199,7 @@ constexpr Command kCommands[] = {
     {.id = CommandId::load,
      .name = "load",
      .argument = "MODEL",
+     .forms = kWeightForms,
      .summary = "Load every tensor onto its device and print the hf_device_map",
      .description =
          "Plans, reads every tensor to the device that the plan gives it, and prints the "
@@ -171,39 +212,50 @@ constexpr Command kCommands[] = {
      .name = "scan",
      .argument = "MODEL...",
      .several_arguments = true,
+     .subject = "Each MODEL is",
+     .forms = kPickleForms,
      .summary = "List the names that pickles would import, and whether weights need them",
      .description = "Lists every global name in the pickles of PyTorch checkpoints and other pickle files, "
                     "one a line, with "
                     "a verdict: allowed, unsupported (harmless, and not read) or denied. Executes nothing. "
-                    "The exit status "
-                    "is 1 when a name is denied, else 3 when a pickle or archive is malformed.",
+                    "What cannot be read is reported, and the rest is scanned. The exit status is the "
+                    "smallest that applies: 1 when a name is denied, 3 when a pickle or an archive is "
+                    "malformed, 4 when one is not supported, 5 or 8 when something cannot be read or is not "
+                    "there.",
      .examples = kScanExamples,
      .flags = {}},
     {.id = CommandId::convert,
      .name = "convert",
      .argument = "SRC DST",
+     .other_usage = "SRC... -o DIR",
      .several_arguments = true,
+     .subject = "SRC is",
+     .forms = kWeightForms,
      .summary = "Write a model's weights anew: dtype, shards, names, format",
-     .description = "Writes the weights of SRC to DST, a directory or, where it ends in .safetensors, one "
-                    "file, with little memory whatever their size. Tokenizer and other files are copied. DST "
-                    "then holds the whole output or, whatever happens, what it held before. With -o all "
-                    "arguments are sources.",
+     .description =
+         "Writes the weights of SRC to DST, a directory or, where it ends in .safetensors (with "
+         "--format pytorch in .bin, .pt or .pth), one file, with little memory whatever their size. "
+         "Tokenizer and other files are copied. DST then holds the whole output or, whatever "
+         "happens, what it held before. With -o all arguments are sources.",
      .examples = kConvertExamples,
      .flags = kConvertFlags},
     {.id = CommandId::verify,
      .name = "verify",
      .argument = "MODEL",
+     .forms = kWeightForms,
      .summary = "Check a model: its files against one another, and every weight",
      .description = "Lists all that is wrong with the index, the shards and their headers, holds the names "
                     "and shapes against the model's class, then reads every weight once: NaN and infinity "
                     "are faults, denormal and zero values are counted. The exit status is 1 when anything "
-                    "is wrong.",
+                    "is wrong, and 4 when the weights are in a format that is not read.",
      .examples = kVerifyExamples,
      .flags = kVerifyFlags},
     {.id = CommandId::diff,
      .name = "diff",
      .argument = "A B",
      .several_arguments = true,
+     .subject = "A and B are each",
+     .forms = kWeightForms,
      .summary = "Compare the tensors of two models",
      .description = "Lists tensors that only one of two models has, changes of dtype and shape, and how far "
                     "the values of the others are apart. The models may be of different formats and shards. "
@@ -227,18 +279,30 @@ constexpr Command kCommands[] = {
      .argument = "SHELL",
      .argument_kind = ValueKind::choice,
      .argument_choices = "bash|zsh|fish",
+     .json = false,
      .summary = "Print a completion script for bash, zsh or fish",
-     .description = "Prints a completion script.",
+     .description = "Prints a completion script. Takes no --json.",
      .examples = kCompletionExamples,
      .flags = {}},
-};
-
-constexpr std::string_view kModelForms[] = {
-    "a directory with config.json, weights, or both",
-    "a .safetensors file, or a PyTorch checkpoint (.bin, .pt, .pth)",
-    "a shard index (*.index.json)",
-    "a config.json alone: shapes and dtypes without weights",
-    "org/name[@revision] in the local Hugging Face cache; an existing path wins",
+    {.id = CommandId::help,
+     .name = "help",
+     .argument = "[COMMAND]",
+     .argument_kind = ValueKind::choice,
+     .argument_choices = "inspect|plan|load|scan|convert|verify|diff|gemm|completion|help|version",
+     .json = false,
+     .summary = "Print help, of the program or of a command",
+     .description = "Prints what --help prints. Takes no --json.",
+     .examples = kHelpExamples,
+     .flags = {}},
+    {.id = CommandId::version,
+     .name = "version",
+     .argument = "",
+     .argument_kind = ValueKind::none,
+     .json = false,
+     .summary = "Print the version",
+     .description = "Prints what --version prints. Takes no --json.",
+     .examples = kVersionExamples,
+     .flags = {}},
 };
 
 constexpr ExitStatus kExitStatuses[] = {
@@ -248,8 +312,8 @@ constexpr ExitStatus kExitStatuses[] = {
     {"3", "an input is malformed or unsafe"},
     {"4", "an input is well-formed but not supported"},
     {"5", "reading, writing or a device call failed"},
-    {"6", "the network failed"},
-    {"7", "the Hub denied access"},
+    {"6", "reserved for a failing network: no command uses the network yet"},
+    {"7", "reserved for the Hub denying access: no command uses the network yet"},
     {"8", "a file or model was not found"},
     {"9", "a device or the host has not enough memory"},
     {"130", "interrupted (SIGINT)"},
@@ -271,8 +335,18 @@ constexpr Variable kVariables[] = {
 
 std::span<const Command> commands() { return kCommands; }
 const Command& command(CommandId id) { return kCommands[static_cast<size_t>(id)]; }
+std::optional<CommandId> find_command(std::string_view name) {
+  const auto found = std::ranges::find(kCommands, name, &Command::name);
+  return found == std::end(kCommands) ? std::nullopt : std::optional(found->id);
+}
+std::string_view argument_name(const Command& command) {
+  const std::string_view argument = command.argument;
+  return argument.starts_with('[') ? argument.substr(1, argument.size() - 2) : argument;
+}
 std::span<const FlagId> common_flags() { return kCommonFlags; }
-std::span<const std::string_view> model_forms() { return kModelForms; }
+std::span<const FlagId> common_flags(const Command& command) {
+  return command.json ? common_flags() : common_flags().subspan(1);
+}
 std::span<const ExitStatus> exit_statuses() { return kExitStatuses; }
 std::span<const Variable> environment_variables() { return kVariables; }
 std::span<const Example> program_examples() { return kProgramExamples; }

@@ -33,7 +33,7 @@ constexpr Flag kFlags[] = {
      .short_name = "-v",
      .help = "Say more about what is done, on standard error."},
     {.id = FlagId::help, .name = "--help", .short_name = "-h", .help = "Print help and exit."},
-    {.id = FlagId::version, .name = "--version", .help = "Print the version and exit."},
+    {.id = FlagId::version, .name = "--version", .short_name = "-V", .help = "Print the version and exit."},
     {.id = FlagId::variant,
      .name = "--variant",
      .kind = ValueKind::word,
@@ -74,16 +74,17 @@ constexpr Flag kFlags[] = {
              "balanced_low_0 leaves "
              "the first GPU free, sequential fills one device after the other; tight, which is hfload's own, "
              "offloads as little as can be; a device (0, cuda:1, cpu, disk) takes everything; "
-             "FILE.json or a JSON object such as '{\"encoder\": 0, \"decoder\": \"cpu\"}' is your own map."},
+             "FILE, or a map such as '{\"encoder\": 0, \"decoder\": \"cpu\"}' in JSON or as Python prints "
+             "it, is your own; what plan prints is such a FILE, also with --json."},
     {.id = FlagId::max_memory,
      .name = "--max-memory",
      .kind = ValueKind::word,
      .value = "LIST",
+     .repeatable = true,
      .help = "Most bytes of weights per device: 0=20GiB,1=21GiB,cpu=60GiB. KiB, MiB, GiB are powers of 1024; "
-             "KB, MB, GB powers of "
-             "1000. A device that is not named gets nothing, and what fits nowhere stays on the disk. "
-             "Default: the memory that is "
-             "free on this machine."},
+             "KB, MB, GB powers of 1000. Repeatable; the lists add up. A device that is not named gets "
+             "nothing, and what fits nowhere stays on the disk. Default: the memory that is free on this "
+             "machine."},
     {.id = FlagId::context,
      .name = "--context",
      .kind = ValueKind::word,
@@ -112,8 +113,10 @@ constexpr Flag kFlags[] = {
      .kind = ValueKind::word,
      .value = "CLASS",
      .repeatable = true,
-     .help = "A module class that must stay whole on one device. Repeatable; replaces the architecture's own "
-             "list; '' keeps nothing whole."},
+     .may_be_empty = true,
+     .help =
+         "A module class that must stay whole on one device, or several with commas. Repeatable; replaces "
+         "the architecture's own list; '' keeps nothing whole."},
     {.id = FlagId::compat,
      .name = "--compat",
      .kind = ValueKind::choice,
@@ -127,7 +130,8 @@ constexpr Flag kFlags[] = {
      .kind = ValueKind::directory,
      .value = "DIR",
      .help = "Where load keeps weights offloaded to the disk, as accelerate does: converted copies where the "
-             "dtype changes, and an index.json of all. Without it, safetensors files are used in place."},
+             "dtype changes, and an index.json of all. The folder is made where it does not exist, but none "
+             "above it. Without it, safetensors files are used in place."},
     {.id = FlagId::offload_buffers,
      .name = "--offload-buffers",
      .help = "Offload buffers together with their weights."},
@@ -208,7 +212,7 @@ constexpr Flag kFlags[] = {
      .kind = ValueKind::word,
      .value = "SIZE",
      .help = "Most bytes of a weight file, as 5GB (powers of 1000, the default) or 5GiB (powers of 1024). A "
-             "larger tensor has a file of its own."},
+             "larger tensor has a file of its own. Not for a DST that is one file."},
     {.id = FlagId::merge, .name = "--merge", .help = "Write one weight file, however large."},
     {.id = FlagId::include,
      .name = "--include",
@@ -258,13 +262,17 @@ constexpr Flag kFlags[] = {
      .help = "With -o, models that are converted at the same time, 1 to 64. Default: 1."},
     {.id = FlagId::dry_run,
      .name = "--dry-run",
-     .help = "Print what would be written, how many bytes that takes, and how many are free. Write nothing."},
+     .help = "Print where and what would be written, how many bytes that takes, and how many are free. Write "
+             "nothing. The exit status is that of the conversion, as far as reading can tell."},
     {.id = FlagId::force, .name = "--force", .help = "Replace what is at the destination."},
     {.id = FlagId::check_threads,
      .name = "--threads",
      .kind = ValueKind::word,
      .value = "N",
      .help = "Reader threads, 1 to 256. Default: one per processor, at most 16. The result is the same."},
+    {.id = FlagId::verified_tensors,
+     .name = "--tensors",
+     .help = "List every tensor, not only suspicious ones: dtype, shape, minimum, maximum, mean, hash."},
     {.id = FlagId::write_hashes,
      .name = "--write-hashes",
      .kind = ValueKind::file,
@@ -276,6 +284,7 @@ constexpr Flag kFlags[] = {
      .kind = ValueKind::file,
      .value = "FILE",
      .help = "Compare with the hashes in FILE, and list the tensors that differ, are missing, or are new."},
+    {.id = FlagId::compared_tensors, .name = "--tensors", .help = "List equal tensors too."},
     {.id = FlagId::tolerance,
      .name = "--tolerance",
      .kind = ValueKind::word,

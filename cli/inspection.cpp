@@ -7,6 +7,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/glob.h"
+#include "core/base/name_hash.h"
 #include "core/model/match_keys.h"
 #include "core/model/quantization.h"
 
@@ -85,10 +86,8 @@ std::vector<DtypeTotal> totals_by_dtype(const std::vector<InspectedTensor>& tens
   return totals;
 }
 
-std::optional<uint64_t> parameter_count(const Inspection& inspection,
-                                        const std::vector<InspectedTensor>& rows) {
-  if (inspection.shell && !inspection.shell->tree.from_tensor_names)
-    return inspection.shell->tree.parameter_count();
+/// Of all rows; nothing where one has no shape.
+std::optional<uint64_t> parameters_of(const std::vector<InspectedTensor>& rows) {
   uint64_t count = 0;
   for (const InspectedTensor& row : rows) {
     if (row.dtype.empty()) return std::nullopt;
@@ -97,6 +96,19 @@ std::optional<uint64_t> parameter_count(const Inspection& inspection,
     count = *sum;
   }
   return rows.empty() ? std::nullopt : std::optional(count);
+}
+
+std::optional<uint64_t> parameter_count(const Inspection& inspection,
+                                        const std::vector<InspectedTensor>& rows) {
+  if (inspection.shell && !inspection.shell->tree.from_tensor_names)
+    return inspection.shell->tree.parameter_count();
+  return parameters_of(rows);
+}
+
+/// Whether there is neither a weight file nor a config that says what the model is.
+bool is_no_model(const Checkpoint& checkpoint) {
+  return checkpoint.shards.empty() && checkpoint.config.model_type().empty() &&
+         checkpoint.config.architectures().empty();
 }
 
 std::optional<uint64_t> weight_bytes(const Checkpoint& checkpoint, const std::vector<InspectedTensor>& rows) {
@@ -136,7 +148,7 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
     found.shell = build_shell(found.checkpoint, {});
     append(found.warnings, found.shell->warnings);
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::unsupported_architecture) throw;
+    if (error.code() != ErrorCode::unsupported_architecture || is_no_model(found.checkpoint)) throw;
     found.warnings.push_back(error.message());
   }
   if (const auto quantization = read_quantization(found.checkpoint.config))
@@ -163,10 +175,16 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
     if (row.shard && !row.repeats) found.shard_bytes[*row.shard] += row.bytes;
   }
   if (found.shell) found.findings = compare_with_checkpoint(*found.shell, found.checkpoint);
+  // A quantised weight is several tensors of packed words, whose elements are no parameters.
+  const bool is_part =
+      std::ranges::find(found.findings, "missing_keys", &Finding::code) != found.findings.end();
+  if (is_part && found.quantization.empty()) found.parameters_here = parameters_of(rows);
   found.tensors_in_all = rows.size();
-  if (!filter.empty())
+  if (!filter.empty()) {
     std::erase_if(rows,
                   [&](const InspectedTensor& row) { return !matches_glob(filter, std::string(row.name)); });
+    if (rows.empty()) found.warnings.push_back("--filter '" + filter + "' matches no tensor");
+  }
   found.dtypes = totals_by_dtype(rows);
   found.tensors = std::move(rows);
   return found;
@@ -174,7 +192,7 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
 
 std::vector<TensorPattern> fold_patterns(const std::vector<InspectedTensor>& tensors) {
   std::vector<TensorPattern> patterns;
-  std::unordered_map<std::string, size_t> places;
+  std::unordered_map<std::string, size_t, NameHash> places;
   for (const InspectedTensor& tensor : tensors) {
     const std::string pattern = fold_numbers(tensor.name);
     std::string key = pattern + '\0';

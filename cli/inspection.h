@@ -51,12 +51,13 @@ struct Inspection {
   ~Inspection() = default;
 
   Checkpoint checkpoint;
-  std::optional<Shell> shell;            ///< none where it cannot be derived
-  std::string quantization;              ///< the method that config.json names; empty when none
-  std::optional<uint64_t> parameters;    ///< of the model; unknown where shapes are
-  std::optional<uint64_t> total_bytes;   ///< of the weights
-  std::vector<InspectedTensor> tensors;  ///< those that the filter lets through
-  uint64_t tensors_in_all = 0;           ///< before the filter
+  std::optional<Shell> shell;               ///< none where it cannot be derived
+  std::string quantization;                 ///< the method that config.json names; empty when none
+  std::optional<uint64_t> parameters;       ///< of the model; unknown where shapes are
+  std::optional<uint64_t> parameters_here;  ///< of the weights, where these are a part of the model's
+  std::optional<uint64_t> total_bytes;      ///< of the weights
+  std::vector<InspectedTensor> tensors;     ///< those that the filter lets through
+  uint64_t tensors_in_all = 0;              ///< before the filter
   bool from_shell = false;  ///< some dtypes and shapes come from config.json, as the weights are not there
   std::vector<DtypeTotal> dtypes;     ///< by bytes, descending
   std::vector<uint64_t> shard_bytes;  ///< parallel to the shards: bytes of tensors, 0 when not known
@@ -64,7 +65,8 @@ struct Inspection {
   std::vector<std::string> warnings;
 };
 
-/// Looks into a model. Throws Error for what is malformed; an unknown architecture is no failure.
+/// Looks into a model. Throws Error for what is malformed; an unknown architecture is no failure, but
+/// Error(unsupported_architecture) is thrown for a config that names none, where there are no weights.
 Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter);
 
 std::vector<TensorPattern> fold_patterns(const std::vector<InspectedTensor>& tensors);

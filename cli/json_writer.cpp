@@ -130,4 +130,12 @@ std::string JsonWriter::take() {
   return std::exchange(out_, {});
 }
 
+void write_error(JsonWriter& json, const Error& error) {
+  json.begin_object().key("code").string(error_code_info(error.code()).name);
+  json.key("message").string(error.message()).key("path").string_or_null(error.path());
+  json.key("tensor").string_or_null(error.tensor()).key("offset");
+  error.offset() ? json.number(*error.offset()) : json.null();
+  json.key("hint").string_or_null(error.hint()).end_object();
+}
+
 }  // namespace hfload::cli

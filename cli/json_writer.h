@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/error.h"
 #include "core/base/text_sink.h"
 
 namespace hfload::cli {
@@ -60,5 +61,8 @@ class JsonWriter {
   std::vector<bool> has_members_;  ///< one per open bracket
   bool after_key_ = false;
 };
+
+/// What an error says, as an object: the "error" of hfload.error/1.
+void write_error(JsonWriter& json, const Error& error);
 
 }  // namespace hfload::cli

@@ -22,7 +22,7 @@ std::string list_mismatched(const KeyMatches& keys) {
   return text;
 }
 
-std::string list_keys(const KeyMatches& keys, bool with_mismatched, bool with_unexpected) {
+std::string render_keys(const KeyMatches& keys, bool with_mismatched, bool with_unexpected) {
   std::string text;
   if (!keys.missing_keys.empty()) text += "Missing from the checkpoint:\n";
   for (const std::string& name : keys.missing_keys) text += "  " + escape_text(name) + '\n';
@@ -73,13 +73,25 @@ Error unexpected_keys_error(const KeyMatches& keys) {
 
 }  // namespace
 
+KeyLists list_keys(const KeyMatches& keys) {
+  KeyLists lists{keys.missing_keys, keys.unexpected_keys, {}};
+  for (const MismatchedKey& key : keys.mismatched_keys) lists.mismatched_keys.push_back(key.name);
+  return lists;
+}
+
+void write_key_lists(JsonWriter& json, const KeyLists& keys) {
+  json.key("missing_keys").strings(keys.missing_keys);
+  json.key("unexpected_keys").strings(keys.unexpected_keys);
+  json.key("mismatched_keys").strings(keys.mismatched_keys);
+}
+
 void require_keys(const KeyMatches& keys, KeyMode mode, const Checkpoint& checkpoint, Compat compat,
                   Messages& messages) {
   const bool missing = !keys.missing_keys.empty();
   const bool mismatched = mode != KeyMode::ignore_mismatched && !keys.mismatched_keys.empty();
   const bool unexpected = mode == KeyMode::strict && !keys.unexpected_keys.empty();
   if (!missing && !mismatched && !unexpected) return;
-  messages.block(list_keys(keys, mismatched, unexpected));
+  messages.block(render_keys(keys, mismatched, unexpected));
   Error error = missing      ? missing_keys_error(keys, compat)
                 : mismatched ? mismatched_keys_error(keys, mode)
                              : unexpected_keys_error(keys);
@@ -88,10 +100,11 @@ void require_keys(const KeyMatches& keys, KeyMode mode, const Checkpoint& checkp
     message += fmt::format("; {} of another shape", tensors_are(keys.mismatched_keys.size()));
   if ((missing || mismatched) && unexpected)
     message += fmt::format("; {} not used by the model", tensors_are(keys.unexpected_keys.size()));
-  throw Error(error.code(), std::move(message))
-      .with_path(checkpoint.location.directory)
-      .with_tensor(error.tensor())
-      .with_hint(error.hint());
+  throw KeyError(Error(error.code(), std::move(message))
+                     .with_path(checkpoint.location.directory)
+                     .with_tensor(error.tensor())
+                     .with_hint(error.hint()),
+                 list_keys(keys));
 }
 
 void report_keys(const KeyMatches& keys, Messages& messages) {

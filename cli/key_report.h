@@ -1,5 +1,10 @@
 #pragma once
 
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/json_writer.h"
 #include "cli/terminal.h"
 #include "core/model/checkpoint.h"
 #include "core/model/match_keys.h"
@@ -13,7 +18,26 @@ enum class KeyMode : uint8_t {
   ignore_mismatched,  ///< as complete, but a tensor of another shape is left out, as transformers does
 };
 
-/// Lists all keys that the mode does not allow together, and throws for them. Throws Error(missing_keys,
+/// The names that do not match.
+struct KeyLists {
+  std::vector<std::string> missing_keys, unexpected_keys, mismatched_keys;
+};
+KeyLists list_keys(const KeyMatches& keys);
+
+/// The three lists as members of an open object.
+void write_key_lists(JsonWriter& json, const KeyLists& keys);
+
+/// A refusal of keys. Its sentence names the first, its document under --json all.
+class KeyError : public Error {
+ public:
+  KeyError(const Error& error, KeyLists keys) : Error(error), keys_(std::move(keys)) {}
+  const KeyLists& keys() const { return keys_; }
+
+ private:
+  KeyLists keys_;
+};
+
+/// Lists all keys that the mode does not allow together, and throws for them. Throws KeyError(missing_keys,
 /// mismatched_keys, unexpected_keys): the first of the three that applies, naming the first key.
 void require_keys(const KeyMatches& keys, KeyMode mode, const Checkpoint& checkpoint, Compat compat,
                   Messages& messages);

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/heap.h"
 #include "cli/json_writer.h"
+#include "cli/key_report.h"
 #include "cli/render_command_table.h"
 #include "cli/signals.h"
 #include "core/base/interrupted.h"
@@ -37,15 +38,15 @@ void dispatch(const CommandLine& line, const Context& context) {
   std::visit(Visitor{context}, line.command);
 }
 
-int report(const Error& error, const CommandLine& line, const Environment& environment) {
+int report(const Error& error, const CommandLine& line, const Environment& environment,
+           const KeyLists* keys = nullptr) {
   Messages(line.common, environment).error(error);
   if (!line.common.json) return error.exit_status();
   JsonWriter json;
-  json.begin_object().key("schema").string("hfload.error/1").key("error").begin_object();
-  json.key("code").string(error_code_info(error.code()).name).key("message").string(error.message());
-  json.key("path").string_or_null(error.path()).key("tensor").string_or_null(error.tensor()).key("offset");
-  error.offset() ? json.number(*error.offset()) : json.null();
-  json.key("hint").string_or_null(error.hint()).end_object().end_object();
+  json.begin_object().key("schema").string("hfload.error/1").key("error");
+  write_error(json, error);
+  if (keys != nullptr) write_key_lists(json, *keys);
+  json.end_object();
   try {
     write_standard_output(json.take());
   } catch (const ClosedPipe&) {
@@ -74,6 +75,8 @@ int main(int argc, char** argv) {
     return found.exit_status;
   } catch (const Interrupted&) {
     return 128 + received_signal();
+  } catch (const KeyError& error) {
+    return report(error, line, environment, &error.keys());
   } catch (const Error& error) {
     return report(error, line, environment);
   } catch (const std::bad_alloc&) {

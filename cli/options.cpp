@@ -1,22 +1,19 @@
 #include "cli/options.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+#include <iterator>
+#include <utility>
 
-#include "cli/options_convert.h"
+#include "cli/flag_values.h"
 #include "cli/text.h"
-#include "core/base/file.h"
+#include "core/base/units.h"
 #include "core/plan/device.h"
 
 namespace hfload::cli {
-namespace {
-
-constexpr uint64_t kMaxDeviceMapBytes = 16'000'000;
-
-}  // namespace
 
 Error usage_error(std::string message, std::string hint) {
   return Error(ErrorCode::usage, std::move(message)).with_hint(std::move(hint));
@@ -26,17 +23,30 @@ std::string see_help(std::string_view command_name) {
   return command_name.empty() ? "See hfload --help." : fmt::format("See hfload {} --help.", command_name);
 }
 
+std::string usual_dtype_name(std::string_view text) {
+  std::string name;
+  std::ranges::transform(text, std::back_inserter(name),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (name.starts_with("torch.")) name.erase(0, 6);
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"fp16", "float16"}, {"f16", "float16"}, {"half", "float16"},  {"bf16", "bfloat16"},
+      {"fp32", "float32"}, {"f32", "float32"}, {"float", "float32"}, {"single", "float32"}};
+  for (const auto& [other, usual] : kNames) {
+    if (name == other) return std::string(usual);
+  }
+  return name;
+}
+
 std::string choice(const FlagValues& values, FlagId id) {
   const std::vector<std::string_view> choices = split_choices(flag(id).choices);
   if (!is_given(values, id)) return std::string(choices.front());
   const std::string value = last_value(values, id);
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
-  const std::string_view near = did_you_mean(value, choices);
+  const bool is_dtype = id == FlagId::dtype || id == FlagId::kv_dtype || id == FlagId::output_dtype;
+  const std::string_view near = did_you_mean(is_dtype ? usual_dtype_name(value) : value, choices);
   const std::string list = fmt::format("{} is one of {}.", flag(id).name, fmt::join(choices, ", "));
-  const auto code = id == FlagId::dtype || id == FlagId::kv_dtype || id == FlagId::output_dtype
-                        ? ErrorCode::invalid_dtype
-                        : ErrorCode::usage;
-  throw Error(code, fmt::format("{} does not take '{}'", flag(id).name, value))
+  throw Error(is_dtype ? ErrorCode::invalid_dtype : ErrorCode::usage,
+              fmt::format("{} does not take '{}'", flag(id).name, value))
       .with_hint(near.empty() ? list : fmt::format("Did you mean {}? {}", near, list));
 }
 
@@ -47,54 +57,12 @@ When when(const FlagValues& values, FlagId id) {
 
 namespace {
 
-std::string device_map_forms() {
-  return fmt::format("--device-map takes {}, the number of a GPU, FILE.json, or a JSON object.",
-                     fmt::join(split_choices(flag(FlagId::device_map).choices), ", "));
-}
-
-DeviceMap read_device_map_file(const std::string& path) {
-  try {
-    return parse_device_map(read_text_file(open_regular_file(path), kMaxDeviceMapBytes));
-  } catch (Error& error) {
-    if (error.path().empty()) error.with_path(path);
-    if (error.code() == ErrorCode::not_found) error.with_hint(device_map_forms());
-    throw;
-  }
-}
-
-DeviceMapChoice parse_device_map_choice(const std::string& text) {
-  constexpr std::pair<std::string_view, Strategy> kStrategies[] = {
-      {"auto", Strategy::balanced_auto},
-      {"balanced", Strategy::balanced},
-      {"balanced_low_0", Strategy::balanced_low_0},
-      {"sequential", Strategy::sequential},
-      {"tight", Strategy::tight}};
-  for (const auto& [name, strategy] : kStrategies) {
-    if (text == name) return strategy;
-  }
-  const size_t start = text.find_first_not_of(" \t\r\n");
-  if (start != std::string::npos && text[start] == '{') return parse_device_map(text);
-  try {
-    return DeviceMap{{"", parse_device(text)}};
-  } catch (const Error&) {
-    struct stat status {};
-    if (text.ends_with(".json") || stat(text.c_str(), &status) == 0) return read_device_map_file(text);
-  }
-  const auto words = split_choices(flag(FlagId::device_map).choices);
-  const std::string_view near = did_you_mean(text, words);
-  throw Error(ErrorCode::invalid_device_map,
-              fmt::format("'{}' is no strategy, no device, and no file with a device map", text))
-      .with_hint(near.empty() ? device_map_forms() : fmt::format("Did you mean {}?", near));
-}
-
 ReadPath read_path(const FlagValues& values) {
-  if (!is_given(values, FlagId::io)) return ReadPath::automatic;
-  const std::string name = last_value(values, FlagId::io);
-  if (name == "pread") return ReadPath::pread;
-  if (name == "direct") return ReadPath::direct;
-  if (name == "mmap") return ReadPath::mapping;
-  if (name == "auto") return ReadPath::automatic;
-  throw usage_error(fmt::format("--io does not take '{}'", name), "It takes auto, pread, direct or mmap.");
+  const std::string name = choice(values, FlagId::io);
+  return name == "pread"    ? ReadPath::pread
+         : name == "direct" ? ReadPath::direct
+         : name == "mmap"   ? ReadPath::mapping
+                            : ReadPath::automatic;
 }
 
 /// A flag that counts something: a whole number from 1.
@@ -119,6 +87,40 @@ void read_cache_options(const FlagValues& values, PlanningOptions& planning) {
   if (dtype != "auto") planning.kv_dtype = dtype_from_torch_name(dtype);
 }
 
+std::string_view strip(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+  return text.substr(0, text.find_last_not_of(' ') + 1);
+}
+
+/// The items of all values of a flag that takes a list, which is apart by commas, by repeating it, or both.
+std::vector<std::string> list_items(const FlagValues& values, FlagId id) {
+  std::vector<std::string> items;
+  for (const std::string& list : values_of(values, id)) {
+    for (size_t begin = 0; begin <= list.size();) {
+      const size_t end = std::min(list.find(',', begin), list.size());
+      items.emplace_back(strip(std::string_view(list).substr(begin, end - begin)));
+      begin = end + 1;
+    }
+  }
+  return items;
+}
+
+/// accelerate's rule, which hardly anybody means.
+void warn_of_bits(const std::vector<std::string>& budgets, std::vector<std::string>& warnings) {
+  std::vector<std::string> in_bits;
+  std::string_view size;
+  for (const std::string& budget : budgets) {
+    if (!counts_bits(budget)) continue;
+    in_bits.push_back(budget);
+    if (size.empty()) size = strip(std::string_view(budget).substr(budget.find('=') + 1));
+  }
+  if (in_bits.empty()) return;
+  warnings.push_back(
+      fmt::format("--max-memory {}: a lower-case b counts bits, as in accelerate, and {} is {} bytes; write "
+                  "KB, MB or GB for bytes",
+                  fmt::join(in_bits, ", "), size, group_digits(parse_byte_size(size))));
+}
+
 ModelOptions model_options(const std::string& model, const FlagValues& values) {
   return {model, last_value(values, FlagId::variant), last_value(values, FlagId::subfolder),
           last_value(values, FlagId::key)};
@@ -128,19 +130,19 @@ PlanningOptions planning_options(const FlagValues& values) {
   PlanningOptions planning;
   planning.compat = choice(values, FlagId::compat) == "5" ? Compat::v5 : Compat::v4;
   if (is_given(values, FlagId::max_memory)) {
-    planning.max_memory = parse_max_memory(last_value(values, FlagId::max_memory));
+    const std::vector<std::string> budgets = list_items(values, FlagId::max_memory);
+    planning.max_memory = parse_max_memory(fmt::format("{}", fmt::join(budgets, ",")));
+    warn_of_bits(budgets, planning.warnings);
   }
   const std::string dtype = choice(values, FlagId::dtype);
   if (dtype != "auto") planning.dtype = dtype_from_torch_name(dtype);
-  if (is_given(values, FlagId::no_split)) planning.no_split = values_of(values, FlagId::no_split);
+  if (is_given(values, FlagId::no_split)) planning.no_split = list_items(values, FlagId::no_split);
   planning.offload_folder = last_value(values, FlagId::offload_folder);
   planning.offload_buffers = is_given(values, FlagId::offload_buffers);
   planning.fallback_allocation = is_given(values, FlagId::fallback_allocation);
   planning.explain = is_given(values, FlagId::explain);
   read_cache_options(values, planning);
   planning.svg = last_value(values, FlagId::svg);
-  if (is_given(values, FlagId::svg) && planning.svg.empty())
-    throw usage_error("--svg needs the name of a file", "Write --svg FILE.");
   if (is_given(values, FlagId::device_map)) {
     planning.device_map = parse_device_map_choice(last_value(values, FlagId::device_map));
   }
@@ -206,7 +208,7 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
     case CommandId::convert:
       return convert_command(arguments, values);
     case CommandId::verify:
-      return VerifyCommand{model_options(argument, values), is_given(values, FlagId::tensors),
+      return VerifyCommand{model_options(argument, values), is_given(values, FlagId::verified_tensors),
                            last_value(values, FlagId::write_hashes), last_value(values, FlagId::against),
                            threads_of(values, FlagId::check_threads)};
     case CommandId::diff:
@@ -215,6 +217,10 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
       return gemm_command(values);
     case CommandId::completion:
       return CompletionCommand{argument};
+    case CommandId::help:
+      return HelpRequest{find_command(argument)};
+    case CommandId::version:
+      return VersionRequest{};
   }
   return HelpRequest{};
 }

@@ -41,8 +41,9 @@ struct PlanningOptions {
   bool explain = false;
   std::optional<uint64_t> context_tokens;  ///< nothing: no room is kept for caches
   uint64_t batch = 1;
-  std::optional<Dtype> kv_dtype;  ///< nothing: the weights' dtype
-  std::string svg;                ///< path of the picture; empty: none
+  std::optional<Dtype> kv_dtype;           ///< nothing: the weights' dtype
+  std::string svg;                         ///< path of the picture; empty: none
+  std::vector<std::string> warnings = {};  ///< of the flags themselves
 };
 
 struct InspectCommand {

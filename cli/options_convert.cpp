@@ -1,4 +1,4 @@
-#include "cli/options_convert.h"
+#include "cli/flag_values.h"
 
 #include <fmt/format.h>
 
@@ -6,9 +6,11 @@
 #include <cmath>
 #include <utility>
 
+#include "cli/text.h"
 #include "core/base/error.h"
 #include "core/base/units.h"
 #include "core/format/dtype.h"
+#include "core/save/destination.h"
 
 namespace hfload::cli {
 namespace {
@@ -37,8 +39,23 @@ std::optional<Dtype> parse_dtype(const std::string& name) {
   for (const std::string_view known : split_choices(flag(FlagId::output_dtype).choices)) {
     if (name == known) return dtype_from_torch_name(name);
   }
+  const std::vector<std::string_view> choices = split_choices(flag(FlagId::output_dtype).choices);
+  const std::string_view near = did_you_mean(usual_dtype_name(name), choices);
   throw Error(ErrorCode::invalid_dtype, fmt::format("--dtype-for does not take the dtype '{}'", name))
-      .with_hint("It is one of auto, float32, float16, bfloat16.");
+      .with_hint(fmt::format("{}It is one of {}.", near.empty() ? "" : fmt::format("Did you mean {}? ", near),
+                             fmt::join(choices, ", ")));
+}
+
+/// --max-shard-size in bytes.
+uint64_t parse_shard_size(const FlagValues& values) {
+  const std::string text = last_value(values, FlagId::max_shard_size);
+  const uint64_t bytes = parse_byte_size(text);
+  if (bytes == 0) throw usage_error("--max-shard-size is 0", "Give a size such as 5GB.");
+  if (!counts_bits(text)) return bytes;
+  throw Error(ErrorCode::invalid_size, fmt::format("--max-shard-size {} may be bits or bytes", text))
+      .with_hint(
+          "A lower-case b counts bits in accelerate and bytes in the Hub library: write GB, MB or KB for "
+          "bytes.");
 }
 
 ConvertOptions convert_options(const FlagValues& values) {
@@ -48,10 +65,7 @@ ConvertOptions convert_options(const FlagValues& values) {
     const auto [glob, dtype] = divide(text, FlagId::dtype_for, false);
     options.dtype_for.emplace_back(glob, parse_dtype(dtype));
   }
-  if (is_given(values, FlagId::max_shard_size)) {
-    options.max_shard_bytes = parse_byte_size(last_value(values, FlagId::max_shard_size));
-    if (options.max_shard_bytes == 0) throw usage_error("--max-shard-size is 0", "Give a size such as 5GB.");
-  }
+  if (is_given(values, FlagId::max_shard_size)) options.max_shard_bytes = parse_shard_size(values);
   options.merge = is_given(values, FlagId::merge);
   options.include = values_of(values, FlagId::include);
   options.exclude = values_of(values, FlagId::exclude);
@@ -60,6 +74,19 @@ ConvertOptions convert_options(const FlagValues& values) {
   if (choice(values, FlagId::tied) == "duplicate") options.tied = TiedPolicy::duplicate;
   if (choice(values, FlagId::format) == "pytorch") options.format = WeightFormat::pytorch;
   return options;
+}
+
+/// Refuses a size for the shards of an output that is one file.
+void require_shards(const ConvertCommand& command, const FlagValues& values) {
+  if (!is_given(values, FlagId::max_shard_size)) return;
+  if (command.options.merge) {
+    throw usage_error("--merge and --max-shard-size contradict each other",
+                      "--merge writes one file, however large; leave one of them out.");
+  }
+  if (command.destination.empty() || !is_single_file(command.destination, command.options.format)) return;
+  throw usage_error(
+      fmt::format("--max-shard-size says nothing for {}, which is one file", command.destination),
+      "Leave it out, or give the name of a directory.");
 }
 
 }  // namespace
@@ -76,7 +103,7 @@ DiffCommand diff_command(const std::vector<std::string>& arguments, const FlagVa
   const std::string subfolder = last_value(values, FlagId::subfolder);
   DiffCommand command{.a = {arguments[0], variant, subfolder, ""},
                       .b = {arguments[1], variant, subfolder, ""}};
-  command.tensors = is_given(values, FlagId::tensors);
+  command.tensors = is_given(values, FlagId::compared_tensors);
   command.threads = threads_of(values, FlagId::check_threads);
   if (!is_given(values, FlagId::tolerance)) return command;
   const std::string text = last_value(values, FlagId::tolerance);
@@ -102,8 +129,6 @@ ConvertCommand convert_command(const std::vector<std::string>& arguments, const 
       throw usage_error("--jobs says nothing without -o", "Give -o DIR too.");
     command.destination = models[1];
     models.resize(1);
-  } else if (command.output_directory.empty()) {
-    throw usage_error("--output needs the name of a directory", "Write -o DIR.");
   }
   for (const std::string& model : models) {
     if (model.empty()) throw usage_error("the name of a model is empty", "See hfload convert --help.");
@@ -113,6 +138,8 @@ ConvertCommand convert_command(const std::vector<std::string>& arguments, const 
   if (command.output_directory.empty() && command.destination.empty())
     throw usage_error("DST is empty", "See hfload convert --help.");
   command.options = convert_options(values);
+  if (!command.destination.empty()) require_destination_name(command.destination, command.options.format);
+  require_shards(command, values);
   command.dry_run = is_given(values, FlagId::dry_run);
   command.force = is_given(values, FlagId::force);
   command.threads = threads_of(values);

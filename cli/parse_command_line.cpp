@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cli/flag_values.h"
 #include "cli/options.h"
-#include "cli/options_convert.h"
 #include "cli/text.h"
 
 namespace hfload::cli {
@@ -93,60 +93,112 @@ std::vector<std::string_view> known_flags(const Command* command) {
   return names;
 }
 
-/// The command whose own flag this is, for a flag given to another one.
-const Command* owner_of(std::string_view flag_name) {
-  for (const Command& command : commands()) {
-    for (const FlagId id : command.flags) {
-      if (flag(id).name == flag_name) return &command;
-    }
-  }
-  return nullptr;
+/// Whether an argument is this flag by its long or short name, without or with a value attached to it.
+bool names_flag(std::string_view argument, const Flag& flag) {
+  if (argument.substr(0, argument.find('=')) == flag.name) return true;
+  if (flag.short_name.empty() || !argument.starts_with(flag.short_name)) return false;
+  return argument.size() == flag.short_name.size() || flag.kind != ValueKind::none;
 }
 
-[[noreturn]] void refuse_extras(const std::vector<std::string>& extras, const Command* command) {
+/// The commands that have this flag.
+std::vector<std::string_view> owners_of(std::string_view argument) {
+  std::vector<std::string_view> owners;
+  for (const Command& command : commands()) {
+    if (std::ranges::any_of(command.flags, [&](FlagId id) { return names_flag(argument, flag(id)); }))
+      owners.push_back(command.name);
+  }
+  return owners;
+}
+
+/// "inspect, plan and load".
+std::string enumerate(const std::vector<std::string_view>& names) {
+  if (names.size() == 1) return std::string(names.front());
+  const std::vector<std::string_view> first(names.begin(), names.end() - 1);
+  return fmt::format("{} and {}", fmt::join(first, ", "), names.back());
+}
+
+[[noreturn]] void refuse_flag(const std::string& argument, const Command* command) {
+  const std::string name = argument.substr(0, argument.find('='));
+  const std::vector<std::string_view> owners = owners_of(argument);
   const std::string_view command_name = command == nullptr ? std::string_view() : command->name;
-  const auto unknown = std::find_if(extras.begin(), extras.end(),
-                                    [](const std::string& e) { return e.size() > 1 && e[0] == '-'; });
-  if (unknown != extras.end()) {
-    const std::string name = unknown->substr(0, unknown->find('='));
-    const Command* owner = owner_of(name);
-    if (command != nullptr && owner != nullptr) {
-      throw usage_error(fmt::format("{} is not a flag of {}", name, command_name),
-                        fmt::format("It belongs to hfload {}.", owner->name));
-    }
+  if (owners.empty()) {
     throw usage_error(fmt::format("unknown flag {}", name),
                       suggest(name, known_flags(command), command_name));
   }
+  if (command == nullptr) {
+    throw usage_error(fmt::format("{} needs a command before it", name),
+                      fmt::format("It belongs to hfload {}.", enumerate(owners)));
+  }
+  if (std::ranges::find(owners, command_name) != owners.end()) {
+    throw usage_error(fmt::format("{} stands before its command", name),
+                      fmt::format("A command's flags go after it: hfload {} {}.", command_name, name));
+  }
+  throw usage_error(fmt::format("{} is not a flag of {}", name, command_name),
+                    fmt::format("It belongs to hfload {}.", enumerate(owners)));
+}
+
+[[noreturn]] void refuse_extras(const std::vector<std::string>& extras, const Command* command) {
+  const auto unknown = std::find_if(extras.begin(), extras.end(),
+                                    [](const std::string& e) { return e.size() > 1 && e[0] == '-'; });
+  if (unknown != extras.end()) refuse_flag(*unknown, command);
   if (command != nullptr) {
-    throw usage_error(fmt::format("unexpected argument '{}'", extras.front()), see_help(command_name));
+    throw usage_error(fmt::format("unexpected argument '{}'", extras.front()), see_help(command->name));
   }
   std::vector<std::string_view> names;
   for (const Command& known : commands()) names.push_back(known.name);
   throw usage_error(fmt::format("unknown command '{}'", extras.front()), suggest(extras.front(), names, ""));
 }
 
+Error needs_value(std::string_view name, const Flag& flag) {
+  return usage_error(fmt::format("{} needs a value", name), fmt::format("Write {}.", flag_synopsis(flag)));
+}
+
+/// Whether this is no value, but a flag or the end of the flags.
+bool is_flag(std::string_view argument) {
+  return argument.starts_with("--") || std::ranges::any_of(flags(), [&](const Flag& flag) {
+           return !flag.short_name.empty() && argument == flag.short_name;
+         });
+}
+
 /// What CLI11 would read in another sense than is meant: `--flag=` takes the next argument, a flag takes
-/// another one as its value.
+/// another one as its value, `-o=x` has the equals sign in its value.
 void refuse_missing_values(const std::vector<std::string>& arguments) {
   for (size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
     const std::string& argument = arguments[i];
+    const size_t equals = argument.find('=');
+    const std::string name = argument.substr(0, equals);
+    const bool nothing_follows = i + 1 == arguments.size() || is_flag(arguments[i + 1]);
     for (const Flag& flag : flags()) {
-      const bool takes_value = flag.kind != ValueKind::none;
-      const bool empty = argument.size() == flag.name.size() + 1 && argument.starts_with(flag.name) &&
-                         argument.back() == '=';
-      const bool nothing_follows =
-          argument == flag.name && (i + 1 == arguments.size() || arguments[i + 1].starts_with("--"));
-      if (takes_value && (empty || nothing_follows)) {
-        throw usage_error(fmt::format("{} needs a value", flag.name),
+      const bool is_short = !flag.short_name.empty() && name == flag.short_name;
+      if (name != flag.name && !is_short) continue;
+      if (flag.kind == ValueKind::none && equals != std::string::npos) {
+        throw usage_error(fmt::format("{} takes no value", name),
                           fmt::format("Write {}.", flag_synopsis(flag)));
       }
-      if (!takes_value && argument.starts_with(flag.name) && argument.size() > flag.name.size() &&
-          argument[flag.name.size()] == '=') {
-        throw usage_error(fmt::format("{} takes no value", flag.name),
+      if (flag.kind == ValueKind::none) continue;
+      if (equals + 1 == argument.size() || (equals == std::string::npos && nothing_follows))
+        throw needs_value(name, flag);
+      if (is_short && equals != std::string::npos) {
+        throw usage_error(fmt::format("{} takes its value without an equals sign", name),
                           fmt::format("Write {}.", flag_synopsis(flag)));
       }
     }
   }
+}
+
+void refuse_empty_values(const FlagValues& values) {
+  for (const Flag& flag : flags()) {
+    if (flag.kind == ValueKind::none || flag.may_be_empty) continue;
+    const std::vector<std::string>& given = values_of(values, flag.id);
+    if (std::ranges::find(given, "") != given.end()) throw needs_value(flag.name, flag);
+  }
+}
+
+/// What CLI11 does not parse: a flag without its value among grouped short ones.
+Error unparsed(const std::string& fault) {
+  const std::string name = fault.substr(0, fault.find(':'));
+  const auto found = std::ranges::find(flags(), name, &Flag::name);
+  return found == flags().end() ? usage_error(fault, see_help("")) : needs_value(name, *found);
 }
 
 /// The flags that say how an error is reported, found even where the rest cannot be parsed.
@@ -170,16 +222,20 @@ void require_arguments(const Command& command, const std::vector<std::string>& a
     if (arguments.front().empty()) return;
     throw usage_error(fmt::format("unexpected argument '{}'", arguments.front()), see_help(command.name));
   }
+  const bool is_optional = command.argument.starts_with('[');
+  if (is_optional && arguments.front().empty()) return;
   if (std::find(arguments.begin(), arguments.end(), "") != arguments.end()) {
     throw usage_error(fmt::format("{} needs {}", command.name, command.argument), see_help(command.name));
   }
   if (command.argument_kind != ValueKind::choice) return;
   const std::string& argument = arguments.front();
   const std::vector<std::string_view> choices = split_choices(command.argument_choices);
-  const bool hidden = argument == "man" || argument == "errors";
+  const bool hidden = command.id == CommandId::completion && (argument == "man" || argument == "errors");
   if (hidden || std::find(choices.begin(), choices.end(), argument) != choices.end()) return;
+  const std::string_view near = did_you_mean(argument, choices);
   throw usage_error(fmt::format("{} does not take '{}'", command.name, argument),
-                    fmt::format("It takes {}.", fmt::join(choices, ", ")));
+                    near.empty() ? fmt::format("It takes {}.", fmt::join(choices, ", "))
+                                 : fmt::format("Did you mean {}?", near));
 }
 
 }  // namespace
@@ -191,7 +247,7 @@ void parse_command_line(const std::vector<std::string>& arguments, CommandLine& 
   try {
     parser.parse(arguments);
   } catch (const CLI::ParseError& fault) {
-    throw usage_error(fault.what(), see_help(""));
+    throw unparsed(fault.what());
   }
   const FlagValues& values = parser.values();
   const Command* command = parser.command();
@@ -200,6 +256,11 @@ void parse_command_line(const std::vector<std::string>& arguments, CommandLine& 
     return;
   }
   if (const auto extras = parser.extras(); !extras.empty()) refuse_extras(extras, command);
+  refuse_empty_values(values);
+  if (is_given(values, FlagId::json) && command != nullptr && !command->json) {
+    throw usage_error(fmt::format("--json is not a flag of {}", command->name),
+                      "It prints a text, and no document.");
+  }
   line.common.quiet = is_given(values, FlagId::quiet);
   line.common.verbose = is_given(values, FlagId::verbose);
   line.common.color = when(values, FlagId::color);

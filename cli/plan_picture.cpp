@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "cli/text.h"
+#include "core/base/name_hash.h"
 #include "core/base/units.h"
 
 namespace hfload::cli {
@@ -102,7 +103,7 @@ class PictureMaker {
   std::vector<Spread> spread_;
   std::vector<Device> device_;
   std::vector<bool> has_layers_;
-  std::unordered_map<std::string, size_t> parts_;
+  std::unordered_map<std::string, size_t, NameHash> parts_;
   PlanPicture picture_;
 };
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "cli/text.h"
 #include "core/base/units.h"
 #include "core/load/query_devices.h"
 
@@ -107,14 +108,23 @@ void add_caches(PlannedModel& model, const PlanningOptions& options) {
                         tree.model_class.empty() ? "this model" : tree.model_class));
 }
 
-std::vector<std::string> unknown_classes(const ModuleTree& tree, const std::vector<std::string>& classes) {
-  std::vector<std::string> unknown;
+/// One warning for each class of --no-split that the model does not have.
+std::vector<std::string> warn_of_unknown_classes(const ModuleTree& tree,
+                                                 const std::vector<std::string>& classes) {
+  std::vector<std::string_view> known;
+  for (const Module& module : tree.modules) known.push_back(module.class_name);
+  std::ranges::sort(known);
+  const auto repeated = std::ranges::unique(known);
+  known.erase(repeated.begin(), repeated.end());
+  std::vector<std::string> warnings;
   for (const std::string& name : classes) {
-    if (name.empty()) continue;  // --no-split '' is how to say: nothing is kept whole
-    const auto has_class = [&](const Module& module) { return module.class_name == name; };
-    if (std::none_of(tree.modules.begin(), tree.modules.end(), has_class)) unknown.push_back(name);
+    // --no-split '' is how to say: nothing is kept whole.
+    if (name.empty() || std::ranges::binary_search(known, std::string_view(name))) continue;
+    const std::string_view near = did_you_mean(name, known);
+    warnings.push_back(fmt::format("--no-split {}: the model has no module of that class{}", name,
+                                   near.empty() ? "" : fmt::format("; did you mean {}?", near)));
   }
-  return unknown;
+  return warnings;
 }
 
 }  // namespace
@@ -135,14 +145,11 @@ PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options) {
   model.sizes = compute_module_sizes(model.shell.tree, model.shell.dtype);
   model.user_set_memory = options.max_memory.has_value();
   model.max_memory = options.max_memory ? *options.max_memory : query_max_memory();
+  append(model.warnings, options.warnings);
   append(model.warnings, model.checkpoint.warnings);
   append(model.warnings, model.checkpoint.load_warnings());
   append(model.warnings, model.shell.warnings);
-  if (options.no_split) {
-    for (const std::string& name : unknown_classes(model.shell.tree, *options.no_split)) {
-      model.warnings.push_back(fmt::format("--no-split {}: the model has no module of that class", name));
-    }
-  }
+  if (options.no_split) append(model.warnings, warn_of_unknown_classes(model.shell.tree, *options.no_split));
   add_caches(model, options);
   if (const Strategy* strategy = std::get_if<Strategy>(&options.device_map)) {
     place_by_strategy(model, *strategy, options);

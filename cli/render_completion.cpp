@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 
 #include "cli/render_command_table.h"
 
@@ -10,7 +11,8 @@ namespace {
 
 std::vector<FlagId> all_flags_of(const Command& command) {
   std::vector<FlagId> ids(command.flags.begin(), command.flags.end());
-  ids.insert(ids.end(), common_flags().begin(), common_flags().end());
+  const auto common = common_flags(command);
+  ids.insert(ids.end(), common.begin(), common.end());
   return ids;
 }
 
@@ -40,6 +42,21 @@ std::string with_spaces(std::string_view choices) {
   std::string words(choices);
   std::replace(words.begin(), words.end(), '|', ' ');
   return words;
+}
+
+/// What bash does for the value of a flag that is "$2" so far.
+std::string bash_action(const Flag& flag) {
+  switch (flag.kind) {
+    case ValueKind::choice:
+      return fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$2\")){}", with_spaces(flag.choices),
+                         flag.id == FlagId::device_map ? "; _hfload_files \"$2\"" : "");
+    case ValueKind::file:
+      return "_hfload_files \"$2\"";
+    case ValueKind::directory:
+      return "_hfload_directories \"$2\"";
+    default:
+      return ":";
+  }
 }
 
 /// Inside single quotes of a POSIX shell.
@@ -94,8 +111,9 @@ std::string zsh_flag(const Flag& flag) {
       flag.id == FlagId::device_map ? "_hfload_device_map" : zsh_action(flag.kind, flag.choices);
   const std::string value = flag.kind == ValueKind::none ? "" : fmt::format(":value:{}", action);
   const std::string_view star = flag.repeatable ? "*" : "";
-  std::string out =
-      fmt::format("        '{}{}[{}]{}' \\\n", star, flag.name, zsh_description(flag.help), value);
+  // The equals sign lets both --flag=value and --flag value be completed.
+  std::string out = fmt::format("        '{}{}{}[{}]{}' \\\n", star, flag.name,
+                                flag.kind == ValueKind::none ? "" : "=", zsh_description(flag.help), value);
   if (!flag.short_name.empty()) {
     out += fmt::format("        '{}{}[{}]{}' \\\n", star, flag.short_name, zsh_description(flag.help), value);
   }
@@ -106,34 +124,54 @@ std::string zsh_flag(const Flag& flag) {
 
 std::string render_bash_completion() {
   std::string values;
+  std::set<std::string_view> named;
   for (const Flag& flag : flags()) {
-    if (flag.kind == ValueKind::none) continue;
-    std::string action = "return";
-    if (flag.kind == ValueKind::choice)
-      action = fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$cur\")); {}", with_spaces(flag.choices),
-                           flag.id == FlagId::device_map ? "_hfload_files; return" : "return");
-    if (flag.kind == ValueKind::file) action = "_hfload_files; return";
-    if (flag.kind == ValueKind::directory)
-      action = "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\")); return";
-    values += fmt::format("        {}) {} ;;\n", flag.name, action);
+    if (flag.kind == ValueKind::none || !named.insert(flag.name).second) continue;
+    values += fmt::format("        {}{}{}) {} ;;\n", flag.name, flag.short_name.empty() ? "" : "|",
+                          flag.short_name, bash_action(flag));
   }
   std::string cases;
   for (const Command& command : commands()) {
-    cases += fmt::format("        {}) flags='{}'; choices='{}' ;;\n", command.name,
-                         words_of(all_flags_of(command)), with_spaces(command.argument_choices));
+    cases += fmt::format("        {}) flags='{}'; choices='{}'{} ;;\n", command.name,
+                         words_of(all_flags_of(command)), with_spaces(command.argument_choices),
+                         command.argument_kind == ValueKind::file ? "; files=1" : "");
   }
   return fmt::format(
       R"(# bash completion for hfload, made by: hfload completion bash
 _hfload_files() {{
     compopt -o filenames
     local IFS=$'\n'
-    COMPREPLY+=($(compgen -f -- "$cur"))
+    COMPREPLY+=($(compgen -f -- "$1"))
+}}
+_hfload_directories() {{
+    compopt -o filenames
+    local IFS=$'\n'
+    COMPREPLY=($(compgen -d -- "$1"))
+}}
+_hfload_value() {{
+    case $1 in
+{}        *) return 1 ;;
+    esac
+    return 0
 }}
 _hfload() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} command='' flags='' choices='' word
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}}
+    local prefix='' command='' flags='' choices='' files='' word
     COMPREPLY=()
-    case $prev in
-{}    esac
+    # --flag=value is three words, or one where COMP_WORDBREAKS has no equals sign.
+    if [[ $cur == = ]]; then
+        cur=''
+        [[ $prev == --* ]] || return
+    elif [[ $prev == = ]]; then
+        prev=${{COMP_WORDS[COMP_CWORD - 2]}}
+        [[ $prev == --* ]] || return
+    elif [[ $cur == --*=* ]]; then
+        prev=${{cur%%=*}} prefix=${{cur%%=*}}= cur=${{cur#*=}}
+    fi
+    if _hfload_value "$prev" "$cur"; then
+        COMPREPLY=("${{COMPREPLY[@]/#/$prefix}}")
+        return
+    fi
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
         case " {} " in
             *" $word "*) command=$word; break ;;
@@ -146,8 +184,8 @@ _hfload() {{
         COMPREPLY=($(compgen -W "$flags" -- "$cur"))
     elif [[ -n $choices ]]; then
         COMPREPLY=($(compgen -W "$choices" -- "$cur"))
-    else
-        _hfload_files
+    elif [[ -n $files ]]; then
+        _hfload_files "$cur"
     fi
 }}
 complete -F _hfload hfload
@@ -162,8 +200,12 @@ std::string render_zsh_completion() {
     descriptions += fmt::format("        '{}:{}'\n", command.name, quoted(command.summary));
     cases += fmt::format("    {})\n        _arguments -s \\\n", command.name);
     for (const FlagId id : all_flags_of(command)) cases += zsh_flag(flag(id));
-    cases += fmt::format("        '{}:{}:{}'\n        ;;\n", command.several_arguments ? "*" : "",
-                         command.argument.empty() ? "no argument" : command.argument,
+    const bool is_optional = command.argument.starts_with('[');
+    cases += fmt::format("        '{}:{}:{}'\n        ;;\n",
+                         command.several_arguments ? "*"
+                         : is_optional             ? ":"
+                                                   : "",
+                         command.argument.empty() ? "no argument" : argument_name(command),
                          zsh_action(command.argument_kind, command.argument_choices));
   }
   return fmt::format(
@@ -212,7 +254,16 @@ std::string render_fish_completion() {
     }
     out += fmt::format(" -d '{}'\n", fish_quoted(first_sentence(flag.help)));
   };
-  for (const FlagId id : common_flags()) add_flag("true", flag(id));
+  std::vector<std::string_view> without_json;
+  for (const Command& command : commands()) {
+    if (!command.json) without_json.push_back(command.name);
+  }
+  for (const FlagId id : common_flags()) {
+    add_flag(id == FlagId::json
+                 ? fmt::format("not __fish_seen_subcommand_from {}", fmt::join(without_json, " "))
+                 : "true",
+             flag(id));
+  }
   add_flag("__fish_use_subcommand", flag(FlagId::version));
   for (const Command& command : commands()) {
     out += fmt::format("complete -c hfload -n __fish_use_subcommand -f -a {} -d '{}'\n", command.name,
@@ -222,6 +273,8 @@ std::string render_fish_completion() {
     if (command.argument_kind == ValueKind::choice) {
       out += fmt::format("complete -c hfload -n '{}' -f -a '{}'\n", condition,
                          with_spaces(command.argument_choices));
+    } else if (command.argument_kind == ValueKind::none) {
+      out += fmt::format("complete -c hfload -n '{}' -f\n", condition);
     }
   }
   return out;

@@ -23,18 +23,11 @@ std::string sizes(const ConvertReport& report) {
                      format_byte_size(static_cast<double>(report.output_bytes)));
 }
 
-void write_error(JsonWriter& json, const Error& error) {
-  json.key("error").begin_object();
-  json.key("code").string(error_code_info(error.code()).name).key("message").string(error.message());
-  json.key("path").string_or_null(error.path()).key("tensor").string_or_null(error.tensor()).key("offset");
-  error.offset() ? json.number(*error.offset()) : json.null();
-  json.key("hint").string_or_null(error.hint()).end_object();
-}
-
 void write_model(JsonWriter& json, const ConvertReport& report) {
   json.begin_object().key("source").string(report.source).key("destination").string(report.destination);
   json.key("status").string(name_of(report.status));
   if (report.error) {
+    json.key("error");
     write_error(json, *report.error);
     json.end_object();
     return;
@@ -76,12 +69,13 @@ std::string render_conversion_line(const ConvertReport& report) {
   } else if (report.status == ConvertStatus::skipped) {
     line += ": it is there, and complete";
   } else {
-    line += ": " + sizes(report);
+    line += fmt::format(": {}{}", sizes(report), report.replaces ? "; replaces what is there" : "");
   }
   return line + '\n';
 }
 
 std::string render_conversion_plan(const ConvertReport& report) {
+  if (report.status == ConvertStatus::skipped) return render_conversion_line(report);
   TextTable table({TextTable::Align::left, TextTable::Align::right, TextTable::Align::right});
   for (const ConvertedFile& row : report.files) {
     table.add_row({escape_text(row.name), row.tensors == 0 ? "" : count_of(row.tensors, "tensor"),
@@ -89,7 +83,7 @@ std::string render_conversion_plan(const ConvertReport& report) {
   }
   table.add_row({"needed", "", group_digits(report.output_bytes) + " B"});
   table.add_row({"free", "", group_digits(report.free_bytes) + " B"});
-  return table.render();
+  return render_conversion_line(report) + table.render();
 }
 
 std::string render_rate(const ConvertReport& report) {

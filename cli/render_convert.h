@@ -31,6 +31,7 @@ struct ConvertReport {
   uint64_t converted_tensors = 0;
   std::vector<std::string> dropped = {}, duplicated = {};
   uint64_t free_bytes = 0;  ///< of the destination's disk, before anything was written
+  bool replaces = false;    ///< what is at the destination, as a dry run finds
   double seconds = 0;
   std::vector<std::string> warnings = {};
   std::optional<Error> error = std::nullopt;
@@ -40,7 +41,8 @@ struct ConvertReport {
 
 /// "converted ./a to ./b: 3 files, 1.25 GiB", with a line feed.
 std::string render_conversion_line(const ConvertReport& report);
-/// What --dry-run prints: the files with their tensors and bytes, what is needed, and what is free.
+/// What --dry-run prints of one model: its line, the files with their tensors and bytes, what is needed, and
+/// what is free.
 std::string render_conversion_plan(const ConvertReport& report);
 /// Of one model: bytes, seconds, what was cast, dropped or added.
 std::string render_rate(const ConvertReport& report);

@@ -73,15 +73,16 @@ std::string limit_of(const CpuGemmTiming& timing) {
 }  // namespace
 
 std::string render_gemm_checks(std::span<const GemmCheck> checks) {
-  std::string out =
-      "| kernel | dtype | products | elements compared | faults | worst error / bound |\n"
-      "|---|---|---|---|---|---|\n";
+  using Align = TextTable::Align;
+  TextTable table({Align::left, Align::left, Align::right, Align::right, Align::right, Align::right});
+  table.add_row({"kernel", "dtype", "products", "elements", "wrong", "worst error"});
   for (const GemmCheck& check : checks) {
     if (check.products == 0) continue;
-    out += fmt::format("| {} | {} | {} | {} | {} | {:.3f} |\n", check.name(), gemm_dtype_name(check.dtype),
-                       check.products, check.elements, check.faults, check.worst);
+    table.add_row({check.name(), gemm_dtype_name(check.dtype), group_digits(check.products),
+                   group_digits(check.elements), group_digits(check.faults),
+                   fmt::format("{:.3f}", check.worst)});
   }
-  return out;
+  return table.render() + "worst error: the largest, as a part of its bound; at most 1 is right\n";
 }
 
 std::string render_gemm_bench(const GemmBench& bench) {

@@ -10,8 +10,9 @@
 
 namespace hfload::cli {
 
-/// Tables of Markdown: what was checked, one row for each kernel, tile and dtype; what was timed.
+/// What was checked, one row for each kernel, tile and dtype.
 std::string render_gemm_checks(std::span<const GemmCheck> checks);
+/// What was timed: a table of Markdown, for docs/benchmarks.md.
 std::string render_gemm_bench(const GemmBench& bench);
 std::string render_gemm_bench(const CpuGemmBench& bench);
 

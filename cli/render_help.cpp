@@ -55,26 +55,32 @@ std::string render_program_help() {
   out += "\nUsage: hfload COMMAND [FLAGS] [ARGUMENT]\n\nCommands:\n";
   for (const Command& command : commands()) out += entry(command.name, command.summary, 14);
   out += '\n' + render_flags("Flags of every command", common_flags());
-  out += entry(flag(FlagId::version).name, flag(FlagId::version).help, kFlagColumn);
+  out += entry(flag_synopsis(flag(FlagId::version)), flag(FlagId::version).help, kFlagColumn);
   out += "\nExit status:\n";
   for (const ExitStatus& row : exit_statuses()) out += entry(row.status, row.meaning, 7);
-  return out + "\nhfload COMMAND --help says more.\n";
+  return out + "\nhfload help COMMAND, or hfload COMMAND --help, says more.\n";
+}
+
+std::string render_usage(const Command& command) {
+  std::string out = fmt::format("Usage: hfload {} [FLAGS]{}{}\n", command.name,
+                                command.argument.empty() ? "" : " ", command.argument);
+  if (!command.other_usage.empty())
+    out += fmt::format("       hfload {} [FLAGS] {}\n", command.name, command.other_usage);
+  return out;
 }
 
 std::string render_command_help(const Command& command) {
   std::string out = fmt::format("{}.\n\n", command.summary) + render_examples(command.examples);
-  out += fmt::format("\nUsage: hfload {} [FLAGS]{}{}\n\n", command.name, command.argument.empty() ? "" : " ",
-                     command.argument) +
-         paragraph(command.description);
-  if (command.argument_kind == ValueKind::file) {
-    out += fmt::format("\n{} is one of:\n", command.argument.substr(0, command.argument.find(' ')));
-    for (const std::string_view form : model_forms()) out += entry("-", form, 4);
+  out += '\n' + render_usage(command) + '\n' + paragraph(command.description);
+  if (!command.forms.empty()) {
+    out += fmt::format("\n{} one of:\n", command.subject);
+    for (const std::string_view form : command.forms) out += entry("-", form, 4);
   } else if (command.argument_kind == ValueKind::choice) {
-    out += fmt::format("\n{} is one of: {}.\n", command.argument,
-                       fmt::join(split_choices(command.argument_choices), ", "));
+    out += '\n' + paragraph(fmt::format("{} is one of: {}.", argument_name(command),
+                                        fmt::join(split_choices(command.argument_choices), ", ")));
   }
   if (!command.flags.empty()) out += '\n' + render_flags("Flags", command.flags);
-  return out + '\n' + render_flags("Flags of every command", common_flags());
+  return out + '\n' + render_flags("Flags of every command", common_flags(command));
 }
 
 }  // namespace

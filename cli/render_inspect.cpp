@@ -37,6 +37,11 @@ std::string describe_count(uint64_t count) {
   return count < 1000 ? group_digits(count) : fmt::format("{} ({})", group_digits(count), short_count(count));
 }
 
+std::string describe_parameters(const Inspection& found) {
+  if (!found.parameters) return "unknown";
+  return describe_count(*found.parameters) + (found.parameters_here ? " in the model, by config.json" : "");
+}
+
 std::string render_summary(const Inspection& found, const std::string& filter) {
   const Checkpoint& checkpoint = found.checkpoint;
   TextTable table({Align::left, Align::left});
@@ -45,7 +50,9 @@ std::string render_summary(const Inspection& found, const std::string& filter) {
   const auto architectures = checkpoint.config.architectures();
   if (!architectures.empty()) table.add_row({"Architecture", join_escaped(architectures, ", ")});
   if (!found.quantization.empty()) table.add_row({"Quantisation", escape_text(found.quantization)});
-  table.add_row({"Parameters", found.parameters ? describe_count(*found.parameters) : "unknown"});
+  table.add_row({"Parameters", describe_parameters(found)});
+  if (found.parameters_here)
+    table.add_row({"", describe_count(*found.parameters_here) + " in these weights"});
   table.add_row({"Size", found.total_bytes ? fmt::format("{} ({} bytes)", size_of(*found.total_bytes),
                                                          group_digits(*found.total_bytes))
                                            : "unknown"});
@@ -168,6 +175,7 @@ void write_inspection(const Inspection& found, const InspectCommand& command, co
        render_tied(found) + render_findings(found));
   if (command.metadata) sink(render_metadata(found));
   if (command.tree && found.shell) sink("\nModules\n" + render_tree(found.shell->tree, command.filter));
+  if (found.tensors.empty()) return;
   if (command.patterns) sink(render_patterns(found));
   if (command.tensors) write_tensors(found, sink);
 }

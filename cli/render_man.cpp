@@ -43,6 +43,11 @@ std::string render_flags(std::span<const FlagId> ids) {
   return out;
 }
 
+std::string synopsis(const Command& command, std::string_view arguments) {
+  const std::string italic = arguments.empty() ? std::string() : fmt::format(" \\fI{}\\fR", roff(arguments));
+  return fmt::format(".B hfload {}\n[\\fIflags\\fR]{}\n.br\n", roff(command.name), italic);
+}
+
 std::string render_command(const Command& command) {
   std::string out = fmt::format(".SS {}{}{}\n{}", roff(command.name), command.argument.empty() ? "" : " ",
                                 roff(command.argument), sentences(command.description));
@@ -62,9 +67,8 @@ std::string render_man_page() {
   out += ".SH NAME\nhfload \\- open, plan and load Hugging Face models without Python\n";
   out += ".SH SYNOPSIS\n";
   for (const Command& command : commands()) {
-    const std::string argument =
-        command.argument.empty() ? std::string() : fmt::format(" \\fI{}\\fR", roff(command.argument));
-    out += fmt::format(".B hfload {}\n[\\fIflags\\fR]{}\n.br\n", roff(command.name), argument);
+    out += synopsis(command, command.argument);
+    if (!command.other_usage.empty()) out += synopsis(command, command.other_usage);
   }
   out += ".SH DESCRIPTION\n";
   for (const Command& command : commands())
@@ -73,9 +77,10 @@ std::string render_man_page() {
       ".PP\nThe product of a command goes to standard output; progress, warnings and hints go to standard "
       "error.\n";
   out += ".SH MODEL\n.I MODEL\nis one of:\n";
-  for (const std::string_view form : model_forms()) out += fmt::format(".IP \\(bu 2\n{}\n", roff(form));
+  for (const std::string_view form : command(CommandId::inspect).forms)
+    out += fmt::format(".IP \\(bu 2\n{}\n", roff(form));
   out += ".SH OPTIONS\n.SS Of every command\n" + render_flags(common_flags());
-  out += item(flag(FlagId::version).name, flag(FlagId::version).help);
+  out += item(flag_synopsis(flag(FlagId::version)), flag(FlagId::version).help);
   for (const Command& command : commands()) out += render_command(command);
   out += ".SH EXIT STATUS\n";
   for (const ExitStatus& row : exit_statuses()) out += item(row.status, row.meaning);

@@ -8,6 +8,7 @@
 #include "cli/text.h"
 #include "core/base/checked.h"
 #include "core/base/glob.h"
+#include "core/base/name_hash.h"
 #include "core/base/units.h"
 
 namespace hfload::cli {
@@ -29,7 +30,7 @@ std::string_view last_component(std::string_view name) { return name.substr(name
 /// tensors, ties. Modules stand before their children, so that going backwards meets the children first.
 std::vector<uint32_t> subtree_shapes(const ModuleTree& tree) {
   std::vector<uint32_t> shapes(tree.modules.size());
-  std::unordered_map<std::string, uint32_t> known;
+  std::unordered_map<std::string, uint32_t, NameHash> known;
   for (size_t id = tree.modules.size(); id-- > 0;) {
     const Module& module = tree.modules[id];
     std::string key = module.class_name;

@@ -44,13 +44,18 @@ std::string remarks(const TensorStatistics& statistics) {
 std::string render_findings(const std::vector<Finding>& findings) {
   constexpr size_t kShown = 10;
   std::string text;
-  for (const Finding& finding : findings) {
+  for (size_t at = 0; at < findings.size(); ++at) {
+    const Finding& finding = findings[at];
     text += fmt::format("{}{}: {}\n", is_fault(finding) ? "" : "harmless: ", finding.code,
                         escape_text(finding.message));
     for (size_t i = 0; i < std::min(finding.names.size(), kShown); ++i)
       text += fmt::format("  {}\n", escape_text(finding.names[i]));
     if (finding.names.size() > kShown)
       text += fmt::format("  and {} more (--json lists all)\n", group_digits(finding.names.size() - kShown));
+    // Of many absent shards, once.
+    const bool is_said_again = at + 1 < findings.size() && findings[at + 1].hint == finding.hint;
+    if (!finding.hint.empty() && !is_said_again)
+      text += fmt::format("  hint: {}\n", escape_text(finding.hint));
   }
   return text;
 }
@@ -91,7 +96,7 @@ void write_verified(const Verified& verified, bool all, const TextSink& sink) {
                    faults == 0 ? "clean" : count_of(static_cast<uint64_t>(faults), "problem"),
                    count_of(tensors, "tensor"), group_digits(bytes),
                    denormal > 0 ? fmt::format("; {} with denormal values", group_digits(denormal)) : "",
-                   unread > 0 ? fmt::format("; {} not there", group_digits(unread)) : ""));
+                   unread > 0 ? fmt::format("; {} not read", group_digits(unread)) : ""));
 }
 
 void write_verified_json(const Verified& verified, const TextSink& sink) {
@@ -101,9 +106,10 @@ void write_verified_json(const Verified& verified, const TextSink& sink) {
   json.key("findings").begin_array();
   for (const Finding& finding : verified.findings) {
     json.begin_object().key("code").string(finding.code).key("message").string(finding.message);
-    json.key("fault").boolean(is_fault(finding)).key("names").strings(finding.names).end_object();
+    json.key("fault").boolean(is_fault(finding)).key("names").strings(finding.names);
+    json.key("hint").string_or_null(finding.hint).end_object();
   }
-  json.end_array().key("tensors").begin_array();
+  json.end_array().key("warnings").strings(verified.warnings).key("tensors").begin_array();
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
     const auto& statistics = verified.statistics[i];
     if (!statistics) continue;

@@ -14,7 +14,8 @@ namespace hfload::cli {
 struct Verified {
   Checkpoint checkpoint;
   std::vector<Finding> findings;
-  std::vector<std::optional<TensorStatistics>> statistics;  ///< by tensor; nothing for one that is not there
+  std::vector<std::string> warnings;
+  std::vector<std::optional<TensorStatistics>> statistics;  ///< by tensor; nothing for one that was not read
 };
 
 /// Findings, a line for each tensor with values that are worth a look (`all`: for each tensor), a total.

@@ -24,7 +24,7 @@ void set_handler(int signal, void (*handler)(int), int flags) {
 }
 
 constexpr char kLostSentence[] =
-    "error: a mapped file was truncated, or its disk failed, while it was used (changed_during_read)\n"
+    "error: a mapped file was truncated, or its disk failed, while it was used [changed_during_read]\n"
     "hint: Wait until nothing writes to the file and run the command again.\n";
 constexpr char kLostDocument[] =
     "{\"schema\":\"hfload.error/1\",\"error\":{\"code\":\"changed_during_read\",\"message\":\"a mapped file "

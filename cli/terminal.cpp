@@ -19,8 +19,6 @@
 namespace hfload::cli {
 namespace {
 
-constexpr double kBytesPerGb = 1e9;
-
 /// Progress bypasses the logger, as a bar is no line. A closed standard error is nobody's loss.
 void write_standard_error(std::string_view text) {
   while (!text.empty()) {
@@ -29,6 +27,22 @@ void write_standard_error(std::string_view text) {
     if (written <= 0) return;
     text.remove_prefix(static_cast<size_t>(written));
   }
+}
+
+/// A power of 1000 in which a progress line gives bytes.
+struct ProgressUnit {
+  double bytes;
+  const char* name;
+  int decimals;
+};
+
+/// The largest unit of which there is one at least.
+ProgressUnit unit_for(double bytes) {
+  constexpr ProgressUnit kUnits[] = {{1e9, "GB", 2}, {1e6, "MB", 2}, {1e3, "KB", 2}};
+  for (const ProgressUnit& unit : kUnits) {
+    if (bytes >= unit.bytes) return unit;
+  }
+  return {1, "B", 0};
 }
 
 /// A hostile name may be as long as its file.
@@ -172,8 +186,10 @@ std::string format_progress(std::string_view action, const LoadProgress& progres
   const double total = static_cast<double>(progress.total_bytes);
   const double share = progress.total_bytes == 0 ? 1 : std::min(1.0, done / total);
   const double rate = progress.seconds > 0 ? done / progress.seconds : 0;
-  std::string figures = fmt::format("{:3.0f} %  {:.2f}/{:.2f} GB  {:.2f} GB/s", std::floor(share * 100),
-                                    done / kBytesPerGb, total / kBytesPerGb, rate / kBytesPerGb);
+  const ProgressUnit unit = unit_for(total), speed = unit_for(rate);
+  std::string figures = fmt::format("{:3.0f} %  {:.{}f}/{:.{}f} {}  {:.{}f} {}/s", std::floor(share * 100),
+                                    done / unit.bytes, unit.decimals, total / unit.bytes, unit.decimals,
+                                    unit.name, rate / speed.bytes, speed.decimals, speed.name);
   if (rate > 0 && share < 1) figures += fmt::format("  eta {:.0f} s", std::ceil((total - done) / rate));
   const std::string line = fmt::format("{}  {}", action, figures);
   const size_t needed = line.size() + 4;  // brackets and two spaces

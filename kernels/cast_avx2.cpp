@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "kernels/cast_blocks.h"
+#include "kernels/cpu_features.h"
 
 namespace hfload {
 namespace {
@@ -91,7 +92,7 @@ struct Avx2Blocks {
 
 }  // namespace
 
-bool has_cast_avx2() { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("f16c") != 0; }
+bool has_cast_avx2() { return has_avx2_and_f16c(); }
 
 void cast_avx2(CastKind kind, const void* source, void* target, size_t count) {
   cast_by_blocks<Avx2Blocks>(kind, source, target, count);

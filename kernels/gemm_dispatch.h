@@ -17,7 +17,7 @@ struct GemmDevice {
 
 enum class GemmKernel : uint8_t {
   naive,   ///< one thread per element
-  tiled,   ///< tiles in shared memory; any dtype, alignment and GPU
+  tiled,   ///< tiles in shared memory; any dtype and alignment
   vector,  ///< m up to 8: streams B once, no tensor cores
   simt,    ///< fp32: warp tiles in registers, cp.async
   mma,     ///< tensor cores of sm_80 and later: cp.async, ldmatrix, mma.sync

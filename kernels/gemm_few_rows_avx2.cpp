@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #define HFLOAD_LANES_TARGET __attribute__((target("avx2,fma,f16c")))
+#include "kernels/cpu_features.h"
 #include "kernels/gemm_few_rows_tiles.h"
 
 namespace hfload {
@@ -44,10 +45,7 @@ struct Avx2Lanes {
 
 }  // namespace
 
-bool has_few_rows_avx2() {
-  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
-         __builtin_cpu_supports("f16c") != 0;
-}
+bool has_few_rows_avx2() { return has_avx2_and_f16c() && __builtin_cpu_supports("fma") != 0; }
 
 void multiply_few_rows_avx2(const FewRows& rows, int64_t begin, int64_t end, float* out, int64_t out_ld) {
   multiply_by_lanes<Avx2Lanes>(rows, begin, end, out, out_ld);

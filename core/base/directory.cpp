@@ -24,7 +24,7 @@ std::vector<std::string> list_directory(int directory, const std::string& path) 
   FileDescriptor fd(
       retry_interrupted([&] { return openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   const std::unique_ptr<DIR, CloseDirectory> stream(fd ? fdopendir(fd.get()) : nullptr);
-  if (stream == nullptr) throw system_error("listing the directory", errno, path);
+  if (stream == nullptr) throw system_error("listing the directory", errno, path, PathUse::read);
   fd.release();
   std::vector<std::string> names;
   for (;;) {
@@ -34,7 +34,7 @@ std::vector<std::string> list_directory(int directory, const std::string& path) 
     const std::string_view name = entry->d_name;
     if (name != "." && name != "..") names.emplace_back(name);
   }
-  if (errno != 0) throw system_error("listing the directory", errno, path);
+  if (errno != 0) throw system_error("listing the directory", errno, path, PathUse::read);
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -46,7 +46,7 @@ std::vector<std::string> list_directory(const std::string& path) {
   if (errno == ENOENT) throw Error(ErrorCode::not_found, "the directory does not exist").with_path(path);
   if (errno == ENOTDIR)
     throw Error(ErrorCode::not_a_file, "a file stands where a directory is needed").with_path(path);
-  throw system_error("opening the directory", errno, path);
+  throw system_error("opening the directory", errno, path, PathUse::read);
 }
 
 }  // namespace hfload

@@ -16,7 +16,7 @@
   X(missing_keys, 1, "the model has tensors that the checkpoint lacks")                                      \
   X(mismatched_keys, 1, "tensors of the checkpoint have other shapes than the model's")                      \
   X(unexpected_keys, 1, "the checkpoint has tensors that the model does not use")                            \
-  X(empty_subset, 1, "a pattern of --subset matches no tensor of the model")                                 \
+  X(empty_subset, 1, "a pattern of --subset or --include matches no tensor, or --exclude leaves none")       \
   X(device_map_incomplete, 1, "a device map gives no device for some tensors")                               \
   X(verify_failed, 1, "bytes read back from a device differ from the file's")                                \
   X(gemm_mismatch, 1, "a product that a kernel computed differs from the reference")                         \
@@ -30,6 +30,7 @@
   X(header_too_small, 3, "a safetensors file is shorter than its 8-byte length prefix")                      \
   X(header_too_large, 3, "a safetensors header declares more than 100,000,000 bytes")                        \
   X(header_truncated, 3, "a safetensors file ends before its declared header does")                          \
+  X(malformed_device_map, 3, "a file holds no device map")                                                   \
   X(invalid_utf8, 3, "a JSON text is not valid UTF-8")                                                       \
   X(invalid_json, 3, "a JSON text is malformed")                                                             \
   X(json_too_deep, 3, "a JSON text nests deeper than 128 levels")                                            \

@@ -32,7 +32,8 @@ FileIdentity identity_of(const struct stat& status) {
 
 struct stat status_of(const RegularFile& file) {
   struct stat status {};
-  if (fstat(file.fd.get(), &status) != 0) throw system_error("reading the file's status", errno, file.path);
+  if (fstat(file.fd.get(), &status) != 0)
+    throw system_error("reading the file's status", errno, file.path, PathUse::read);
   return status;
 }
 
@@ -59,7 +60,7 @@ Error open_error(int error, const std::string& path) {
     case ENODEV:
       return Error(ErrorCode::not_a_file, "the path is a socket or a device, not a file").with_path(path);
     default:
-      return system_error("opening the file", error, path);
+      return system_error("opening the file", error, path, PathUse::read);
   }
 }
 
@@ -206,7 +207,7 @@ Error changed_during_read(const RegularFile& file) {
 }
 
 Error read_failed(const RegularFile& file, uint64_t offset, int error) {
-  return system_error("reading", error, file.path).with_offset(offset);
+  return system_error("reading", error, file.path, PathUse::read).with_offset(offset);
 }
 
 void read_exactly(const RegularFile& file, uint64_t offset, std::span<std::byte> into) {
@@ -244,7 +245,7 @@ MappedFile::MappedFile(const RegularFile& file) {
   const auto bytes = static_cast<size_t>(file.identity.bytes);
   if (bytes == 0) return;
   void* address = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
-  if (address == MAP_FAILED) throw system_error("mapping the file", errno, file.path);
+  if (address == MAP_FAILED) throw system_error("mapping the file", errno, file.path, PathUse::read);
   data_ = {static_cast<const std::byte*>(address), bytes};
 }
 

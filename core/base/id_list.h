@@ -19,10 +19,10 @@ class IdList {
   using const_iterator = const uint32_t*;
 
   IdList() = default;
-  IdList(std::initializer_list<uint32_t> ids) {
+  IdList(std::initializer_list<uint32_t> ids) : IdList() {
     for (const uint32_t id : ids) push_back(id);
   }
-  IdList(const IdList& other) {
+  IdList(const IdList& other) : IdList() {
     for (const uint32_t id : other) push_back(id);
   }
   IdList(IdList&& other) noexcept : words_(std::exchange(other.words_, {})) {}

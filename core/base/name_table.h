@@ -3,9 +3,10 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string_view>
 #include <vector>
+
+#include "core/base/name_hash.h"
 
 namespace hfload {
 
@@ -37,7 +38,7 @@ class NameTable {
   template <class NameOf>
   size_t slot_of(std::string_view name, const NameOf& name_of) const {
     const size_t mask = slots_.size() - 1;
-    size_t at = std::hash<std::string_view>()(name) & mask;
+    size_t at = hash_of_(name) & mask;
     while (slots_[at] != kNone && std::string_view(name_of(slots_[at])) != name) at = (at + 1) & mask;
     return at;
   }
@@ -51,6 +52,7 @@ class NameTable {
     }
   }
 
+  NameHash hash_of_;
   std::vector<uint32_t> slots_;  ///< a power of two of them
   size_t count_ = 0;
 };

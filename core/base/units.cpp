@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -102,13 +103,34 @@ std::optional<uint64_t> parse_with_unit(std::string_view text) {
   return parse_whole_number(text);
 }
 
+/// The letters at the end of a size, where they are none of the units: "TB" of "1TB".
+std::string_view unknown_unit(std::string_view text) {
+  text = strip(text);
+  const auto is_letter = [](char c) { return to_lower(c) >= 'a' && to_lower(c) <= 'z'; };
+  size_t begin = text.size();
+  while (begin > 0 && is_letter(text[begin - 1])) --begin;
+  const std::string_view unit = text.substr(begin);
+  const bool is_known = std::ranges::any_of(kUnits, [&](const Unit& known) {
+    return unit.size() == known.suffix.size() && ends_with_unit(unit, known.suffix);
+  });
+  return is_known ? std::string_view() : unit;
+}
+
 }  // namespace
 
 uint64_t parse_byte_size(std::string_view text) {
   if (const std::optional<uint64_t> bytes = parse_with_unit(text)) return *bytes;
+  const std::string_view unit = unknown_unit(text);
   throw Error(ErrorCode::invalid_size, fmt::format("\"{}\" is not a size in bytes", text))
-      .with_hint(
-          "Give a number with a unit: GiB, MiB or KiB (powers of 1024), GB, MB or KB (powers of 1000).");
+      .with_hint(fmt::format(
+          "{}Give a number with a unit: GiB, MiB or KiB (powers of 1024), GB, MB or KB (powers of 1000).",
+          unit.empty() ? "" : fmt::format("{} is not a unit of accelerate. ", unit)));
+}
+
+bool counts_bits(std::string_view text) {
+  return std::ranges::any_of(kUnits, [&](const Unit& unit) {
+    return unit.decimal && ends_with_unit(text, unit.suffix) && text.back() == 'b';
+  });
 }
 
 std::string format_byte_size(double bytes) {

@@ -13,6 +13,9 @@ namespace hfload {
 /// Throws Error(invalid_size).
 uint64_t parse_byte_size(std::string_view text);
 
+/// Whether a size that parse_byte_size reads counts bits: "8Gb", "500mb".
+bool counts_bits(std::string_view text);
+
 /// "1.50 GiB", "312 B": for people, three significant digits.
 std::string format_byte_size(double bytes);
 

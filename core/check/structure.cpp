@@ -49,6 +49,13 @@ void find_unindexed_files(const Checkpoint& checkpoint, std::vector<Finding>& fi
                       std::move(unindexed)});
 }
 
+/// "config.json: hidden_size is not an integer from 0 to 281474976710656".
+std::string described(const Error& error) {
+  const std::string& path = error.path();
+  if (path.empty()) return error.message();
+  return fmt::format("{}: {}", path.substr(path.rfind('/') + 1), error.message());
+}
+
 std::string archive_start(const RegularFile& file) {
   constexpr uint64_t kBytes = 4;
   std::string start(std::min(kBytes, file.identity.bytes), '\0');
@@ -60,23 +67,26 @@ std::string archive_start(const RegularFile& file) {
 
 StructureReport check_structure(const Checkpoint& checkpoint) {
   StructureReport report;
+  std::string unknown = "the model's class is not known: names and shapes are not compared with it";
   try {
     if (std::optional<Shell> shell = build_known_shell(checkpoint, {})) {
       report.warnings = std::move(shell->warnings);
       report.findings = compare_with_checkpoint(*shell, checkpoint);
-    } else {
-      report.warnings.emplace_back(
-          "the model's class is not known: names and shapes are not compared with it");
-      report.findings = compare_total_size(checkpoint);
+      unknown.clear();
     }
   } catch (const Error& error) {
     if (error.code() == ErrorCode::unsupported_architecture) {
-      report.warnings.push_back(error.message());
+      unknown = error.message() + ": names and shapes are not compared with the model's class";
     } else if (error.exit_status() == 3) {
-      report.findings.push_back({error_code_info(error.code()).name, error.message(), {}});
+      report.findings.push_back({error_code_info(error.code()).name, described(error), {}, error.hint()});
+      unknown.clear();
     } else {
       throw;
     }
+  }
+  if (!unknown.empty()) {
+    report.warnings.push_back(std::move(unknown));
+    report.findings = compare_total_size(checkpoint);
   }
   find_unindexed_files(checkpoint, report.findings);
   return report;

@@ -305,7 +305,7 @@ class Scan {
       const CheckpointTensor& tensor = checkpoint_.tensors[i];
       if (!tensor.described) continue;
       if (tensor.repeats_another()) {
-        results_[i] = results_[*tensor.view->same_as];
+        results_[i] = results_[tensor.view->same_as];
       } else if (!results_[i]) {
         results_[i] = statistics(tensor.dtype, {}, tensor.bytes());
       }

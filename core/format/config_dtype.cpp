@@ -68,7 +68,7 @@ std::string config_with_dtype(std::string_view json, std::string_view torch_name
   bool empty = true;
   document.read([&](json::Value& root) {
     if (root.kind() != json::Kind::object)
-      throw Error(ErrorCode::invalid_config, "config.json is not a JSON object").with_offset(root.offset());
+      throw Error(ErrorCode::invalid_config, "the file is not a JSON object").with_offset(root.offset());
     root_begin = root.offset();
     finder.read_object(root, true);
   });

@@ -91,11 +91,6 @@ class ValueReader {
   std::vector<std::string>& notes_;
 };
 
-Error wrong_type(std::string key, std::string_view expected) {
-  return Error(ErrorCode::invalid_config, fmt::format("config.json: {} is not {}", key, expected))
-      .with_hint(kHint);
-}
-
 /// The value of that key; null when it is absent or null.
 const ConfigValue* find_present(const ConfigValue& root, std::string_view key) {
   const ConfigValue* found = root.find(key);
@@ -114,10 +109,16 @@ const ConfigValue* ConfigValue::find(std::string_view key) const {
 
 std::string ModelConfig::path_of(std::string_view key) const { return prefix_ + std::string(key); }
 
+Error ModelConfig::invalid(std::string_view key, std::string_view expected) const {
+  return Error(ErrorCode::invalid_config, fmt::format("{} is not {}", path_of(key), expected))
+      .with_path(path_)
+      .with_hint(kHint);
+}
+
 uint64_t ModelConfig::get_uint_up_to(std::string_view key, const ConfigValue& found, uint64_t limit) const {
   const auto* number = std::get_if<uint64_t>(&found.value);
   if (number == nullptr || *number > limit) {
-    throw wrong_type(path_of(key), fmt::format("an integer from 0 to {}", limit));
+    throw invalid(key, fmt::format("an integer from 0 to {}", limit));
   }
   return *number;
 }
@@ -155,7 +156,7 @@ std::optional<std::vector<uint64_t>> ModelConfig::get_uints(std::string_view key
   const ConfigValue* found = find_present(root_, key);
   if (found == nullptr) return std::nullopt;
   const auto* array = std::get_if<ConfigValue::Array>(&found->value);
-  if (array == nullptr) throw wrong_type(path_of(key), "an array of integers");
+  if (array == nullptr) throw invalid(key, "an array of integers");
   std::vector<uint64_t> numbers;
   for (const ConfigValue& element : *array) numbers.push_back(get_uint_up_to(key, element, kMaxUint));
   return numbers;
@@ -165,11 +166,11 @@ std::optional<std::vector<std::string>> ModelConfig::get_strings(std::string_vie
   const ConfigValue* found = find_present(root_, key);
   if (found == nullptr) return std::nullopt;
   const auto* array = std::get_if<ConfigValue::Array>(&found->value);
-  if (array == nullptr) throw wrong_type(path_of(key), "an array of strings");
+  if (array == nullptr) throw invalid(key, "an array of strings");
   std::vector<std::string> strings;
   for (const ConfigValue& element : *array) {
     const auto* text = std::get_if<std::string>(&element.value);
-    if (text == nullptr) throw wrong_type(path_of(key), "an array of strings");
+    if (text == nullptr) throw invalid(key, "an array of strings");
     strings.push_back(*text);
   }
   return strings;
@@ -179,14 +180,14 @@ bool ModelConfig::get_bool(std::string_view key, bool fallback) const {
   const ConfigValue* found = find_present(root_, key);
   if (found == nullptr) return fallback;
   if (const auto* flag = std::get_if<bool>(&found->value)) return *flag;
-  throw wrong_type(path_of(key), "true or false");
+  throw invalid(key, "true or false");
 }
 
 std::string ModelConfig::get_string(std::string_view key, std::string_view fallback) const {
   const ConfigValue* found = find_present(root_, key);
   if (found == nullptr) return std::string(fallback);
   if (const auto* text = std::get_if<std::string>(&found->value)) return *text;
-  throw wrong_type(path_of(key), "a string");
+  throw invalid(key, "a string");
 }
 
 double ModelConfig::get_double(std::string_view key, double fallback) const {
@@ -195,15 +196,15 @@ double ModelConfig::get_double(std::string_view key, double fallback) const {
   if (const auto* number = std::get_if<double>(&found->value)) return *number;
   if (const auto* number = std::get_if<uint64_t>(&found->value)) return static_cast<double>(*number);
   if (const auto* number = std::get_if<int64_t>(&found->value)) return static_cast<double>(*number);
-  throw wrong_type(path_of(key), "a number");
+  throw invalid(key, "a number");
 }
 
 ModelConfig ModelConfig::nested(std::string_view key) const {
   ModelConfig config;
   config.prefix_ = path_of(key) + ".";
+  config.path_ = path_;
   if (const ConfigValue* found = find_present(root_, key)) {
-    if (!std::holds_alternative<ConfigValue::Object>(found->value))
-      throw wrong_type(path_of(key), "an object");
+    if (!std::holds_alternative<ConfigValue::Object>(found->value)) throw invalid(key, "an object");
     config.root_ = *found;
   }
   return config;
@@ -228,7 +229,7 @@ uint64_t ModelConfig::num_labels() const {
   if (id2label == nullptr) return get_count("num_labels", 2);
   const auto* labels = std::get_if<ConfigValue::Object>(&id2label->value);
   if (labels == nullptr || labels->size() > kMaxCount) {
-    throw wrong_type(path_of("id2label"), fmt::format("an object of at most {} labels", kMaxCount));
+    throw invalid("id2label", fmt::format("an object of at most {} labels", kMaxCount));
   }
   return labels->size();
 }
@@ -246,7 +247,7 @@ ModelConfig parse_model_config(std::string_view json) {
     ModelConfig config;
     config.root_ = parse_config_value(json, config.notes_);
     if (!std::holds_alternative<ConfigValue::Object>(config.root_.value)) {
-      throw Error(ErrorCode::invalid_config, "config.json is not a JSON object").with_offset(0);
+      throw Error(ErrorCode::invalid_config, "the file is not a JSON object").with_offset(0);
     }
     return config;
   } catch (Error& error) {

@@ -10,6 +10,8 @@
 #include <variant>
 #include <vector>
 
+#include "core/base/error.h"
+
 namespace hfload {
 
 inline constexpr uint64_t kMaxConfigBytes = 16'000'000;
@@ -61,6 +63,11 @@ class ModelConfig {
   std::optional<std::string> dtype() const;
   /// As PretrainedConfig.num_labels: the size of `id2label` where present, else `num_labels`, else 2.
   uint64_t num_labels() const;
+  /// What to throw for a value that is not `expected`: Error(invalid_config) with the key's full name and the
+  /// file.
+  Error invalid(std::string_view key, std::string_view expected) const;
+  /// The file that the config was read from, for errors; of the nested ones too.
+  void set_path(std::string path) { path_ = std::move(path); }
   /// Accepted oddities (Infinity and NaN, which Python's json writes), one sentence each.
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -71,7 +78,7 @@ class ModelConfig {
   uint64_t get_uint_up_to(std::string_view key, const ConfigValue& found, uint64_t limit) const;
 
   ConfigValue root_{ConfigValue::Object{}};
-  std::string prefix_;
+  std::string prefix_, path_;
   std::vector<std::string> notes_;
 };
 

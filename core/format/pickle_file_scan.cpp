@@ -17,12 +17,10 @@ constexpr uint64_t kMaxNameBytes = 24 << 20;
 
 constexpr std::string_view kPickleNames[] = {".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt"};
 
-bool has_pickle_name(std::string_view name) {
-  return std::ranges::any_of(kPickleNames, [&](std::string_view ending) { return name.ends_with(ending); });
-}
-
-bool starts_like_pickle(std::string_view start) {
-  return start.size() >= 2 && start[0] == '\x80' && start[1] >= 1 && start[1] <= 5;
+std::string read_start(const ByteSource& source, uint64_t offset, uint64_t bytes) {
+  std::string start(std::min(kStartBytes, bytes), '\0');
+  source.read(offset, std::as_writable_bytes(std::span(start)));
+  return start;
 }
 
 class FileScanner {
@@ -31,7 +29,7 @@ class FileScanner {
 
   FileScan run() && {
     try {
-      const std::string start = read_start(0, source_.bytes());
+      const std::string start = read_start(source_, 0, source_.bytes());
       refuse_lfs_pointer(start);
       if (is_zip(start)) {
         scan_archive();
@@ -46,12 +44,6 @@ class FileScanner {
   }
 
  private:
-  std::string read_start(uint64_t offset, uint64_t bytes) const {
-    std::string start(std::min(kStartBytes, bytes), '\0');
-    source_.read(offset, std::as_writable_bytes(std::span(start)));
-    return start;
-  }
-
   void scan_archive() {
     const ZipArchive archive = read_zip_archive(source_);
     for (const ZipMember& member : archive.members) {
@@ -59,7 +51,7 @@ class FileScanner {
       const bool is_storage =
           slash != std::string::npos && std::string_view(member.name).substr(slash).starts_with("/data/");
       if (!has_pickle_name(member.name) &&
-          (is_storage || !starts_like_pickle(read_start(member.data_offset, member.bytes))))
+          (is_storage || !starts_like_pickle(read_start(source_, member.data_offset, member.bytes))))
         continue;
       scan_pickles(member.name, member.data_offset, member.data_offset + member.bytes);
     }
@@ -111,8 +103,21 @@ const Error* FileScan::first_fault() const {
 
 FileScan scan_pickle_file(const ByteSource& source) { return FileScanner(source).run(); }
 
-bool may_hold_pickle(std::string_view name, std::string_view start) {
-  return has_pickle_name(name) || starts_like_pickle(start);
+bool has_pickle_name(std::string_view name) {
+  return std::ranges::any_of(kPickleNames, [&](std::string_view ending) { return name.ends_with(ending); });
+}
+
+bool starts_like_pickle(std::string_view start) {
+  return start.size() >= 2 && start[0] == '\x80' && start[1] >= 1 && start[1] <= 5;
+}
+
+bool holds_pickles(const ByteSource& source) {
+  const std::string start = read_start(source, 0, source.bytes());
+  if (is_zip(start) || starts_like_pickle(start)) return true;
+  const FileScan found = scan_pickle_file(source);
+  if (found.first_fault() == nullptr) return true;
+  // What follows a whole pickle is nothing to the one who loads it.
+  return !found.pickles.empty() && !found.pickles[0].scan.fault && !found.pickles[0].scan.globals.empty();
 }
 
 }  // namespace hfload

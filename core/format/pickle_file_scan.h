@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/format/pickle_scan.h"
@@ -34,7 +35,15 @@ struct FileScan {
 /// malformed sets a fault. Throws Error(io_error, changed_during_read) only.
 FileScan scan_pickle_file(const ByteSource& source);
 
-/// Whether a file that starts so, of that name, may hold a pickle.
-bool may_hold_pickle(std::string_view name, std::string_view start);
+/// Whether the name is that of a file that torch or pickle writes: ".bin", ".pkl" and the like.
+bool has_pickle_name(std::string_view name);
+
+/// Whether a file begins as a pickle of protocol 2 or later does.
+bool starts_like_pickle(std::string_view start);
+
+/// Whether a file holds pickles, whatever its name: it begins as one, or as a zip archive, which may have
+/// some; or it can be read as pickles, as those of the protocols 0 and 1 have no beginning of their own.
+/// Throws Error(io_error, changed_during_read).
+bool holds_pickles(const ByteSource& source);
 
 }  // namespace hfload

@@ -13,7 +13,10 @@ PickleOpcodeReader::PickleOpcodeReader(const ByteSource& source, uint64_t begin,
       cut_by_limit_(limit - begin > kMaxPickleBytes) {}
 
 Error PickleOpcodeReader::fail(ErrorCode code, std::string_view message) const {
-  return Error(code, fmt::format("the pickle's opcode {}: {}", opcode_name_, message)).with_offset(at_);
+  const std::string sentence = opcode_name_.empty()
+                                   ? std::string(message)
+                                   : fmt::format("the pickle's opcode {}: {}", opcode_name_, message);
+  return Error(code, sentence).with_offset(at_);
 }
 
 Error PickleOpcodeReader::invalid(std::string_view message) const {
@@ -24,11 +27,11 @@ Error PickleOpcodeReader::invalid(std::string_view message) const {
 const PickleOpcodeInfo& PickleOpcodeReader::next_opcode() {
   at_ = reader_.position();
   if (frame_end_ == at_) frame_end_.reset();
-  opcode_name_ = "(none)";
+  opcode_name_ = {};
   need(1);
   const uint8_t byte = reader_.next();
   const PickleOpcodeInfo* info = find_pickle_opcode(byte);
-  if (info == nullptr) throw invalid(fmt::format("{:#04x} is no opcode", byte));
+  if (info == nullptr) throw invalid(fmt::format("{:#04x} is no opcode of a pickle", byte));
   opcode_name_ = info->name;
   if (++opcodes_ > kMaxPickleOpcodes) throw invalid("the pickle has more than 50,000,000 opcodes");
   return *info;

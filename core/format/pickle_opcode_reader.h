@@ -38,7 +38,7 @@ class PickleOpcodeReader {
 
  private:
   bool cut_by_limit_;
-  std::string_view opcode_name_;
+  std::string_view opcode_name_;  ///< empty before it is known
 };
 
 }  // namespace hfload

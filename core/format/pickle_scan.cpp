@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "core/base/name_hash.h"
 #include "core/format/pickle.h"
 #include "core/format/pickle_opcode_reader.h"
 
@@ -272,7 +273,7 @@ class Scanner : private PickleOpcodeReader {
   std::vector<Item> stack_;
   PickleBlocks<uint32_t> memo_;  ///< by place: a text, kOther or kUnset
   std::unordered_map<uint64_t, uint32_t> far_memo_;
-  std::unordered_map<std::string, uint32_t> text_ids_;
+  std::unordered_map<std::string, uint32_t, NameHash> text_ids_;
   std::vector<const std::string*> texts_;  ///< by id; the map keeps its keys in place
   uint64_t begin_ = reader_.position();
   uint64_t kept_bytes_ = 0, memo_count_ = 0, number_ = 0;

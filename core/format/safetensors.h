@@ -60,7 +60,8 @@ uint64_t parse_safetensors_header_length(std::span<const std::byte> prefix, uint
 /// with a note. Pure; offsets in errors are bytes from the start of the file. Throws Error of exit status 3.
 SafetensorsHeader parse_safetensors_header(std::span<const std::byte> head, uint64_t file_bytes);
 
-/// Reads and parses the header of an open file, allocating no more than the file itself is long.
+/// Reads and parses the header of an open file, allocating in proportion to the header, which is first
+/// checked to lie in the file.
 /// Errors carry the file's path.
 SafetensorsHeader read_safetensors_header(const RegularFile& file);
 

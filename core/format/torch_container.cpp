@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/base/error.h"
+#include "core/base/name_hash.h"
 #include "core/format/lfs_pointer.h"
 
 namespace hfload {
@@ -143,7 +144,7 @@ std::vector<TorchStorage> TorchContainer::locate_in_legacy(const std::vector<Sto
   const PickleTree& tree = listed.tree;
   if (tree.kind(tree.root()) != PickleKind::list)
     throw invalid_storage("the file has no list of its storages", tree.offset(tree.root()));
-  std::unordered_map<std::string_view, size_t> index_of;
+  NameMap<size_t> index_of;
   for (size_t i = 0; i < claims.size(); ++i) index_of.emplace(claims[i].key, i);
   std::vector<TorchStorage> storages(claims.size());
   std::vector<bool> found(claims.size(), false);

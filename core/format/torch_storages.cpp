@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "core/base/checked.h"
+#include "core/base/name_hash.h"
 
 namespace hfload {
 
@@ -27,7 +27,7 @@ uint64_t unsigned_torch_integer(const PickleTree& tree, PickleId id, std::string
 }
 
 void TorchStorages::claim(TorchLayout layout) {
-  std::unordered_map<std::string_view, uint32_t> by_key;
+  NameMap<uint32_t> by_key;
   for (PickleId id = 0; id < tree_.size(); ++id) {
     if (tree_.kind(id) != PickleKind::persistent) continue;
     const std::vector<PickleId> parts = parts_of(id);

@@ -249,9 +249,9 @@ std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal, std::shared_ptr<Gds
   if (ordinal >= static_cast<uint64_t>(status.devices)) {
     const std::string reason = status.devices == 0
                                    ? status.reason
-                                   : fmt::format("This machine's GPUs are 0 to {}.", status.devices - 1);
-    throw Error(ErrorCode::no_cuda, fmt::format("GPU {} cannot be used", ordinal))
-        .with_hint(reason + " Place the model on cpu or disk, or try --emulate-gpus.");
+                                   : fmt::format("this machine's GPUs are 0 to {}", status.devices - 1);
+    throw Error(ErrorCode::no_cuda, fmt::format("GPU {} cannot be used: {}", ordinal, reason))
+        .with_hint("Place the model on cpu or disk, or try --emulate-gpus.");
   }
   return std::make_unique<CudaBackend>(ordinal, std::move(gds));
 }

@@ -17,12 +17,12 @@ std::string reason_for(cudaError_t status) {
   if (status == cudaErrorInsufficientDriver) {
     // CUDA gives this error also where no driver is installed at all; then the driver's version is 0.
     if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
-      return "This machine has no NVIDIA driver.";
-    return fmt::format("The NVIDIA driver supports CUDA up to {}; this hfload needs {}.",
+      return "this machine has no NVIDIA driver";
+    return fmt::format("the NVIDIA driver supports CUDA up to {}, and this hfload needs {}",
                        version_text(driver), version_text(CUDART_VERSION));
   }
-  if (status == cudaErrorNoDevice || status == cudaSuccess) return "The NVIDIA driver finds no GPU.";
-  return fmt::format("CUDA cannot be used: {} ({}).", cudaGetErrorString(status), cudaGetErrorName(status));
+  if (status == cudaErrorNoDevice || status == cudaSuccess) return "the NVIDIA driver finds no GPU";
+  return fmt::format("CUDA cannot be used: {} ({})", cudaGetErrorString(status), cudaGetErrorName(status));
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 namespace hfload {
 
 CudaStatus cuda_status() {
-  return {.built_in = false, .devices = 0, .reason = "This hfload was built without CUDA."};
+  return {.built_in = false, .devices = 0, .reason = "this hfload was built without CUDA"};
 }
 
 std::optional<uint64_t> free_cuda_bytes(int /*ordinal*/) { return std::nullopt; }

@@ -13,6 +13,7 @@
 
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/base/name_hash.h"
 #include "core/load/read_schedule.h"
 
 namespace hfload {
@@ -28,10 +29,24 @@ std::string path_in(const std::string& folder, std::string_view file) {
   return fmt::format("{}{}{}", folder, folder.ends_with('/') ? "" : "/", file);
 }
 
+/// As for a conversion's destination: a mistyped path makes no directories.
+void require_parent(std::string folder) {
+  while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
+  const std::string parent = std::filesystem::path(folder).parent_path().string();
+  std::error_code ignored;
+  if (parent.empty() || std::filesystem::exists(parent, ignored)) return;
+  throw Error(ErrorCode::not_found, "the directory does not exist")
+      .with_path(parent)
+      .with_hint("Make the directory first; hfload makes only the last one of a path.");
+}
+
 std::vector<OffloadEntry> read_existing_index(const std::string& folder) {
   struct stat status {};
   if (stat(folder.c_str(), &status) != 0) {
-    if (errno == ENOENT) return {};
+    if (errno == ENOENT) {
+      require_parent(folder);
+      return {};
+    }
     throw Error(ErrorCode::io_error,
                 fmt::format("the offload folder cannot be used: {}", std::generic_category().message(errno)))
         .with_path(folder);
@@ -55,7 +70,7 @@ std::vector<OffloadEntry> read_existing_index(const std::string& folder) {
 }
 
 /// By the name of a tensor, its entry in a list of entries.
-using EntryLookup = std::unordered_map<std::string_view, size_t>;
+using EntryLookup = NameMap<size_t>;
 
 EntryLookup look_up(const std::vector<OffloadEntry>& entries) {
   EntryLookup lookup;
@@ -143,7 +158,13 @@ class OffloadPlanner {
     const std::string& directory = checkpoint_.location.directory;
     const std::string& file = checkpoint_.shards.at(source.shard).file;
     // Readable from any directory that Python is started in.
-    const std::string path = std::filesystem::absolute(directory.empty() ? file : path_in(directory, file));
+    std::error_code fault;
+    const std::string path =
+        std::filesystem::absolute(directory.empty() ? file : path_in(directory, file), fault);
+    if (fault)
+      throw Error(ErrorCode::io_error, "there is no working directory: " + fault.message())
+          .with_path(directory)
+          .with_hint("It was deleted or moved: change to another one, or give absolute paths.");
     for (const std::string& name : names) {
       added_.push_back({.name = name,
                         .dtype = std::string(dtype_info(source.dtype).torch_name),

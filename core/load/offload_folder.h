@@ -38,10 +38,11 @@ struct OffloadPlan {
   uint64_t written_bytes = 0;  ///< each once
 };
 
-/// Plans what goes into `folder`, which need not exist, and looks at what is there; changes nothing. A file
-/// is replaced only where the folder's index.json names it. Nothing is on the disk: an empty plan. Throws
-/// Error(unsafe_path) for a tensor's name that makes no safe file name, Error(file_exists), and
-/// Error(io_error, not_a_file, invalid_offload_index, …) for a folder that cannot be used.
+/// Plans what goes into `folder`, which need not exist, but whose parent must, and looks at what is there;
+/// changes nothing. A file is replaced only where the folder's index.json names it. Nothing is on the disk:
+/// an empty plan. Throws Error(unsafe_path) for a tensor's name that makes no safe file name,
+/// Error(file_exists), Error(not_found) for a parent that is not there, and Error(io_error, not_a_file,
+/// invalid_offload_index, …) for a folder that cannot be used.
 OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Checkpoint& checkpoint,
                          const std::string& folder);
 

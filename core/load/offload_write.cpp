@@ -226,7 +226,7 @@ void flush_folder(const OffloadPlan& plan) { flush(plan.folder, O_RDONLY | O_DIR
 void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint, const LoadOptions& options) {
   if (plan.entries.empty()) return;
   std::error_code failure;
-  std::filesystem::create_directories(plan.folder, failure);
+  std::filesystem::create_directory(plan.folder, failure);
   if (failure) throw write_error("making the offload folder", failure.value(), plan.folder);
 
   Temporaries files(plan);

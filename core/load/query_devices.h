@@ -10,8 +10,9 @@ namespace hfload {
 struct CudaStatus {
   bool built_in = false;  ///< compiled with the CUDA backend
   int devices = 0;
-  std::string
-      reason;  ///< one sentence when devices is 0: no CUDA build, no driver, driver too old, no device
+  /// When devices is 0, why, as what follows "but" and without a full stop: no CUDA build, no driver, driver
+  /// too old, no device.
+  std::string reason;
 };
 
 CudaStatus cuda_status();

@@ -97,7 +97,7 @@ class ScheduleBuilder {
     const CheckpointTensor& tensor = checkpoint_.tensors.at(placement.checkpoint);
     Extent extent = whole(placement, tensor);
     const uint64_t file_offset = extent.file_offset, tensor_bytes = extent.file_bytes;
-    const uint64_t element_bytes = stored_element_bytes(tensor);
+    const uint64_t element_bytes = tensor.element_bytes();
     const uint64_t most_bytes = access_[extent.arena].gather_bytes;
     while (extent.file_bytes > 0) {
       const uint64_t bytes = std::min(extent.file_bytes, most_bytes - most_bytes % element_bytes);
@@ -110,10 +110,6 @@ class ScheduleBuilder {
       schedule_.uploads.push_back(extent.upload(0, bytes));
       extent.drop(bytes);
     }
-  }
-
-  static uint64_t stored_element_bytes(const CheckpointTensor& tensor) {
-    return tensor.view ? tensor.view->element_bytes : dtype_info(tensor.dtype).bits / 8;
   }
 
   static Error inconsistent(const CheckpointTensor& tensor, const char* reason) {

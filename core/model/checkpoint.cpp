@@ -119,7 +119,10 @@ void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile&
 }
 
 Finding finding_of(const Shard& shard, const Error& error) {
-  Finding finding{error_code_info(error.code()).name, fmt::format("{}: {}", shard.file, error.message()), {}};
+  Finding finding{error_code_info(error.code()).name,
+                  fmt::format("{}: {}", shard.file, error.message()),
+                  {},
+                  error.hint()};
   if (!error.tensor().empty()) finding.names.push_back(error.tensor());
   return finding;
 }
@@ -184,6 +187,13 @@ void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
         for (const uint32_t e : entries_of[s]) index.weight_map[e].tensor = {};
         continue;
       }
+      if (findings != nullptr) {
+        findings->push_back(
+            {error_code_info(ErrorCode::unsupported_format).name,
+             fmt::format("{}: the shard is neither a safetensors file nor a PyTorch checkpoint", shard.file),
+             {},
+             "Save the model as safetensors first, for example with save_pretrained of transformers."});
+      }
     } catch (const Error& e) {
       const bool is_missing = e.code() == ErrorCode::shard_missing;
       if (!is_missing && (findings == nullptr || !is_of_content(e))) throw;
@@ -195,19 +205,38 @@ void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
   }
 }
 
+/// The format that the first bytes of a file tell. The user means the file itself, whatever its name is.
+/// Throws Error(unsupported_format, lfs_pointer).
+ShardFormat require_known_start(const ModelLocation& location, const RegularFile& file) {
+  const ShardFormat format = format_of_start(file);
+  if (format != ShardFormat::other) return format;
+  throw Error(ErrorCode::unsupported_format,
+              "the file is neither a safetensors file nor a PyTorch checkpoint")
+      .with_path(file.path)
+      .with_hint(
+          location.config_path.empty()
+              ? "hfload reads weights in these formats alone. Save the model as safetensors first, for "
+                "example with save_pretrained of transformers."
+              : "hfload reads weights in these formats alone. Give the model directory to see what its "
+                "config.json says.");
+}
+
 void open_single(Checkpoint& checkpoint, std::vector<Finding>* findings) {
   const std::string& path = checkpoint.location.weights_path;
   const RegularFile file = open_below(checkpoint.location, path);
   Shard& shard = checkpoint.shards.emplace_back();
   shard.file = file_name(path);
   shard.format = format_of(shard.file);
+  const bool is_named_by_user = checkpoint.location.trust_root.empty();
+  if (!shard.is_read() && is_named_by_user) shard.format = require_known_start(checkpoint.location, file);
   shard.present = true;
   shard.file_bytes = file.identity.bytes;
   if (shard.is_read()) {
     try {
       read_shard(checkpoint, 0, file, nullptr, findings);
     } catch (const Error& e) {
-      if (findings == nullptr || !is_of_content(e)) throw;
+      // One file of which nothing can be read leaves nothing to find.
+      if (findings == nullptr || e.exit_status() != 3) throw;
       shard.damaged = true;
       findings->push_back(finding_of(shard, e));
     }
@@ -222,6 +251,7 @@ Checkpoint open_and_check(const ModelLocation& location, std::vector<Finding>* f
   checkpoint.location = location;
   if (!location.config_path.empty()) {
     checkpoint.config = read_json(location, location.config_path, kMaxConfigBytes, parse_model_config);
+    checkpoint.config.set_path(location.config_path);
     checkpoint.has_config = true;
     note(checkpoint.warnings, file_name(location.config_path), checkpoint.config.notes());
   }
@@ -285,13 +315,12 @@ StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTens
   StridedTensor stored;
   stored.data_offset = checkpoint.shards[tensor.shard].data_start + tensor.begin;
   stored.shape = tensor.shape;
-  if (tensor.view) {
-    stored.strides = tensor.view->strides;
-    stored.element_bytes = tensor.view->element_bytes;
-    stored.swap_bytes = tensor.view->swap_bytes;
+  stored.element_bytes = tensor.element_bytes();
+  if (tensor.view) stored.swap_bytes = tensor.view->swap_bytes;
+  if (tensor.view && tensor.view->strides) {
+    stored.strides = *tensor.view->strides;
     return stored;
   }
-  stored.element_bytes = dtype_info(tensor.dtype).bits / 8;
   stored.strides.resize(tensor.shape.size());
   uint64_t stride = 1;
   for (size_t i = tensor.shape.size(); i-- > 0;) {

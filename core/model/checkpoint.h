@@ -70,20 +70,20 @@ struct Shard {
   bool is_read() const { return format != ShardFormat::other; }
 };
 
-/// How a PyTorch checkpoint stores a tensor: as a view of a storage.
+/// How a PyTorch checkpoint stores a tensor: as a view of a storage. 40 bytes, as there may be 100,000.
 struct StorageView {
+  static constexpr uint32_t kNotTied = UINT32_MAX;
+
   uint64_t storage_begin = 0, storage_end = 0;  ///< bytes from the start of the file
-  std::optional<uint32_t> storage_crc;  ///< CRC-32 of the storage, where the file has one; not checked
-  uint64_t first_element = 0;           ///< of the storage
-  Shape strides;                        ///< in elements, one for each dimension
-  uint32_t element_bytes = 1;
-  uint32_t swap_bytes = 1;  ///< groups of so many bytes are big-endian; 1: none
-  bool contiguous = true;   ///< the elements lie one after the other, in row-major order
+  /// In elements, one for each dimension; none where the elements lie one after the other, in row-major
+  /// order.
+  Boxed<Shape> strides = {};
+  std::optional<uint32_t> storage_crc = {};  ///< CRC-32 of the storage, where the file has one; not checked
   /// The first tensor that has the same elements of the same storage, into Checkpoint::tensors: the two are
   /// tied.
-  std::optional<uint32_t> same_as;
-
-  bool operator==(const StorageView&) const = default;
+  uint32_t same_as = kNotTied;
+  uint8_t element_bytes = 1;
+  uint8_t swap_bytes = 1;  ///< groups of so many bytes are big-endian; 1: none
 };
 
 /// One tensor of a checkpoint.
@@ -106,9 +106,13 @@ struct CheckpointTensor {
     if (other_dtype) return *other_dtype;
     return dtype == Dtype::unknown ? std::string_view() : dtype_info(dtype).safetensors_name;
   }
+  /// Bytes of an element in the file; of a dtype of whole bytes.
+  uint32_t element_bytes() const { return view ? view->element_bytes : dtype_info(dtype).bits / 8; }
   /// Its bytes in the file are those of the contiguous little-endian tensor.
-  bool is_in_place() const { return !view || (view->contiguous && view->swap_bytes == 1); }
-  bool repeats_another() const { return view && view->same_as; }
+  bool is_in_place() const { return !view || (!view->strides && view->swap_bytes == 1); }
+  bool repeats_another() const { return view && view->same_as != StorageView::kNotTied; }
+  /// Of the tensors that are tied to this one, which has the number `own`, the first; `own` where none is.
+  uint32_t first_tied(uint32_t own) const { return repeats_another() ? view->same_as : own; }
 };
 
 /// A model directory, opened and cross-checked once; nothing downstream checks again.
@@ -139,7 +143,8 @@ Checkpoint open_checkpoint(const ModelLocation& location);
 
 /// As open_checkpoint, but goes on where it would throw for a shard: each such fault becomes a finding, and
 /// the tensors of a damaged or absent shard are not described. Tensors of a shard that the index does not
-/// name are findings too. Throws for a malformed config or index, and what reading throws.
+/// name, and shards of a format that is not read, are findings too. Throws for a malformed config or index,
+/// what reading throws, and Error of exit status 4 for a checkpoint of one file.
 Checkpoint open_damaged_checkpoint(const ModelLocation& location, std::vector<Finding>& findings);
 
 /// Where the elements of a described tensor lie in its shard, for read_tensor_elements. Its dtype has whole

@@ -12,6 +12,7 @@ struct Finding {
   std::string message;    ///< one sentence
   std::vector<std::string>
       names;  ///< the tensors, or files, it is about, as the checkpoint names them, sorted; may be empty
+  std::string hint = {};  ///< what to do about it; may be empty
 };
 
 }  // namespace hfload

@@ -70,7 +70,10 @@ class Comparison {
     }
     add("missing_keys", "{} of the model {} not in the checkpoint", keys_.missing_keys);
     add("unexpected_keys", "{} of the checkpoint {} not in the model", std::move(unexpected));
-    add("legacy_buffers", "{} of the checkpoint {} a buffer that newer releases of the class compute",
+    const bool is_one = legacy.size() == 1;
+    add("legacy_buffers",
+        is_one ? "{} of the checkpoint {} a buffer that newer releases of the class compute"
+               : "{} of the checkpoint {} buffers that newer releases of the class compute",
         std::move(legacy));
     add("tied_weights_saved", "{} of the checkpoint {} tied to another one and saved again", std::move(tied));
     std::vector<std::string> mismatched;

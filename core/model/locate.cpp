@@ -1,13 +1,14 @@
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <filesystem>
 #include <string_view>
 
+#include "core/base/directory.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/base/system_error.h"
 #include "core/model/checkpoint.h"
 
 namespace hfload {
@@ -25,6 +26,34 @@ constexpr std::array<std::string_view, 8> kWeightFiles = {
 
 constexpr uint64_t kMaxRefBytes = 1024;
 
+/// Names in a directory, for a hint: none where it cannot be listed.
+std::vector<std::string> names_in(const fs::path& directory) {
+  try {
+    return list_directory(directory.string());
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+/// Links are followed. Throws Error(io_error) where the way there cannot be searched.
+bool exists_as_directory(const fs::path& path) {
+  std::error_code fault;
+  const fs::file_status status = fs::status(path, fault);
+  if (!fs::status_known(status) && fault != std::errc::filename_too_long)
+    throw system_error("looking for the directory", fault.value(), path.string(), PathUse::read);
+  return fs::is_directory(status);
+}
+
+/// Whether a directory has a file of that name. A dangling link counts: it is a download that went wrong, and
+/// opening it says so. Throws Error(io_error) where the directory cannot be searched.
+bool holds(const fs::path& directory, const std::string& name) {
+  std::error_code fault;
+  const fs::file_status status = fs::symlink_status(directory / name, fault);
+  if (!fs::status_known(status) && fault != std::errc::filename_too_long)
+    throw system_error("searching the directory", fault.value(), directory.string(), PathUse::read);
+  return fs::status_known(status) && fs::exists(status);
+}
+
 /// transformers' `_add_variant`: "fp16" goes before the last extension.
 std::string with_variant(std::string_view file, std::string_view variant) {
   if (variant.empty()) return std::string(file);
@@ -32,12 +61,19 @@ std::string with_variant(std::string_view file, std::string_view variant) {
   return fmt::format("{}.{}{}", file.substr(0, dot), variant, file.substr(dot));
 }
 
+/// The weight file of a directory; empty where there is none of that variant.
+std::string find_weights(const fs::path& directory, std::string_view variant) {
+  for (const std::string_view file : kWeightFiles) {
+    std::string name = with_variant(file, variant);
+    if (holds(directory, name)) return name;
+  }
+  return "";
+}
+
 /// The variants that weight files in a directory have: "fp16, fp32".
 std::string variants_in(const fs::path& directory) {
   std::vector<std::string> variants;
-  std::error_code ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::string& name : names_in(directory)) {
     for (const std::string_view file : kWeightFiles) {
       const size_t dot = file.rfind('.');
       const std::string_view stem = file.substr(0, dot), extension = file.substr(dot);
@@ -45,7 +81,8 @@ std::string variants_in(const fs::path& directory) {
           !name.ends_with(extension))
         continue;
       const std::string variant = name.substr(dot + 1, name.size() - file.size() - 1);
-      if (variant.find('.') == std::string::npos) variants.push_back(variant);
+      const bool is_of_shard = variant.find("-of-") != std::string::npos;
+      if (variant.find('.') == std::string::npos && !is_of_shard) variants.push_back(variant);
     }
   }
   std::ranges::sort(variants);
@@ -80,11 +117,40 @@ fs::path trust_root_of(const fs::path& directory) {
 
 /// Absolute only inside a hub cache, so that messages show paths as the user wrote them.
 std::pair<fs::path, fs::path> directory_and_trust_root(const fs::path& directory) {
-  fs::path absolute = fs::absolute(directory).lexically_normal();
+  std::error_code fault;
+  fs::path absolute = fs::absolute(directory, fault).lexically_normal();
+  if (fault) {
+    throw Error(ErrorCode::io_error, fmt::format("there is no working directory: {}", fault.message()))
+        .with_path(directory.string())
+        .with_hint("It was deleted or moved: change to another one, or give absolute paths.");
+  }
   if (!absolute.has_filename()) absolute = absolute.parent_path();
   fs::path root = trust_root_of(absolute);
   if (root == absolute) return {directory, directory};
   return {std::move(absolute), std::move(root)};
+}
+
+constexpr std::string_view kConfig = "config.json";
+
+/// The path of config.json in a directory; empty where it has none.
+std::string config_in(const fs::path& directory) {
+  return holds(directory, std::string(kConfig)) ? (directory / kConfig).string() : "";
+}
+
+/// What to throw where a directory has no weights of the variant that was asked for.
+Error no_such_variant(const fs::path& directory, const std::string& variant, bool has_config) {
+  std::string hint;
+  if (const std::string plain = find_weights(directory, ""); !plain.empty())
+    hint = fmt::format("Without --variant there is {}.", plain);
+  if (const std::string variants = variants_in(directory); !variants.empty())
+    hint += fmt::format("{}Weights of these variants are there: {}.", hint.empty() ? "" : " ", variants);
+  if (hint.empty()) {
+    hint = "The directory holds no weights of any variant.";
+    if (has_config) hint += " Without --variant config.json alone is read.";
+  }
+  return Error(ErrorCode::weights_not_found, fmt::format("there are no weights of the variant '{}'", variant))
+      .with_path(directory.string())
+      .with_hint(hint);
 }
 
 ModelLocation locate_in_directory(const fs::path& directory, const fs::path& trust_root,
@@ -92,18 +158,15 @@ ModelLocation locate_in_directory(const fs::path& directory, const fs::path& tru
   ModelLocation found;
   found.directory = directory.string();
   found.trust_root = trust_root.string();
-  if (fs::exists(directory / "config.json")) found.config_path = (directory / "config.json").string();
-  for (const std::string_view file : kWeightFiles) {
-    const fs::path path = directory / with_variant(file, options.variant);
-    // A dangling link is a download that went wrong; opening it says so.
-    std::error_code ignored;
-    if (fs::exists(path, ignored) || fs::is_symlink(path, ignored)) {
-      found.weights_path = path.string();
-      break;
-    }
+  found.config_path = config_in(directory);
+  const std::string weights = find_weights(directory, options.variant);
+  if (!weights.empty()) {
+    found.weights_path = (directory / weights).string();
+    return found;
   }
-  if (found.weights_path.empty()) found.variants_hint = variants_in(directory);
-  if (found.config_path.empty() && found.weights_path.empty()) {
+  if (!options.variant.empty()) throw no_such_variant(directory, options.variant, !found.config_path.empty());
+  found.variants_hint = variants_in(directory);
+  if (found.config_path.empty()) {
     Error error(ErrorCode::weights_not_found, "the directory holds neither a config.json nor weights");
     error.with_path(found.directory);
     error.with_hint(
@@ -119,12 +182,11 @@ ModelLocation locate_in_directory(const fs::path& directory, const fs::path& tru
 /// The folders in a directory, of which many are not all named: "vae, unet".
 std::string folders_in(const fs::path& directory) {
   constexpr size_t kMostNamed = 8;
-  std::vector<std::string> names;
-  std::error_code ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored)) {
-    if (entry.is_directory(ignored)) names.push_back(entry.path().filename().string());
-  }
-  std::ranges::sort(names);
+  std::vector<std::string> names = names_in(directory);
+  std::erase_if(names, [&](const std::string& name) {
+    std::error_code ignored;
+    return !fs::is_directory(directory / name, ignored);
+  });
   if (names.size() > kMostNamed) {
     names.resize(kMostNamed);
     names.emplace_back("…");
@@ -139,7 +201,7 @@ fs::path join_subfolder(const fs::path& directory, const std::string& subfolder)
                 fmt::format("--subfolder '{}' is not a folder below the model directory", subfolder));
   }
   fs::path joined = directory / subfolder;
-  if (!fs::is_directory(joined)) {
+  if (!exists_as_directory(joined)) {
     const std::string folders = folders_in(directory);
     throw Error(ErrorCode::not_found, "the subfolder does not exist")
         .with_path(joined.string())
@@ -167,7 +229,7 @@ ModelLocation locate_file(const fs::path& path) {
   // A file that the user names is trusted, links and all; what an index names is not.
   found.weights_path = is_index ? (directory / name).string() : path.string();
   if (is_index) found.trust_root = trust_root.string();
-  if (fs::exists(directory / "config.json")) found.config_path = (directory / "config.json").string();
+  found.config_path = config_in(directory);
   return found;
 }
 
@@ -258,7 +320,7 @@ fs::path snapshot_of(const fs::path& repository, const std::string& name, const 
     }
   }
   fs::path snapshot = repository / "snapshots" / commit;
-  if (!fs::is_directory(snapshot)) {
+  if (!exists_as_directory(snapshot)) {
     throw Error(ErrorCode::not_found,
                 fmt::format("the hub cache has no snapshot of {} at '{}'", name, revision))
         .with_path(snapshot.string())
@@ -278,7 +340,7 @@ ModelLocation locate_in_hub_cache(const std::string& model, const LocateOptions&
   std::string folder = "models--" + name;
   if (const size_t slash = folder.find('/'); slash != std::string::npos) folder.replace(slash, 1, "--");
   const fs::path repository = fs::path(options.cache.hub_cache) / folder;
-  if (options.cache.hub_cache.empty() || !fs::is_directory(repository)) {
+  if (options.cache.hub_cache.empty() || !exists_as_directory(repository)) {
     throw Error(ErrorCode::not_found, "no such file or directory, and no such repository in the hub cache")
         .with_path(model)
         .with_hint(

@@ -6,9 +6,9 @@
 #include <optional>
 #include <regex>
 #include <string_view>
-#include <unordered_map>
 
 #include "core/base/error.h"
+#include "core/base/name_hash.h"
 #include "core/base/name_table.h"
 
 namespace hfload {
@@ -39,7 +39,7 @@ std::optional<std::string> modern_name(std::string_view name) {
 
 bool matches_any(std::string_view name, const std::vector<std::regex>& patterns) {
   return std::ranges::any_of(patterns, [&](const std::regex& pattern) {
-    return std::regex_search(name.begin(), name.end(), pattern);
+    return name.size() <= kLongestMatchedName && std::regex_search(name.begin(), name.end(), pattern);
   });
 }
 
@@ -100,7 +100,7 @@ class Matcher {
     std::optional<std::string> modern = modern_name(name);
     if (modern) name = *modern;
     for (const auto& [pattern, replacement] : renames_) {
-      if (std::regex_search(name.begin(), name.end(), pattern))
+      if (name.size() <= kLongestMatchedName && std::regex_search(name.begin(), name.end(), pattern))
         return std::regex_replace(std::string(name), pattern, replacement);
     }
     return modern;
@@ -248,13 +248,10 @@ std::vector<std::string> untie_saved_parameters(ModuleTree& tree, const Checkpoi
   std::vector<std::string> untied;
   if (tree.compat != Compat::v5 || tree.from_tensor_names) return untied;
   const KeyMatches keys = match_keys(tree, checkpoint);
-  std::unordered_map<std::string_view, uint32_t> saved;
+  NameMap<uint32_t> saved;
   for (uint32_t i = 0; i < keys.shell_names.size(); ++i) saved.emplace(keys.shell_names[i], i);
   // Views of one storage are equal, so that transformers ties them again.
-  const auto first_of = [&](uint32_t i) {
-    const Boxed<StorageView>& view = checkpoint.tensors[i].view;
-    return view ? view->same_as.value_or(i) : i;
-  };
+  const auto first_of = [&](uint32_t i) { return checkpoint.tensors[i].first_tied(i); };
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {
     ShellTensor& t = tree.tensors[i];
     if (t.object == i) continue;

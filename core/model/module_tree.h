@@ -65,7 +65,8 @@ struct LayerCache {
 /// module's parameters before its buffers. A module object registered under two parents (T5's shared
 /// embedding) stands at each of them; its tensors' `object` says which are one.
 struct ModuleTree {
-  /// Holds names of modules, classes and tensors. Copies of the tree share it, as it only grows.
+  /// Holds names of modules, classes and tensors. Copies of the tree share it, as it only grows:
+  /// two that grow must not do so at the same time.
   std::shared_ptr<TextPool> texts = std::make_shared<TextPool>();
   std::vector<Module> modules;
   std::vector<ShellTensor> tensors;

@@ -1,12 +1,11 @@
 #include "core/model/pickle_files.h"
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
-#include <string_view>
 #include <system_error>
 
-#include "core/base/error.h"
+#include "core/base/directory.h"
+#include "core/base/system_error.h"
 #include "core/format/pickle_file_scan.h"
 
 namespace hfload {
@@ -14,46 +13,77 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kMostFolders = 8;
 constexpr size_t kMostFiles = 100'000;
 
-std::string start_of(const RegularFile& file) {
-  std::string start(std::min<uint64_t>(2, file.identity.bytes), '\0');
-  read_exactly(file, 0, std::as_writable_bytes(std::span(start)));
-  return start;
+bool is_pickle_file(const std::string& path) {
+  if (has_pickle_name(path)) return true;
+  const RegularFile file = open_regular_file(path);
+  return holds_pickles(FileSource(file));
 }
 
-std::vector<std::string> files_below(const std::string& directory) {
-  std::vector<std::string> files;
-  std::error_code error;
-  fs::recursive_directory_iterator it(directory, error), end;
-  for (; !error && it != end; it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_directory(ignored) && it.depth() >= kMostFolders) it.disable_recursion_pending();
-    // Links are followed, as those of the hub cache are; what is no regular file, such as a pipe, is not
-    // opened.
-    if (!it->is_regular_file(ignored)) continue;
-    const std::string path = it->path().string();
-    if (may_hold_pickle(path, {}) || may_hold_pickle(path, start_of(open_regular_file(path))))
-      files.push_back(path);
-    if (files.size() > kMostFiles)
-      throw Error(ErrorCode::unsupported_format, "the directory holds more than 100,000 files")
-          .with_path(directory);
+class Search {
+ public:
+  explicit Search(std::string root) : root_(std::move(root)) {}
+
+  PickleFiles run() && {
+    look_into(root_);
+    std::ranges::sort(found_.files);
+    return std::move(found_);
   }
-  if (error) {
-    throw Error(ErrorCode::io_error, "listing the directory failed: " + error.message()).with_path(directory);
+
+ private:
+  void look_into(const std::string& folder) {
+    std::vector<std::string> names;
+    try {
+      names = list_directory(folder);
+    } catch (const Error& error) {
+      if (folder == root_) throw;
+      found_.faults.push_back(error);
+      return;
+    }
+    for (const std::string& name : names) consider((fs::path(folder) / name).string());
   }
-  std::ranges::sort(files);
-  return files;
-}
+
+  void consider(const std::string& path) {
+    std::error_code fault, ignored;
+    const fs::file_status status = fs::status(path, fault);
+    if (!fs::status_known(status)) {
+      found_.faults.push_back(system_error("looking at the file", fault.value(), path, PathUse::read));
+    } else if (fs::is_directory(status)) {
+      if (!fs::is_symlink(fs::symlink_status(path, ignored))) look_into(path);
+    } else if (fs::is_regular_file(status)) {  // a pipe or a device is not opened
+      add(path);
+    }
+  }
+
+  void add(const std::string& path) {
+    try {
+      if (!is_pickle_file(path)) return;
+    } catch (const Error& error) {
+      found_.faults.push_back(error);
+      return;
+    }
+    if (found_.files.size() == kMostFiles) {
+      throw Error(ErrorCode::unsupported_format, "the directory holds more than 100,000 files to scan")
+          .with_path(root_)
+          .with_hint("Scan its folders one by one.");
+    }
+    found_.files.push_back(path);
+  }
+
+  std::string root_;
+  PickleFiles found_;
+};
 
 }  // namespace
 
-std::vector<std::string> find_pickle_files(const std::string& model, const LocateOptions& options) {
+PickleFiles find_pickle_files(const std::string& model, const LocateOptions& options) {
   std::error_code ignored;
-  if (fs::is_directory(model, ignored)) return files_below(model);
-  if (fs::exists(model, ignored)) return {model};
-  return files_below(locate_model(model, options).directory);
+  if (fs::is_directory(model, ignored)) return Search(model).run();
+  if (!fs::exists(model, ignored)) return Search(locate_model(model, options).directory).run();
+  PickleFiles found;
+  (is_pickle_file(model) ? found.files : found.others).push_back(model);
+  return found;
 }
 
 }  // namespace hfload

@@ -3,13 +3,22 @@
 #include <string>
 #include <vector>
 
+#include "core/base/error.h"
 #include "core/model/checkpoint.h"
 
 namespace hfload {
 
-/// The files that a scan for pickles looks into: `model` itself where it is a file, else the files of the
-/// model directory, and of the folders in it, that may hold a pickle by their name or their first bytes;
-/// sorted. Throws Error(not_found, io_error), Error(unsafe_path) as locate_model.
-std::vector<std::string> find_pickle_files(const std::string& model, const LocateOptions& options);
+/// The files that a scan for pickles looks into.
+struct PickleFiles {
+  std::vector<std::string> files;   ///< sorted
+  std::vector<std::string> others;  ///< named by the user, and no pickle by name or content
+  std::vector<Error> faults;        ///< folders and files below the model that cannot be read
+};
+
+/// `model` itself where it is a file, else the files of the model directory and of the folders in it, at any
+/// depth: those that hold a pickle by their name (has_pickle_name) or by their content (holds_pickles). Links
+/// to files are followed, links to folders below the model are not. Throws Error(not_found, unsafe_path) as
+/// locate_model, Error(io_error), and Error(unsupported_format) for more than 100,000 such files.
+PickleFiles find_pickle_files(const std::string& model, const LocateOptions& options);
 
 }  // namespace hfload

@@ -5,8 +5,6 @@
 #include <initializer_list>
 #include <string_view>
 
-#include "core/base/error.h"
-
 namespace hfload {
 namespace {
 
@@ -15,14 +13,10 @@ using Scales = Quantization::Scales;
 
 constexpr const char* kSection = "quantization_config";
 
-Error invalid(std::string_view key, std::string_view what) {
-  return Error(ErrorCode::invalid_config, fmt::format("config.json: {}.{} is not {}", kSection, key, what));
-}
-
 uint64_t read_bits(const ModelConfig& config, std::initializer_list<std::string_view> keys,
                    uint64_t fallback) {
   const uint64_t bits = config.get_uint(keys, fallback);
-  if (bits < 1 || bits > 32) throw invalid(*keys.begin(), "a number of bits from 1 to 32");
+  if (bits < 1 || bits > 32) throw config.invalid(*keys.begin(), "a number of bits from 1 to 32");
   return bits;
 }
 
@@ -40,7 +34,8 @@ void read_block(Quantization& q, const ModelConfig& config, std::string_view key
   if (found != nullptr && std::holds_alternative<std::string>(found->value)) return;
   const auto block = config.get_uints(key);
   if (!block) return;
-  if (block->size() != 2 || (*block)[0] == 0 || (*block)[1] == 0) throw invalid(key, "two positive integers");
+  if (block->size() != 2 || (*block)[0] == 0 || (*block)[1] == 0)
+    throw config.invalid(key, "two positive integers");
   q.block_rows = (*block)[0];
   q.block_columns = (*block)[1];
 }

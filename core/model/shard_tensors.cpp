@@ -8,11 +8,24 @@
 
 #include "core/base/checked.h"
 #include "core/base/error.h"
+#include "core/format/lfs_pointer.h"
+#include "core/format/pickle_file_scan.h"
 #include "core/format/safetensors.h"
 #include "core/format/torch_file.h"
+#include "core/format/zip_archive.h"
 
 namespace hfload {
 namespace {
+
+/// A length that a header may have, and the brace that the header begins with.
+bool starts_like_safetensors(std::string_view start) {
+  constexpr size_t kPrefixBytes = 8;
+  if (start.size() <= kPrefixBytes || start[kPrefixBytes] != '{') return false;
+  uint64_t header_bytes = 0;
+  for (size_t i = kPrefixBytes; i-- > 0;)
+    header_bytes = header_bytes << 8 | static_cast<unsigned char>(start[i]);
+  return header_bytes <= kMaxSafetensorsHeaderBytes;
+}
 
 std::vector<CheckpointTensor> read_safetensors(Shard& shard, const RegularFile& file,
                                                std::vector<std::string>& notes) {
@@ -53,11 +66,9 @@ CheckpointTensor from_torch(TorchTensor& info, const TorchFile& torch) {
   view.storage_begin = storage.data_offset;
   view.storage_end = storage.data_offset + storage.bytes;
   view.storage_crc = storage.crc;
-  view.first_element = info.first_element;
-  view.strides = std::move(info.strides);
-  view.element_bytes = info.dtype->element_bytes;
-  view.swap_bytes = torch.big_endian ? info.dtype->swap_bytes : 1;
-  view.contiguous = info.contiguous;
+  if (!info.contiguous) view.strides = Shape(info.strides);
+  view.element_bytes = static_cast<uint8_t>(info.dtype->element_bytes);
+  view.swap_bytes = static_cast<uint8_t>(torch.big_endian ? info.dtype->swap_bytes : 1);
   return tensor;
 }
 
@@ -89,6 +100,20 @@ std::vector<CheckpointTensor> read_shard_tensors(Shard& shard, const RegularFile
   return tensors;
 }
 
+ShardFormat format_of_start(const RegularFile& file) {
+  constexpr uint64_t kStartBytes = 64;
+  std::string start(std::min(kStartBytes, file.identity.bytes), '\0');
+  read_exactly(file, 0, std::as_writable_bytes(std::span(start)));
+  try {
+    refuse_lfs_pointer(start);
+  } catch (Error& error) {
+    error.with_path(file.path);
+    throw;
+  }
+  if (starts_like_safetensors(start)) return ShardFormat::safetensors;
+  return is_zip(start) || starts_like_pickle(start) ? ShardFormat::pytorch : ShardFormat::other;
+}
+
 void find_tied_storages(std::vector<CheckpointTensor>& tensors) {
   std::vector<uint32_t> views;
   for (uint32_t i = 0; i < tensors.size(); ++i) {
@@ -104,7 +129,10 @@ void find_tied_storages(std::vector<CheckpointTensor>& tensors) {
       return std::lexicographical_compare_three_way(p.begin(), p.end(), q.begin(), q.end());
     };
     if (const auto order = dimensions(x.shape, y.shape); order != 0) return order;
-    return dimensions(x.view->strides, y.view->strides);
+    const auto strides = [](const CheckpointTensor& t) {
+      return t.view->strides ? *t.view->strides : Shape();
+    };
+    return dimensions(strides(x), strides(y));
   };
   std::ranges::stable_sort(views, [&](uint32_t a, uint32_t b) { return compare(a, b) < 0; });
   for (size_t first = 0, i = 1; i < views.size(); ++i) {

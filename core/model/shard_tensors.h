@@ -14,6 +14,10 @@ namespace hfload {
 std::vector<CheckpointTensor> read_shard_tensors(Shard& shard, const RegularFile& file, std::string_view key,
                                                  std::vector<std::string>& warnings);
 
+/// The format of a file by its first bytes: those of a safetensors header, of a zip archive or of a pickle.
+/// Throws Error(lfs_pointer), and what reading throws.
+ShardFormat format_of_start(const RegularFile& file);
+
 /// Sets `same_as` of tensors that are the same elements of one storage of one shard.
 void find_tied_storages(std::vector<CheckpointTensor>& tensors);
 

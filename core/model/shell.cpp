@@ -140,12 +140,18 @@ void apply_quantization(Shell& shell, const Checkpoint& checkpoint, const Quanti
   }
 }
 
-std::string describe_architecture(const ModelConfig& config) {
-  const std::vector<std::string> classes = config.architectures();
-  const std::string type = config.model_type();
-  if (type.empty() && classes.empty()) return "an unnamed architecture";
-  if (classes.empty()) return fmt::format("'{}'", type);
-  return fmt::format("'{}' ({})", type, classes[0]);
+/// Why there is no class to build, as the beginning of a sentence; `config_name` is what the sentence calls
+/// the config.
+std::string why_unknown(const Checkpoint& checkpoint, std::string_view config_name) {
+  if (!checkpoint.has_config) return "there is no config.json";
+  const std::vector<std::string> classes = checkpoint.config.architectures();
+  const std::string type = checkpoint.config.model_type();
+  if (type.empty() && classes.empty())
+    return fmt::format("{} names neither a model_type nor architectures", config_name);
+  const std::string name = type.empty()      ? classes[0]
+                           : classes.empty() ? fmt::format("'{}'", type)
+                                             : fmt::format("'{}' ({})", type, classes[0]);
+  return fmt::format("the architecture is {}, which hfload does not know", name);
 }
 
 /// Whether nothing but the index's total_size can say what dtype the weights have.
@@ -194,9 +200,7 @@ std::optional<Shell> build_known_shell(const Checkpoint& checkpoint, const Shell
       shell.tree = build_known(*model_class, config, shell.dtype, options.compat);
     } catch (Error& e) {
       if (e.path().empty()) e.with_path(checkpoint.location.config_path);
-      // A part of an unknown type leaves the whole unknown.
-      if (e.code() != ErrorCode::unsupported_architecture || checkpoint.tensors.empty()) throw;
-      return std::nullopt;
+      throw;
     }
   }
   if (model_class == nullptr) return std::nullopt;
@@ -214,31 +218,31 @@ std::optional<Shell> build_known_shell(const Checkpoint& checkpoint, const Shell
 }
 
 Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
-  if (std::optional<Shell> known = build_known_shell(checkpoint, options)) return *std::move(known);
-  const ModelConfig& config = checkpoint.config;
+  std::string reason;
+  try {
+    if (std::optional<Shell> known = build_known_shell(checkpoint, options)) return *std::move(known);
+    reason = why_unknown(checkpoint, "config.json");
+  } catch (const Error& e) {
+    // A part that is not known leaves the whole unknown.
+    if (e.code() != ErrorCode::unsupported_architecture || checkpoint.tensors.empty()) throw;
+    reason = e.message();
+  }
   if (checkpoint.tensors.empty()) {
     throw Error(ErrorCode::unsupported_architecture,
-                fmt::format("the architecture is {}, which hfload does not know, and there are no tensor "
-                            "names to derive it from",
-                            describe_architecture(config)))
+                fmt::format("{}, and there are no tensor names to derive the modules from",
+                            why_unknown(checkpoint, "the file")))
         .with_path(checkpoint.location.config_path.empty() ? checkpoint.location.directory
                                                            : checkpoint.location.config_path)
-        .with_hint("Give a model directory with weights or a shard index.");
+        .with_hint(
+            "Give the config.json of a known architecture, or a model directory with weights or a shard "
+            "index.");
   }
   Shell shell;
   shell.dtype = options.dtype ? *options.dtype : resolve_auto_dtype(checkpoint);
   shell.tree = tree_from_tensor_names(checkpoint, shell.dtype);
   shell.tree.compat = options.compat;
-  if (checkpoint.has_config) {
-    shell.warnings.push_back(
-        fmt::format("the architecture is {}, which hfload does not know: modules are derived from tensor "
-                    "names, and numbered "
-                    "layers are not split",
-                    describe_architecture(config)));
-  } else {
-    shell.warnings.emplace_back(
-        "there is no config.json: modules are derived from tensor names, and numbered layers are not split");
-  }
+  shell.warnings.push_back(
+      fmt::format("{}: modules are derived from tensor names, and numbered layers are not split", reason));
   if (shell.tree.estimated_bytes) {
     shell.warnings.emplace_back(
         "sizes of tensors in absent shards are estimated from the index's total_size");

@@ -29,7 +29,8 @@ struct Shell {
 };
 
 /// Builds the model's empty shell from the architecture that config.json names; nothing where that is
-/// unknown. Throws Error(invalid_config).
+/// unknown. Throws Error(unsupported_architecture) where it is known, and a part or a variant that the config
+/// asks for is not; Error(invalid_config).
 std::optional<Shell> build_known_shell(const Checkpoint& checkpoint, const ShellOptions& options);
 
 /// Builds the model's empty shell: from the architecture that config.json names, or, where it is unknown,

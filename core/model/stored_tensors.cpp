@@ -77,6 +77,8 @@ class Overlay {
         names_(keys_.shell_names),
         model_dtype_(tree.tensors.empty() ? Dtype::bf16 : tree.tensors[0].dtype),
         stored_(names_.size()) {
+    for (const Module& module : tree.modules)
+      longest_module_ = std::max(longest_module_, module.name.view().size());
     for (uint32_t i = 0; i < names_.size(); ++i) {
       if (!names_[i].empty()) stored_.insert(i, name_of());
     }
@@ -120,7 +122,7 @@ class Overlay {
   /// The module that holds a stored tensor, and the rest of its name: the longest module name that is a
   /// prefix.
   std::pair<ModuleId, std::string_view> owner_of(std::string_view name) const {
-    for (size_t dot = name.rfind('.'); dot != std::string_view::npos && dot > 0;
+    for (size_t dot = name.rfind('.', longest_module_); dot != std::string_view::npos && dot > 0;
          dot = name.rfind('.', dot - 1)) {
       const ModuleId module = index_.module(name.substr(0, dot));
       if (module != kNoId) return {module, name.substr(dot + 1)};
@@ -218,6 +220,7 @@ class Overlay {
   const KeyMatches keys_;
   const std::vector<std::string_view>& names_;  ///< by checkpoint tensor
   const Dtype model_dtype_;
+  size_t longest_module_ = 0;          ///< bytes of the longest name of a module
   NameTable stored_;                   ///< the same the other way round
   std::unordered_set<TensorId> tied_;  ///< objects with more than one place
   std::unordered_map<TensorId, Weight> weights_;

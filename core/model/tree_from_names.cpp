@@ -15,7 +15,7 @@ namespace {
 // Deeper than any model, and shallow enough for the recursion below.
 constexpr size_t kMaxDepth = 100;
 
-constexpr uint32_t kNone = UINT32_MAX;
+constexpr uint32_t kNone = NameTable::kNone;
 
 bool is_number(std::string_view name) {
   return !name.empty() && name.size() < 10 &&
@@ -95,7 +95,7 @@ class NameTrie {
     const std::string_view name = checkpoint_.tensors[tensor].name;
     const bool is_odd = name.empty() || name.front() == '.' || name.back() == '.' ||
                         name.find("..") != std::string_view::npos;
-    if (!is_odd && static_cast<size_t>(std::ranges::count(name, '.')) > kMaxDepth) {
+    if (static_cast<size_t>(std::ranges::count(name, '.')) > kMaxDepth) {
       throw Error(ErrorCode::unsupported_architecture,
                   fmt::format("a tensor name has more than {} components", kMaxDepth))
           .with_tensor(std::string(name));
@@ -246,7 +246,7 @@ class Builder {
     const auto id = static_cast<TensorId>(tree_.tensors.size());
     tensor.created_dtype = tensor.dtype;
     // Names of one storage's elements are one parameter, known by the first of them in the tree.
-    const uint32_t same = source.view ? source.view->same_as.value_or(index) : index;
+    const uint32_t same = source.first_tied(index);
     tensor.object = source.view ? object_of_.try_emplace(same, id).first->second : id;
     tree_.tensors.push_back(std::move(tensor));
     tree_.modules[module].parameters.push_back(id);

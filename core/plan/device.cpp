@@ -14,6 +14,12 @@ namespace {
 // More than any machine has, and small enough that a list of them costs nothing.
 constexpr uint32_t kMaxOrdinal = 4095;
 
+std::string_view strip(std::string_view text) {
+  constexpr std::string_view kSpaces = " \t\r\n";
+  text.remove_prefix(std::min(text.find_first_not_of(kSpaces), text.size()));
+  return text.substr(0, text.find_last_not_of(kSpaces) + 1);
+}
+
 }  // namespace
 
 std::string to_string(Device device) {
@@ -39,7 +45,7 @@ Device parse_device(std::string_view text) {
   if (error != std::errc() || end != digits.data() + digits.size() || digits.empty() ||
       ordinal > kMaxOrdinal) {
     throw Error(ErrorCode::invalid_device, fmt::format("'{}' is not a device", text))
-        .with_hint("A device is a GPU's number (0, 1, …), cpu or disk.");
+        .with_hint("A GPU is named by its number, such as 0 or cuda:0; the others are cpu and disk.");
   }
   return Device::gpu(ordinal);
 }
@@ -56,12 +62,13 @@ MaxMemory parse_max_memory(std::string_view text) {
                   fmt::format("'{}' in --max-memory gives no size for a device", entry))
           .with_hint("Write it as 0=20GiB,1=21GiB,cpu=60GiB.");
     }
-    const Device device = parse_device(entry.substr(0, equals));
+    const Device device = parse_device(strip(entry.substr(0, equals)));
     if (std::ranges::find(memory, device, &DeviceMemory::device) != memory.end()) {
       throw Error(ErrorCode::invalid_device,
-                  fmt::format("--max-memory names device {} twice", to_string(device)));
+                  fmt::format("--max-memory names device {} twice", to_string(device)))
+          .with_hint("Give each device one budget; --max-memory may be repeated for other devices.");
     }
-    memory.push_back({device, static_cast<double>(parse_byte_size(entry.substr(equals + 1)))});
+    memory.push_back({device, static_cast<double>(parse_byte_size(strip(entry.substr(equals + 1))))});
   }
   std::ranges::sort(memory, {}, &DeviceMemory::device);
   return memory;

@@ -37,7 +37,8 @@ struct DeviceMemory {
 /// that is absent gets nothing; what fits nowhere goes to the disk.
 using MaxMemory = std::vector<DeviceMemory>;
 
-/// Reads "0=20GiB,1=21GiB,cpu=60GiB" and sorts it. Throws Error(invalid_size, invalid_device).
+/// Reads "0=20GiB, 1=21GiB, cpu=60GiB", spaces round devices and sizes or not, and sorts it. Throws
+/// Error(invalid_size), and Error(invalid_device) also for a device that is named twice.
 MaxMemory parse_max_memory(std::string_view text);
 
 }  // namespace hfload

@@ -7,7 +7,6 @@
 #include <memory>
 
 #include "core/base/error.h"
-#include "core/format/model_config.h"
 
 namespace hfload {
 namespace {
@@ -68,27 +67,6 @@ void collapse(const Node& node, const std::string& name, DeviceMap& map, std::ve
   }
 }
 
-Device device_of(const ConfigValue& value, const std::string& module) {
-  if (const auto* text = std::get_if<std::string>(&value.value)) return parse_device(*text);
-  if (const auto* number = std::get_if<int64_t>(&value.value)) return parse_device(std::to_string(*number));
-  if (const auto* number = std::get_if<uint64_t>(&value.value)) return parse_device(std::to_string(*number));
-  throw Error(ErrorCode::invalid_device_map,
-              fmt::format("the device of '{}' is neither a number nor a string", module));
-}
-
-std::string quote_python(std::string_view text) {
-  std::string quoted = "'";
-  for (const char c : text) {
-    if (c == '\'' || c == '\\') quoted += '\\';
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      quoted += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "'";
-}
-
 }  // namespace
 
 DeviceMap clean_device_map(DeviceMap map) {
@@ -115,16 +93,6 @@ const Device* DeviceMapLookup::find(std::string_view name) const {
     const size_t dot = prefix.rfind('.');
     prefix.resize(dot == std::string::npos ? 0 : dot);
   }
-}
-
-DeviceMap parse_device_map(std::string_view text) {
-  const ModelConfig parsed = parse_model_config(text);
-  DeviceMap map;
-  for (const auto& [module, value] : std::get<ConfigValue::Object>(parsed.root().value)) {
-    map.push_back({module, device_of(value, module)});
-  }
-  if (map.empty()) throw Error(ErrorCode::invalid_device_map, "the device map is empty");
-  return map;
 }
 
 std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map) {
@@ -167,16 +135,6 @@ std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMa
     }
   }
   return warnings;
-}
-
-std::string format_device_map(const DeviceMap& map) {
-  std::string text = "{";
-  for (size_t i = 0; i < map.size(); ++i) {
-    const Device device = map[i].device;
-    const std::string value = device.is_gpu() ? to_string(device) : fmt::format("'{}'", to_string(device));
-    text += fmt::format("{}{}: {}", i == 0 ? "" : ",\n ", quote_python(map[i].module), value);
-  }
-  return text + "}";
 }
 
 }  // namespace hfload

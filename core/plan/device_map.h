@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/base/name_hash.h"
 #include "core/model/module_tree.h"
 #include "core/plan/device.h"
 
@@ -30,11 +31,14 @@ class DeviceMapLookup {
   const Device* find(std::string_view name) const;
 
  private:
-  std::unordered_map<std::string, Device> entries_;
+  std::unordered_map<std::string, Device, NameHash> entries_;
 };
 
-/// A user's own map, in file order. `text` is a JSON object of module to device (an integer or a string).
-/// Throws Error(invalid_device_map, duplicate_key, …).
+/// A user's own map, in its own order. `text` is a JSON object of module to device (an integer or a string),
+/// the same as Python prints a dictionary (what format_device_map writes), or a document of the form
+/// hfload.plan/1 or hfload.load/1, of which it is the hf_device_map. Throws Error(invalid_device,
+/// invalid_device_map) for a text that is well-formed and no map, Error(malformed_device_map, invalid_json,
+/// duplicate_key, …) of exit status 3 for any other.
 DeviceMap parse_device_map(std::string_view text);
 
 /// Checks a user's map: every persistent tensor covered (Error(device_map_incomplete) naming all that are

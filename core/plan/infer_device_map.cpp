@@ -7,6 +7,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "core/base/name_hash.h"
 #include "core/plan/offloaded_buffers.h"
 #include "core/plan/tree_positions.h"
 
@@ -311,7 +312,7 @@ class Solver {
   const std::vector<std::vector<std::string>> ties_;
   std::vector<bool> is_no_split_;
   const TreePositions positions_;
-  mutable std::unordered_map<std::string_view, TensorId> tensor_ids_;
+  mutable NameMap<TensorId> tensor_ids_;
 
   std::deque<Item> queue_;
   double largest_bytes_ = 0;

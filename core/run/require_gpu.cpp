@@ -13,9 +13,7 @@ namespace hfload {
 GemmDevice require_gpu(uint32_t ordinal) {
   const CudaStatus status = cuda_status();
   if (status.devices == 0) {
-    std::string reason = status.reason;
-    while (reason.ends_with('.')) reason.pop_back();
-    throw Error(ErrorCode::no_cuda, fmt::format("the kernels cannot run: {}", reason))
+    throw Error(ErrorCode::no_cuda, fmt::format("the kernels cannot run: {}", status.reason))
         .with_hint(
             "Run this on a machine with an NVIDIA GPU of compute capability 8.0 or later, or give --cpu for "
             "the products on the CPU.");

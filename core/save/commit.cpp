@@ -86,6 +86,10 @@ void write_exactly(int fd, uint64_t offset, std::span<const std::byte> bytes, co
   }
 }
 
+void require_place(const std::string& path, bool is_directory) {
+  open_directory(is_directory && exists(path) ? path : split_path(path).parent);
+}
+
 void clean_leftovers(const std::string& path) {
   const auto [parent, name] = split_path(path);
   struct stat status {};

@@ -98,6 +98,10 @@ class StagedFiles {
   bool keep_ = false;  ///< nothing is to be removed: committed, or left to the next run
 };
 
+/// Refuses what StagedFiles refuses at once, changing nothing: a parent directory that is not there, a file
+/// where a directory is to be. Throws Error(not_found, not_a_file, io_error).
+void require_place(const std::string& path, bool is_directory);
+
 /// Finishes or removes what interrupted runs left for the directory or file `path`, as StagedFiles does
 /// before it begins. Throws as StagedFiles::in_directory.
 void clean_leftovers(const std::string& path);

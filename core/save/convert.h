@@ -83,17 +83,32 @@ struct ConvertPlan {
 /// their names; nothing of the input needs to have been read. Throws Error(destination_is_input).
 void require_apart(const ModelLocation& location, const std::string& destination, WeightFormat format);
 
+/// Refuses a DST that would be a directory under the name of a weight file: "model.gguf", or "model.bin" for
+/// safetensors. A directory that exists, and a name with a slash at its end, may be called so. Throws
+/// Error(usage).
+void require_destination_name(const std::string& destination, WeightFormat format);
+
 /// Plans the conversion of a checkpoint. `tree` is the model's shell, where it is known: it gives the order
 /// of the state dict, which decides the shards, and the tied parameters, and is gone before the plan is made.
 /// Reads weights only to compare saved duplicates of tied parameters. A DST that ends in .safetensors (.bin,
-/// .pt or .pth for PyTorch) is one file, any other a directory. Throws Error(destination_is_input,
-/// name_collision, usage, unsupported_dtype, …).
+/// .pt or .pth for PyTorch) is one file, unless it is a directory already; any other is a directory. Throws
+/// Error(destination_is_input, name_collision, empty_subset, unsupported_dtype, …).
 ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& source,
                             std::unique_ptr<const ModuleTree> tree, const std::string& destination,
                             const ConvertOptions& options);
 
 /// Writes the text of one of the plan's texts.
 void write_text(const ConvertPlan& plan, const TextFile& file, const TextSink& sink);
+
+/// What executing a plan finds at its destination.
+struct DestinationState {
+  bool is_complete = false;  ///< this output already: nothing is left to do
+  bool replaces = false;     ///< something that force lets it replace
+};
+
+/// What executing the plan would find, changing nothing; what an interrupted run left there counts as it
+/// lies. Throws Error(destination_exists, no_space) as that does.
+DestinationState check_destination(const ConvertPlan& plan, bool force);
 
 struct ConvertProgress {
   uint64_t done_bytes = 0;  ///< of tensors as written

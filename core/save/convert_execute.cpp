@@ -285,15 +285,6 @@ StagedFiles stage(const ConvertPlan& plan) {
                           : StagedFiles::in_directory(plan.destination);
 }
 
-void require_room(const ConvertPlan& plan) {
-  const uint64_t free = free_bytes_at(plan.destination);
-  if (plan.output_bytes <= free) return;
-  throw Error(ErrorCode::no_space,
-              fmt::format("the output takes {} bytes, and its disk has {} left", plan.output_bytes, free))
-      .with_path(plan.destination)
-      .with_hint("Make room on that disk, or write to another one.");
-}
-
 }  // namespace
 
 ConvertOutcome execute(const ConvertPlan& plan, const TensorSource& source, const ConvertRun& run) {
@@ -303,20 +294,13 @@ ConvertOutcome execute(const ConvertPlan& plan, const TensorSource& source, cons
                         ? run.threads
                         : std::clamp(std::thread::hardware_concurrency(), 1U, kMaxDefaultThreads);
   clean_leftovers(plan.destination);
-  if (!run.force && is_complete(plan)) {
+  if (check_destination(plan, run.force).is_complete) {
     outcome.skipped = true;
     return outcome;
   }
-  ExistingSet existing = find_existing_set(plan);
-  if (!run.force && !existing.first.empty()) {
-    throw Error(ErrorCode::destination_exists, "this exists already, and is not what would be written")
-        .with_path(existing.first)
-        .with_hint("Replace it with --force, or choose another destination.");
-  }
-  require_room(plan);
   {
     StagedFiles staged = stage(plan);
-    existing = find_existing_set(plan);
+    const ExistingSet existing = find_existing_set(plan);
     Conversion conversion(plan, source, run, staged, outcome.threads);
     conversion.reserve_files();
     conversion.copy_other_files();

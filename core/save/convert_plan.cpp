@@ -4,7 +4,6 @@
 #include <limits>
 #include <memory>
 #include <numeric>
-#include <regex>
 #include <set>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include "core/save/convert.h"
 #include "core/save/destination.h"
 #include "core/save/model_files.h"
+#include "core/save/name_rules.h"
 #include "core/save/pytorch_writer.h"
 #include "core/save/safetensors_writer.h"
 #include "core/save/tied.h"
@@ -22,41 +22,11 @@
 namespace hfload {
 namespace {
 
-bool matches_any(const std::vector<std::string>& globs, const std::string& name) {
-  return std::ranges::any_of(globs, [&](const std::string& glob) { return matches_glob(glob, name); });
+std::vector<std::string> globs_of(const std::vector<std::pair<std::string, std::optional<Dtype>>>& rules) {
+  std::vector<std::string> globs;
+  for (const auto& [glob, dtype] : rules) globs.push_back(glob);
+  return globs;
 }
-
-class Renamer {
- public:
-  explicit Renamer(const std::vector<std::pair<std::string, std::string>>& renames) {
-    for (const auto& [pattern, replacement] : renames) {
-      try {
-        rules_.emplace_back(std::regex(pattern), replacement);
-      } catch (const std::regex_error& fault) {
-        throw Error(ErrorCode::usage,
-                    fmt::format("--rename: '{}' is no regular expression: {}", pattern, fault.what()))
-            .with_hint("It is an ECMAScript expression, and the replacement may hold $1 and $&.");
-      }
-    }
-  }
-
-  std::string rename(std::string name) const {
-    // The standard library's matcher recurses for every character.
-    constexpr size_t kLongest = 2000;
-    for (const auto& [pattern, replacement] : rules_) {
-      if (name.size() > kLongest) {
-        throw Error(ErrorCode::usage, "a tensor's name is too long for --rename")
-            .with_tensor(name.substr(0, kLongest))
-            .with_hint("Leave the tensor out with --exclude, or do without --rename.");
-      }
-      name = std::regex_replace(name, pattern, replacement);
-    }
-    return name;
-  }
-
- private:
-  std::vector<std::pair<std::regex, std::string>> rules_;
-};
 
 /// Modules whose tensors belong to quantised weights: casting their scales would change what they mean.
 std::set<std::string_view> quantized_modules(const Checkpoint& checkpoint) {
@@ -74,10 +44,16 @@ class Planner {
  public:
   Planner(const Checkpoint& checkpoint, const TensorSource& source, std::unique_ptr<const ModuleTree> tree,
           const ConvertOptions& options, ConvertPlan& plan)
-      : checkpoint_(checkpoint), source_(source), tree_(std::move(tree)), options_(options), plan_(plan) {}
+      : checkpoint_(checkpoint),
+        source_(source),
+        tree_(std::move(tree)),
+        options_(options),
+        plan_(plan),
+        dtype_for_(globs_of(options.dtype_for)) {}
 
   void plan_tensors() {
-    const Renamer renamer(options_.renames);
+    Renamer renamer(options_.renames);
+    NameGlobs include(options_.include), exclude(options_.exclude);
     const std::set<std::string_view> quantized = quantized_modules(checkpoint_);
     const std::vector<Selected> all = select_tensors(checkpoint_, source_, tree_.get(), options_.tied, plan_);
     plan_.total_parameters = total_parameters();
@@ -88,8 +64,8 @@ class Planner {
     same_elements_.reserve(all.size());
     for (const Selected& selected : all) {
       const std::string name(selected.name(source_));
-      if (!options_.include.empty() && !matches_any(options_.include, name)) continue;
-      if (matches_any(options_.exclude, name)) continue;
+      const bool is_excluded = exclude.match(name);
+      if ((!include.empty() && !include.match(name)) || is_excluded) continue;
       const SourceTensor described = source_.tensor(selected.source);
       const OutputTensor tensor{kept(renamer.rename(name), described), described.dtype, described.shape,
                                 described.bytes};
@@ -97,17 +73,13 @@ class Planner {
           std::string_view(name).substr(0, std::min(name.rfind('.'), name.size()));
       add(tensor, selected, target_dtype(name, described, quantized.contains(module)));
     }
+    for (const std::string& name : plan_.dropped) exclude.match(name);
+    require_matches(include);
     require_distinct_names();
-    if (plan_.tensors.empty() && !checkpoint_.tensors.empty()) {
-      throw Error(ErrorCode::usage, "--include and --exclude leave no tensor")
-          .with_hint("hfload inspect --tensors shows the names.");
-    }
-    if (unconverted_ > 0) {
-      plan_.warnings.push_back(
-          fmt::format("{} stays {}, which hfload does not convert{}", first_unconverted_,
-                      dtype_info(unconverted_dtype_).torch_name,
-                      unconverted_ > 1 ? fmt::format(" (and {} more like it)", unconverted_ - 1) : ""));
-    }
+    warn_of_unconverted();
+    warn_of_unused("--exclude", exclude.unused(), "matches no tensor");
+    warn_of_unused("--dtype-for", dtype_for_.unused(), "matches no tensor that is written");
+    warn_of_unused("--rename", renamer.unused(), "changes no name");
   }
 
   void plan_files() {
@@ -144,10 +116,44 @@ class Planner {
   }
 
  private:
+  /// Every pattern of --include is to match, and something is to be left.
+  void require_matches(const NameGlobs& include) const {
+    if (const auto unused = include.unused(); !unused.empty()) {
+      const auto dropped = std::ranges::find_if(
+          plan_.dropped, [&](const std::string& name) { return matches_glob(unused.front(), name); });
+      throw Error(ErrorCode::empty_subset, fmt::format("--include '{}' matches no tensor", unused.front()))
+          .with_hint(
+              dropped == plan_.dropped.end()
+                  ? "hfload inspect --tensors lists the names; * also matches dots."
+                  : fmt::format("{} is tied to another parameter, under whose name alone it is written; "
+                                "--tied duplicate writes both.",
+                                *dropped));
+    }
+    if (plan_.tensors.empty() && !checkpoint_.tensors.empty()) {
+      throw Error(ErrorCode::empty_subset, "--exclude leaves no tensor")
+          .with_hint("hfload inspect --tensors lists the names; * also matches dots.");
+    }
+  }
+
+  void warn_of_unconverted() {
+    if (unconverted_ == 0) return;
+    plan_.warnings.push_back(
+        fmt::format("{} stays {}, which hfload does not convert{}", first_unconverted_,
+                    dtype_info(unconverted_dtype_).torch_name,
+                    unconverted_ > 1 ? fmt::format(" (and {} more like it)", unconverted_ - 1) : ""));
+  }
+
+  void warn_of_unused(std::string_view flag, const std::vector<std::string>& patterns,
+                      std::string_view what) {
+    for (const std::string& pattern : patterns)
+      plan_.warnings.push_back(fmt::format("{} '{}' {}", flag, pattern, what));
+  }
+
   Dtype target_dtype(const std::string& name, const SourceTensor& described, bool quantized) {
     Dtype wanted = quantized ? described.dtype : options_.dtype.value_or(described.dtype);
-    for (const auto& [glob, dtype] : options_.dtype_for) {
-      if (matches_glob(glob, name)) wanted = dtype.value_or(described.dtype);
+    for (size_t i = 0; i < options_.dtype_for.size(); ++i) {
+      if (!dtype_for_.match(i, name)) continue;
+      wanted = options_.dtype_for[i].second.value_or(described.dtype);
     }
     if (!dtype_info(described.dtype).is_float) return described.dtype;
     if (conversion_between(described.dtype, wanted)) return wanted;
@@ -248,6 +254,7 @@ class Planner {
   const ConvertOptions& options_;
   ConvertPlan& plan_;
   std::vector<std::optional<uint64_t>> same_elements_;  ///< by output tensor
+  NameGlobs dtype_for_;
   uint64_t unconverted_ = 0;
   std::string first_unconverted_;
   Dtype unconverted_dtype_ = Dtype::unknown;
@@ -287,7 +294,7 @@ ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& so
   ConvertPlan plan;
   plan.destination = without_slashes(destination);
   plan.format = options.format;
-  plan.single_file = is_single_file(plan.destination, options.format);
+  plan.single_file = is_single_file(destination, options.format);
   require_apart(checkpoint.location, destination, options.format);
   require_shards_apart(checkpoint, plan.destination, plan.single_file);
   Planner planner(checkpoint, source, std::move(tree), options, plan);

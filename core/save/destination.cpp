@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <set>
 
@@ -20,6 +21,26 @@ namespace fs = std::filesystem;
 
 constexpr std::array<std::string_view, 2> kWeightsFiles = {"model.safetensors", "pytorch_model.bin"};
 
+/// What a name that ends so says that it is.
+struct FileKind {
+  std::string_view extension, name;
+  std::optional<WeightFormat> written_as = std::nullopt;
+};
+
+constexpr FileKind kFileKinds[] = {
+    {".safetensors", "a safetensors", WeightFormat::safetensors},
+    {".bin", "a PyTorch", WeightFormat::pytorch},
+    {".pt", "a PyTorch", WeightFormat::pytorch},
+    {".pth", "a PyTorch", WeightFormat::pytorch},
+    {".ckpt", "a PyTorch Lightning"},
+    {".gguf", "a GGUF"},
+    {".ggml", "a GGML"},
+    {".h5", "an HDF5"},
+    {".msgpack", "a Flax"},
+    {".onnx", "an ONNX"},
+    {".index.json", "an index"},
+};
+
 std::optional<struct stat> status_of(const std::string& path) {
   struct stat status {};
   if (stat(path.empty() ? "." : path.c_str(), &status) != 0) return std::nullopt;
@@ -28,6 +49,16 @@ std::optional<struct stat> status_of(const std::string& path) {
 
 bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/// The kind of weight file that a destination names; null for a directory, which what exists as one or ends
+/// in a slash is under any name.
+const FileKind* named_kind(const std::string& destination) {
+  const auto status = status_of(destination);
+  if (status && S_ISDIR(status->st_mode)) return nullptr;
+  const auto kind =
+      std::ranges::find_if(kFileKinds, [&](const FileKind& k) { return destination.ends_with(k.extension); });
+  return kind == std::end(kFileKinds) ? nullptr : kind;
 }
 
 std::string existing_ancestor(const std::string& path) {
@@ -111,9 +142,28 @@ std::string_view weights_file_name(WeightFormat format) {
   return kWeightsFiles[format == WeightFormat::pytorch ? 1 : 0];
 }
 
-bool is_single_file(std::string_view destination, WeightFormat format) {
-  if (format == WeightFormat::safetensors) return destination.ends_with(".safetensors");
-  return destination.ends_with(".bin") || destination.ends_with(".pt") || destination.ends_with(".pth");
+bool is_single_file(const std::string& destination, WeightFormat format) {
+  const FileKind* kind = named_kind(destination);
+  return kind != nullptr && kind->written_as == format;
+}
+
+void require_destination_name(const std::string& destination, WeightFormat format) {
+  const FileKind* kind = named_kind(destination);
+  if (kind == nullptr || kind->written_as == format) return;
+  std::string hint =
+      !kind->written_as
+          ? "hfload writes .safetensors files, and with --format pytorch .bin, .pt and .pth files. "
+            "Give such a name, or that of a directory (with a / at its end it is one)."
+      : *kind->written_as == WeightFormat::pytorch
+          ? "Add --format pytorch, or give the name of a directory (with a / at its end it is one)."
+          : "Leave --format pytorch out, or give the name of a .bin, .pt or .pth file or of a directory "
+            "(with a / "
+            "at its end it is one).";
+  if (kind->extension == ".gguf")
+    hint += " convert_hf_to_gguf.py of llama.cpp makes GGUF files of what hfload writes into a directory.";
+  throw Error(ErrorCode::usage, fmt::format("this is the name of {} file", kind->name))
+      .with_path(destination)
+      .with_hint(std::move(hint));
 }
 
 std::string without_slashes(std::string path) {
@@ -134,7 +184,7 @@ void require_apart(const ModelLocation& location, const std::string& destination
   }
   if (!location.weights_path.empty()) {
     const std::string& file = location.weights_path;
-    refuse_to_replace(file, file.substr(file.rfind('/') + 1), path, is_single_file(path, format));
+    refuse_to_replace(file, file.substr(file.rfind('/') + 1), path, is_single_file(destination, format));
   }
 }
 
@@ -213,6 +263,24 @@ bool is_complete(const ConvertPlan& plan) {
     if (name != plan.entry_point) return false;
   }
   return true;
+}
+
+DestinationState check_destination(const ConvertPlan& plan, bool force) {
+  if (!force && is_complete(plan)) return {.is_complete = true};
+  const std::string existing = find_existing_set(plan).first;
+  if (!force && !existing.empty()) {
+    throw Error(ErrorCode::destination_exists, "this exists already, and is not what would be written")
+        .with_path(existing)
+        .with_hint("Replace it with --force, or choose another destination.");
+  }
+  const uint64_t free = free_bytes_at(plan.destination);
+  if (plan.output_bytes > free) {
+    throw Error(ErrorCode::no_space,
+                fmt::format("the output takes {} bytes, and its disk has {} left", plan.output_bytes, free))
+        .with_path(plan.destination)
+        .with_hint("Make room on that disk, or write to another one.");
+  }
+  return {.replaces = !existing.empty()};
 }
 
 uint64_t free_bytes_at(const std::string& path) {

@@ -12,8 +12,9 @@ namespace hfload {
 /// "model.safetensors" or "pytorch_model.bin".
 std::string_view weights_file_name(WeightFormat format);
 
-/// Whether DST names one weight file of the format.
-bool is_single_file(std::string_view destination, WeightFormat format);
+/// Whether DST names one weight file of the format: no directory that exists, and no name with a slash at its
+/// end.
+bool is_single_file(const std::string& destination, WeightFormat format);
 
 /// As require_apart, of the shards that an index names.
 void require_shards_apart(const Checkpoint& checkpoint, const std::string& destination, bool single_file);

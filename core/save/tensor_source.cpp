@@ -27,14 +27,14 @@ class CheckpointSource final : public TensorSource {
   CheckpointSource(const Checkpoint& checkpoint, AbsentShards absent) : checkpoint_(checkpoint) {
     if (absent == AbsentShards::refuse) require_complete();
     for (const CheckpointTensor& tensor : checkpoint.tensors) {
-      if (tensor.repeats_another()) repeated_.insert(*tensor.view->same_as);
+      if (tensor.repeats_another()) repeated_.insert(tensor.view->same_as);
     }
   }
 
   SourceTensor tensor(uint32_t index) const override {
     const CheckpointTensor& described = checkpoint_.tensors[index];
     SourceTensor tensor{described.name, described.dtype, described.shape, described.bytes()};
-    if (described.repeats_another()) tensor.same_elements = *described.view->same_as;
+    if (described.repeats_another()) tensor.same_elements = described.view->same_as;
     if (repeated_.contains(index)) tensor.same_elements = index;
     return tensor;
   }

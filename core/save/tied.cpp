@@ -6,9 +6,9 @@
 #include <cstring>
 #include <numeric>
 #include <string_view>
-#include <unordered_set>
 
 #include "core/base/error.h"
+#include "core/base/name_hash.h"
 #include "core/model/match_keys.h"
 
 namespace hfload {
@@ -116,7 +116,7 @@ class TiedSelection {
   void duplicate() {
     if (tree_ == nullptr || tree_->from_tensor_names) return;
     std::vector<Selected*> saved(tree_->tensors.size());  // by object
-    std::unordered_set<std::string_view> names;
+    NameSet names;
     for (Selected& selected : selected_) {
       names.insert(source_.tensor(selected.source).name);
       const TensorId id = places_.tensor[selected.source];

@@ -1,7 +1,7 @@
 """Checkpoints to time loads with: bfloat16 weights of normal distribution, written with nothing but numpy.
 
-    python checkpoints.py llama DIRECTORY BYTES       a Llama-shaped model of about that size, in shards of 1 GiB at most
-    python checkpoints.py small DIRECTORY TENSORS [KIB]   one file of that many tensors of 50, or KIB, KiB
+    python3 checkpoints.py llama DIRECTORY BYTES           a Llama-shaped model of about that size, in shards of 1 GiB at most
+    python3 checkpoints.py small DIRECTORY TENSORS [KIB]   one file of that many tensors of KIB KiB each; 50 unless given
 """
 
 import json

@@ -1,8 +1,8 @@
 """Times `hfload convert` beside a probe that only reads and writes the same bytes on all cores, and beside transformers doing the same.
 
-    python -m venv bench-venv && bench-venv/bin/pip install -r test/bench/requirements.txt
-    cmake --build --preset release --target hfload hfload_probes
-    bench-venv/bin/python test/bench/convert.py --work /some/disk/with/20GB
+    python3 -m venv ../bench-venv && ../bench-venv/bin/pip install -r test/bench/requirements.txt
+    cmake --preset release && cmake --build --preset release --target hfload hfload_probes
+    ../bench-venv/bin/python test/bench/convert.py --work /some/disk/with/20GB
 
 Every sample is a process of its own and ends with its files on the disk (the probe and hfload flush them; transformers does not, so
 `sync` is counted to it). Inputs are in the page cache. The contenders take turns in random order; what counts is the median over rounds

@@ -1,7 +1,9 @@
-// Times parts of hfload inside a process that lives long, for test/bench/load.py; prints {"what": seconds,
-// ...}.
-//   hfload_engine header FILE REPEATS   open, parse, check and index a header (medians), and only read it and
-//   scan it hfload_engine map FILE THREADS      map a file as --map does, and read every tensor
+// Times parts of hfload inside a process that lives long, for test/bench/load.py; prints
+// {"what": seconds, ...}.
+//   hfload_engine header FILE REPEATS
+//       medians: open, parse, check and index a header; only read and scan it
+//   hfload_engine map FILE THREADS
+//       map a file as --map does, and read every tensor
 #include <algorithm>
 #include <string_view>
 #include <vector>

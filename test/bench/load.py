@@ -1,8 +1,8 @@
 """Times `hfload load --device-map cpu` beside Python packages and beside what the machine can do at best.
 
-    python -m venv bench-venv && bench-venv/bin/pip install -r test/bench/requirements.txt
-    cmake --build --preset release --target hfload hfload_probes hfload_engine
-    bench-venv/bin/python test/bench/load.py --work /some/disk/with/10GB
+    python3 -m venv ../bench-venv && ../bench-venv/bin/pip install -r test/bench/requirements.txt
+    cmake --preset release && cmake --build --preset release --target hfload hfload_probes hfload_engine
+    ../bench-venv/bin/python test/bench/load.py --work /some/disk/with/10GB
 
 Every sample is a process of its own, on files proved to be in the page cache; the contenders take turns in random order,
 and what counts is the median over rounds of the ratio within a round, with its bootstrap 95 % confidence interval.

@@ -1,8 +1,8 @@
 """Times `hfload plan` as a whole process beside Python planning the same model from the same config.
 
-    python -m venv bench-venv && bench-venv/bin/pip install -r test/oracle/requirements.txt
-    cmake --build --preset release --target hfload
-    bench-venv/bin/python test/bench/plan.py --hfload build/release/hfload
+    python3 -m venv ../bench-venv && ../bench-venv/bin/pip install -r test/bench/requirements.txt
+    cmake --preset release && cmake --build --preset release --target hfload
+    ../bench-venv/bin/python test/bench/plan.py
 
 Python's part is what transformers' documentation shows: an empty shell (`init_empty_weights`, `tie_weights`), then
 `get_balanced_memory` and `infer_auto_device_map`. Its planning alone, without the imports and the shell, is what hfload's
@@ -99,8 +99,8 @@ def main():
 
     print(f"{platform.processor() or platform.machine()}, Linux {platform.release()}; {arguments.rounds} rounds\n")
     print("| model | tensors | hfload, whole process | Python, import | Python, shell | Python, planning | planning, "
-          "ratio to hfload's process |")
-    print("|---|---|---|---|---|---|---|")
+          "ratio to hfload's process | shell and planning, ratio |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, (values, budgets) in MODELS.items():
         ours, theirs = [], []
         with tempfile.TemporaryDirectory() as folder:
@@ -114,9 +114,10 @@ def main():
                 theirs.append(ask_python(values, budgets))
         if ast.literal_eval(theirs[0]["map"]) != device_map:
             sys.exit(f"{name}: the maps differ")
-        ratio = statistics.median(t["plan"] for t in theirs) / statistics.median(ours)
+        plan = statistics.median(t["plan"] for t in theirs) / statistics.median(ours)
+        both = statistics.median(t["shell"] + t["plan"] for t in theirs) / statistics.median(ours)
         cells = [seconds([t[part] for t in theirs]) for part in ("import", "shell", "plan")]
-        print(f"| {name} | {theirs[0]['tensors']:,} | {seconds(ours, 1000, 'ms', 1)} | {' | '.join(cells)} | {ratio:.0f} |",
+        print(f"| {name} | {theirs[0]['tensors']:,} | {seconds(ours, 1000, 'ms', 1)} | {' | '.join(cells)} | {plan:.0f} | {both:.0f} |",
               flush=True)
 
 

@@ -4,8 +4,8 @@
 //   hfload_probes copy DIRECTORY TARGET BYTES THREADS
 //       reads all shards of a directory and writes as many bytes as wanted, flushed to the disk
 //   hfload_probes touch BYTES                  touches that much memory and gives it back
-//   hfload_probes hold BYTES                   touches that much memory, prints a line, keeps it until its
-//   input ends
+//   hfload_probes hold BYTES                   keeps that much memory until its input ends; prints a line
+//                                              once it has touched it
 #include <cerrno>
 #include <filesystem>
 #include <memory>

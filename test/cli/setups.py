@@ -1,8 +1,11 @@
 """Models that cases are run on, made in an empty directory: `setup = "name"` in a case calls the function of that name."""
 
+import io
 import json
 import pathlib
+import zipfile
 
+import hostile_pickles
 import safetensors_writer
 
 LLAMA = {
@@ -51,6 +54,17 @@ def llama(work: pathlib.Path):
     write_llama(work / "llama")
 
 
+def llama_and_another(work):
+    llama(work)
+    write_llama(work / "other")
+
+
+def llama_and_directories_called_like_files(work):
+    llama(work)
+    for name in ("one.bin", "one.safetensors"):
+        (work / name).mkdir()
+
+
 def llama_config_only(work):
     write_llama(work / "llama", None)
 
@@ -80,6 +94,15 @@ def llama_with_two_mismatched_tensors(work):
 
 def llama_tied(work):
     write_llama(work / "llama", [t for t in LLAMA_TENSORS if t[0] != "lm_head.weight"], tie_word_embeddings=True)
+
+
+def llama_tied_and_saved_twice(work):
+    """The head holds the bytes of the embedding, which is the first tensor of its file."""
+    tensors = [t for t in LLAMA_TENSORS if t[0] in ("model.embed_tokens.weight", "lm_head.weight")]
+    write_llama(work / "llama", tensors, tie_word_embeddings=True)
+    file = work / "llama" / "model.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(content[:-256] + content[-512:-256])
 
 
 def llama_with_unexpected_tensor(work):
@@ -190,6 +213,12 @@ def device_map_files(work):
     (work / "map.json").write_text('{"model": 0, "lm_head": "cpu"}')
     (work / "twice.json").write_text('{"model": 0, "model": 1, "lm_head": 0}')
     (work / "partial.json").write_text('{"model.layers": 0, "lm_head": 0}')
+    (work / "printed.txt").write_text("{'model': 0,\n 'lm_head': 'cpu'}\n")
+    (work / "cut.txt").write_text("{'model': 0")
+    (work / "device.json").write_text('{"model": "gpu"}')
+    for command in ("plan", "load", "inspect"):
+        document = {"schema": f"hfload.{command}/1", "dtype": "float16", "hf_device_map": {"model": 0, "lm_head": "cpu"}, "warnings": []}
+        (work / f"{command}.json").write_text(json.dumps(document))
 
 
 # What GPTQ stores for a linear layer in groups of 16 columns: words of eight 4-bit weights along the input and of eight zero points
@@ -227,6 +256,85 @@ def pickles(work):
     (work / "cut.pkl").write_bytes(b"\x80\x02}q")
     (work / "steers.pkl").write_bytes(b"\x80\x02c\x1b[2J\nx\n.")
     (work / "clean.pkl").write_bytes(b"\x80\x02}.")
+
+
+def downloads(work):
+    """Two files that hold no pickle, and one that does."""
+    (work / "README.md").write_text("# A model\n")
+    safetensors_writer.write(work / "model.safetensors", [("w", "F32", [2])])
+    (work / "clean.pt").write_bytes(b"\x80\x02}.")
+
+
+def pickles_of_other_names(work):
+    """By their content: one of protocol 0, written by hand, alone and with bytes after it; an archive with a denied one."""
+    protocol_0 = b"cos\nsystem\n(S'true'\ntR."
+    (work / "payload").write_bytes(protocol_0)
+    (work / "payload.dat").write_bytes(protocol_0 + b"# and more")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("archive/data.pkl", b"\x80\x02cos\nsystem\n.")
+    (work / "0a1b2c").write_bytes(archive.getvalue())
+    # Words that are opcodes one by one, and no pickle.
+    (work / "labels.txt").write_bytes(b"cat\ndog\nbird\n")
+    (work / "ignore").write_bytes(b".DS_Store\nN.\n")
+    (work / "text.bin").write_text("# no pickle, whatever its name says\n")
+
+
+def weights_that_are_not_read(work):
+    write_llama(work / "llama", None)
+    noise = bytes(range(255, 0, -1))
+    (work / "llama" / "tf_model.h5").write_bytes(noise)
+    (work / "w.gguf").write_bytes(b"GGUF" + noise)
+    (work / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
+
+
+def index_with_a_shard_that_is_not_read(work):
+    (work / "model").mkdir()
+    safetensors_writer.write_sharded(work / "model", {"a.safetensors": (["a"], [("a", "U8", [8])]), "b.h5": (["b"], [("b", "U8", [8])])}, 16)
+
+
+def two_shards_that_are_not_there(work):
+    (work / "model").mkdir()
+    safetensors_writer.write_sharded(work / "model", {"a.safetensors": (["a"], None), "b.safetensors": (["b"], None)}, 16)
+
+
+def llama_with_variant_beside(work):
+    write_llama(work / "llama")
+    safetensors_writer.write(work / "llama" / "model.fp16.safetensors", LLAMA_TENSORS)
+    safetensors_writer.write(work / "llama" / "model.int8-00001-of-00002.safetensors", LLAMA_TENSORS[:1])
+
+
+def files_of_other_names(work):
+    """Weights that only their first bytes tell, as in the blobs of the hub cache; and files that are neither weights nor a config."""
+    (work / "blobs").mkdir()
+    safetensors_writer.write(work / "blobs" / "aa11", [("w", "F32", [2, 3])])
+    (work / "blobs" / "bb22").write_bytes(hostile_pickles.archive(hostile_pickles.state_dict(), bytes(16)))
+    (work / "blobs" / "cc33").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 10\n")
+    (work / "generation_config.json").write_text('{"eos_token_id": 2, "transformers_version": "4.57.6"}')
+    (work / "x.json").write_text("{}")
+
+
+def deepseek_with_grouped_queries(work):
+    """As Kimi K2 with remote code names the classes of DeepSeek-V3."""
+    (work / "model").mkdir()
+    config = {"model_type": "kimi_k2", "architectures": ["DeepseekV3ForCausalLM"], "group_query_attention": True}
+    (work / "model" / "config.json").write_text(json.dumps(config))
+    safetensors_writer.write(work / "model" / "model.safetensors", [("model.layers.0.self_attn.q_proj.weight", "F32", [2, 2])])
+
+
+def llama_of_a_hidden_size_that_is_no_number(work):
+    write_llama(work / "llama", hidden_size="8")
+
+
+def llama_of_a_model_type_that_is_no_text(work):
+    write_llama(work / "llama", model_type=7)
+
+
+def llama_with_rotary_frequencies(work):
+    """As older releases of transformers saved them, of one layer and of both."""
+    names = [f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(2)]
+    write_llama(work / "one", [*LLAMA_TENSORS, (names[0], "F32", [2])])
+    write_llama(work / "both", [*LLAMA_TENSORS, *((name, "F32", [2]) for name in names)])
 
 
 def no_onednn(work):

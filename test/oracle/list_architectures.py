@@ -22,7 +22,8 @@ WITHOUT_ORACLE = {
                  "code beside the checkpoint; parameters compared with Llama's"),
     "kimi_k2": (["DeepseekV3ForCausalLM", "DeepseekV3Model", "DeepseekV3ForSequenceClassification",
                  "DeepseekV3ForTokenClassification"],
-                "code beside the checkpoint, whose classes are those of DeepSeek-V3"),
+                "code beside the checkpoint, whose classes are those of DeepSeek-V3; with group_query_attention, which those lack, "
+                "planned from names"),
     "qwen": (["QWenLMHeadModel", "QWenModel"],
              "code beside the checkpoint; names and bytes compared with the published index"),
 }

@@ -66,6 +66,15 @@ void write_valid(const fs::path& directory) {
   }
   write(directory / "offload_index/in_place",
         R"({"a": {"safetensors_file": "/m.safetensors", "weight_name": "b", "dtype": "bfloat16"}})");
+  fs::create_directories(directory / "tensor_hashes");
+  write(directory / "tensor_hashes/two",
+        R"({"schema": "hfload.hashes/1", "tensors": {)"
+        R"("a": {"dtype": "F16", "shape": [2, 3], "hash": "0123456789abcdef"}, )"
+        R"("b": {"dtype": "I64", "shape": [], "hash": "fedcba9876543210"}}})");
+  fs::create_directories(directory / "device_map");
+  write(directory / "device_map/json", R"({"model.embed_tokens": 0, "model.layers.0": "cpu", "": "disk"})");
+  write(directory / "device_map/python", R"({'encoder': 'cuda:1', "it's": 0, 'a\n\x7f\u00e9': 'cpu',})");
+  write(directory / "device_map/plan", R"({"schema": "hfload.plan/1", "hf_device_map": {"": 0}})");
   for (const auto& model : fs::directory_iterator(fixture_path("checkpoints"))) {
     const std::string name = "valid-" + model.path().filename().string();
     for (const auto& [file, kind] :

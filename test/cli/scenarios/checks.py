@@ -104,7 +104,7 @@ def test_all_structural_faults_at_once(binary, work):
     assert found["unindexed_files"]["names"] == [names[6]] and found["tensor_not_in_shard"]["names"] == ["e"]
     assert [t["name"] for t in report["tensors"]] == ["a", "d"], report["tensors"]
     text = run(binary, work, "verify", "m", status=1).stdout
-    assert "shard_missing: model-00002-of-00006.safetensors" in text and "4 not there" in text, text
+    assert "shard_missing: model-00002-of-00006.safetensors" in text and "4 not read" in text, text
 
 
 def test_the_shell_is_compared(binary, work):

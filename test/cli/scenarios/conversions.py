@@ -102,7 +102,7 @@ def test_reshard_changes_no_tensor(binary, work):
             assert not set(tensors) & set(read_tensors(path))
             tensors |= read_tensors(path)
         assert tensors == whole, size
-    convert(binary, work, "s0", "merged", "--merge", "--max-shard-size", "1KB", "-q")
+    convert(binary, work, "s0", "merged", "--merge", "-q")
     assert sorted(p.name for p in (work / "merged").iterdir() if p.name.startswith("model")) == ["model.safetensors"]
     assert sha256(work / "merged" / "model.safetensors") == sha256(source / "model.safetensors")
 
@@ -150,7 +150,7 @@ def test_selection_and_names(binary, work):
     result = convert(binary, work, "llama", "clash", "--rename", r"layers\.\d=layers", status=2)
     assert "[name_collision]" in result.stderr and not (work / "clash").exists(), result
     assert "[usage]" in convert(binary, work, "llama", "x", "--rename", "(=", status=2).stderr
-    assert "[usage]" in convert(binary, work, "llama", "x", "--include", "nothing", status=2).stderr
+    assert "[empty_subset]" in convert(binary, work, "llama", "x", "--include", "nothing", status=1).stderr
     assert "[name_collision]" in convert(binary, work, "llama", "x", "--include", "lm_head.weight", "--rename", ".+=__metadata__", status=2).stderr
 
 
@@ -249,6 +249,25 @@ def test_what_exists_is_replaced_by_force_alone(binary, work):
     assert sorted(tree_of(work / "out")) == ["config.json", "model.safetensors", "notes.txt"]
     convert(binary, work, "llama", "out", "--force", "--max-shard-size", "1KB", "-q")
     assert tree_of(work / "out") == sharded | {"notes.txt": sha256(work / "out" / "notes.txt")}
+
+
+def test_a_dry_run_ends_as_the_conversion_would(binary, work):
+    """With its exit status and its error, and without a trace."""
+    setups.llama(work)
+    convert(binary, work, "llama", "out", "-q")
+    convert(binary, work, "llama", "one.safetensors", "-q")
+    (work / "file").write_text("")
+    cases = [["llama", "new"], ["llama", "out"], ["llama", "one.safetensors"], ["llama", "out", "--dtype", "float32"], ["llama", "out", "--merge", "--force"],
+             ["llama", "one.safetensors", "--dtype", "float32"], ["llama", "absent/new"], ["llama", "absent/new.safetensors"], ["llama", "file"],
+             ["llama", "file/new"], ["llama", "llama/new"], ["llama", "new.bin"], ["llama", "-o", "all"], ["llama", "-o", "absent/all"], ["llama", "-o", "file"]]
+    for arguments in cases:
+        before = tree_of(work), sorted(work.rglob("*"))
+        dry = running.run(binary, ["convert", *arguments, "--dry-run"], work)
+        assert (tree_of(work), sorted(work.rglob("*"))) == before, arguments
+        real = running.run(binary, ["convert", *arguments], work)
+        assert dry.status == real.status, (arguments, dry, real)
+        assert (dry.stderr if dry.status else "") == (real.stderr if real.status else ""), (arguments, dry, real)
+        assert dry.stdout.splitlines()[:1] == [line.replace("converted", "planned") for line in real.stdout.splitlines()[:1]] or "--force" in arguments, (dry, real)
 
 
 def test_what_is_not_the_output_is_not_taken_for_it(binary, work):

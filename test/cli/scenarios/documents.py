@@ -6,7 +6,7 @@ import subprocess
 
 import running
 
-COMMANDS = ["inspect", "plan", "load", "scan", "convert", "verify", "diff", "gemm", "completion"]
+COMMANDS = ["inspect", "plan", "load", "scan", "convert", "verify", "diff", "gemm", "completion", "help", "version"]
 SHELLS = ["bash", "zsh", "fish"]
 
 
@@ -35,6 +35,17 @@ def test_help_fits_80_columns(binary, work):
         text = text_of(binary, work, *([command] if command else []), "--help")
         prose = text[text.index("Usage:") :]
         assert max(map(len, prose.splitlines())) <= 80, max(prose.splitlines(), key=len)
+
+
+def test_help_is_that_of_the_flag(binary, work):
+    assert text_of(binary, work, "help") == text_of(binary, work, "--help")
+    assert text_of(binary, work, "version") == text_of(binary, work, "-V") == text_of(binary, work, "--version")
+    for command in COMMANDS:
+        assert text_of(binary, work, "help", command) == text_of(binary, work, command, "--help")
+    listed = re.findall(r"^  (\w+) +", re.search(r"Commands:\n((?:  .*\n)+)", text_of(binary, work, "--help")).group(1), re.MULTILINE)
+    assert listed == COMMANDS
+    offered = re.search(r"COMMAND is one of: ([\w, \n]+)\.", text_of(binary, work, "help", "help")).group(1)
+    assert re.findall(r"\w+", offered) == COMMANDS
 
 
 def test_every_flag_is_in_the_man_page(binary, work):
@@ -67,8 +78,8 @@ def test_every_flag_is_in_the_completions(binary, work):
         case = zsh[zsh.index(f"\n    {command})\n") :]
         case = case[: case.index(";;")]
         for flag in flags[command]:
-            assert f"'{flag}[" in case or f"'*{flag}[" in case, f"{flag} of {command} in zsh"
-            fish = rf"^complete -c hfload -n '(__fish_seen_subcommand_from {command}|true)' -l {flag[2:]} "
+            assert re.search(rf"'\*?{flag}=?\[", case), f"{flag} of {command} in zsh"
+            fish = rf"^complete -c hfload -n '(__fish_seen_subcommand_from {command}|true|not __fish_seen_subcommand_from .*)' -l {flag[2:]} "
             assert re.search(fish, scripts["fish"], re.MULTILINE), f"{flag} of {command} in fish"
     for shell, script in scripts.items():
         assert "version" in script, shell
@@ -90,6 +101,20 @@ def test_bash_completes(binary, work):
     assert complete("hfload", "plan", "--dtype", "fl") == ["float32", "float16"]
     assert complete("hfload", "load", "mod") == ["model dir"]
     assert complete("hfload", "completion", "") == SHELLS
+    assert complete("hfload", "gemm", "") == [""]
+    (work / "file.txt").write_text("")
+    assert complete("hfload", "convert", "a", "b", "-o", "") == complete("hfload", "convert", "a", "b", "--output", "") == ["model dir"]
+    # Where = ends a word, as it does in bash unless it is told otherwise; and where it does not.
+    assert complete("hfload", "plan", "--device-map", "=", "seq") == ["sequential"]
+    assert set(COMMANDS) <= set(complete("hfload", "help", ""))
+    assert complete("hfload", "help", "pl") == ["plan"]
+    assert complete("hfload", "plan", "--dtype", "=") == ["auto", "float32", "float16", "bfloat16"]
+    assert complete("hfload", "plan", "--dtype=bf") == ["--dtype=bfloat16"]
+    assert complete("hfload", "convert", "a", "-o", "mod") == ["model dir"]
+    assert complete("hfload", "plan", "--svg", "=", "fi") == ["file.txt"]
+    for words in (["--max-memory", "0", "="], ["--max-memory", "0", "=", "mod"], ["--dtype", "mod"]):
+        assert complete("hfload", "plan", *words) == [""], words
+    assert "--json" not in complete("hfload", "completion", "--") and "--json" in complete("hfload", "plan", "--")
     assert "--verify" not in complete("hfload", "plan", "--")
     assert "--verify" in complete("hfload", "load", "--")
 

@@ -32,7 +32,8 @@ ALL_CALLS = WRITES + ",pread,open,close"
 NEVER_IGNORED = {"write", "pwrite", "fsync", "ftruncate", "fallocate", "rename", "mkdir", "pread"}
 ENTRY_POINTS = {"model.safetensors", "model.safetensors.index.json", "out.safetensors"}
 TENSORS = [("model.embed_tokens.weight", "F32", [16, 8]), ("a", "F32", [64]), ("b", "F32", [200]), ("c", "I64", [30]), ("d", "F16", [40])]
-FLAGS = ["--max-shard-size", "600", "--dtype", "bfloat16", "--threads", "1"]
+SHARDS = ["--max-shard-size", "600"]
+FLAGS = ["--dtype", "bfloat16", "--threads", "1"]
 
 
 def tree(folder):
@@ -49,7 +50,7 @@ class Scenario:
 
     def __init__(self, name, destination, flags, prepare):
         self.name, self.destination, self.prepare = name, destination, prepare
-        self.arguments = ["convert", "src", destination, *FLAGS, *flags]
+        self.arguments = ["convert", "src", destination, *([] if destination.endswith(".safetensors") else SHARDS), *FLAGS, *flags]
         self.new = None  # the tree of an undisturbed run
 
     def make(self, work):

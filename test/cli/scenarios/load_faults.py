@@ -20,7 +20,7 @@ def load(binary, work, way, at, action, count=None):
     env = {"LD_PRELOAD": os.environ["HFLOAD_FAULT_SHIM"], "HFLOAD_FAULT_CALLS": READS, "HFLOAD_FAULT_AT": str(at), "HFLOAD_FAULT_ACTION": action}
     if count:
         env["HFLOAD_FAULT_COUNT"] = str(count)
-    arguments = ["load", "llama", "--max-memory", "cpu=1GB", "--verify", "--json", "--threads", "1", *way]
+    arguments = ["load", "llama", "--verify", "--json", "--threads", "1", *way]
     return running.run(binary, arguments, work, env)
 
 

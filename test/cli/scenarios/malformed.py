@@ -77,6 +77,7 @@ def test_hostile_sizes_and_names(binary, work):
         "deep": [("a." * 20000 + "w", "F32", [1])],
         "numbers": [(".".join(map(str, range(3000))), "F32", [1])],
         "odd names": [("", "F32", [1]), (".", "F32", [1]), ("a..b", "F32", [1]), ("q'\"\\", "F32", [])],
+        "odd and deep": [("." + "a." * 200_000, "F32", [1])],
         "many": [(f"layers.{i}.weight", "F32", [1]) for i in range(20000)],
     }
     for name, tensors in models.items():
@@ -89,6 +90,20 @@ def test_hostile_sizes_and_names(binary, work):
                 if form:
                     json.loads(result.stdout)
                 assert "internal" not in result.stderr, (name, command, result.stderr[:300])
+
+
+def test_long_names_beside_a_known_architecture(binary, work):
+    """Names that are matched against the patterns of a class, and looked up by each of their prefixes."""
+    qwen = {"model_type": "qwen3_next", "architectures": ["Qwen3NextForCausalLM"], "num_hidden_layers": 1, "num_experts": 2}
+    for name, config in [("mtp" + "a" * 200_000, qwen), ("a." * 500_000, {**setups.LLAMA, **setups.GPTQ_LLAMA})]:
+        model = work / config["model_type"]
+        model.mkdir()
+        (model / "config.json").write_text(json.dumps(config))
+        safetensors_writer.write(model / "model.safetensors", [(name, "F32", [1])])
+        for command, *flags in [*COMMANDS, ["verify"], ["convert", str(work / "converted"), "--dry-run"]]:
+            result = running.run(binary, [command, str(model), "--json", *flags], work)
+            assert result.status in (0, 1), (command, result.status, result.stderr[:300])
+            json.loads(result.stdout)
 
 
 def test_little_memory_was_used(binary, work):

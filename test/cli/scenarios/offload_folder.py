@@ -160,6 +160,20 @@ def test_a_folder_that_cannot_be_used_is_an_error(binary, work):
     assert (result.status, document["error"]["code"]) == (5, "io_error"), result
 
 
+def test_only_the_last_directory_of_a_path_is_made(binary, work):
+    weights = work / "weights.safetensors"
+    safetensors_writer.write(weights, [("a", "F32", [2])])
+    arguments = ["load", str(weights), "--device-map", "disk", "--dtype", "float16"]
+    result = running.run(binary, [*arguments, "--offload-folder", "absent/out/", "--json"], work)
+    error = json.loads(result.stdout)["error"]
+    assert (result.status, error["code"], error["path"]) == (8, "not_found", "absent") and "Make the directory first" in error["hint"], result
+    assert not (work / "absent").exists()
+    for folder in ("out/", str(work / "other")):
+        result = running.run(binary, [*arguments, "--offload-folder", folder], work)
+        assert result.status == 0 and f"note: offload folder {folder}: 1 tensor written, 0 used in place, index.json of all\n" in result.stderr, result
+        assert sorted(os.listdir(work / folder)) == ["a.dat", "index.json"]
+
+
 def test_a_full_disk_leaves_the_folder_as_it_was(binary, work):
     """A limit on the size of files stands for the full disk: the write fails in the same place."""
     weights = work / "weights.safetensors"

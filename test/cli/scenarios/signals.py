@@ -1,5 +1,6 @@
 """A load that is interrupted releases everything and exits 130 or 143; one that is told so twice ends at once."""
 
+import re
 import signal
 import subprocess
 import time
@@ -53,3 +54,12 @@ def test_ignored_interrupt_stays_ignored(binary, work):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=running.SECONDS)
     assert process.returncode == 143, process.returncode
+
+
+def test_a_lost_mapping_is_an_error_in_the_usual_form(binary, work):
+    """What the kernel sends to a process whose mapped file was truncated."""
+    process = start_long_verification(binary, work)
+    process.send_signal(signal.SIGBUS)
+    _, err = process.communicate(timeout=running.SECONDS)
+    assert process.returncode == 5, process.returncode
+    assert re.search(rb"^error: a mapped file was truncated, .* \[changed_during_read\]\nhint: ", err, re.M), err

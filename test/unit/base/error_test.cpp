@@ -3,6 +3,8 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "core/base/system_error.h"
+
 namespace hfload {
 namespace {
 
@@ -35,6 +37,14 @@ TEST_CASE("An error carries what it was given") {
   CHECK(error.offset().value() == 7);
   CHECK(error.hint() == "mend it");
   CHECK(!Error(ErrorCode::internal, "x").offset().has_value());
+}
+
+TEST_CASE("A refused system call says whose rights are short") {
+  const Error read = system_error("opening the file", EACCES, "f", PathUse::read);
+  CHECK(read.code() == ErrorCode::io_error);
+  CHECK(read.hint().find("who may read it") != std::string::npos);
+  CHECK(system_error("writing", EACCES, "f").hint().find("who may write there") != std::string::npos);
+  CHECK(system_error("writing", ENOSPC, "f").code() == ErrorCode::no_space);
 }
 
 }  // namespace

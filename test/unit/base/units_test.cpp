@@ -55,6 +55,26 @@ TEST_CASE("A number without a unit is bytes") {
   CHECK(!parse("1e3"));
 }
 
+TEST_CASE("Bits are what a lower-case b of a decimal unit counts") {
+  for (const char* size : {"20Kb", "8gb", "1.5mb"}) CHECK(counts_bits(size));
+  for (const char* size : {"20KB", "8gB", "8Gib", "8gib", "20", "b", ""}) CHECK_FALSE(counts_bits(size));
+}
+
+TEST_CASE("A unit that is none is named") {
+  const auto hint_of = [](std::string_view text) {
+    try {
+      parse_byte_size(text);
+    } catch (const Error& error) {
+      return error.hint();
+    }
+    return std::string("no error");
+  };
+  CHECK(hint_of("1TB").starts_with("TB is not a unit"));
+  CHECK(hint_of(" 40k ").starts_with("k is not a unit"));
+  CHECK(hint_of("x5GiB").starts_with("Give a number with a unit: GiB"));
+  CHECK(hint_of("").starts_with("Give a number"));
+}
+
 TEST_CASE("A number has one sign") {
   CHECK(parse("+0GB") == 0u);
   CHECK(parse("-0GB") == 0u);

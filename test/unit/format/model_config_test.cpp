@@ -118,6 +118,16 @@ TEST_CASE("Getters refuse other types and ranges and name the key") {
   }
 }
 
+TEST_CASE("Getters name the file, nested ones too") {
+  ModelConfig config = parse_model_config(R"({"n":"7","nested":{"n":"7"}})");
+  config.set_path("model/config.json");
+  for (const Error& error :
+       {error_of([&] { config.get_uint("n"); }), error_of([&] { config.nested("nested").get_uint("n"); })}) {
+    CHECK(error.path() == "model/config.json");
+    CHECK(error.message().find("config.json") == std::string::npos);
+  }
+}
+
 TEST_CASE("Architectures, dtype and labels") {
   CHECK(parse_model_config("{}").architectures().empty());
   CHECK(parse_model_config(R"({"architectures":null})").architectures().empty());

@@ -28,7 +28,7 @@ struct View {
   Dtype file_dtype = Dtype::f32, memory_dtype = Dtype::f32;
   std::vector<uint64_t> shape, strides;
   uint64_t first_element = 0;
-  uint32_t swap_bytes = 1;
+  uint8_t swap_bytes = 1;
 };
 
 FloatFormat float_format_of(Dtype dtype) {
@@ -57,7 +57,7 @@ class ViewedModel {
     for (const View& view : views) {
       const auto id = static_cast<TensorId>(tree.tensors.size());
       const std::string name = "t" + std::to_string(id);
-      const uint32_t width = dtype_info(view.file_dtype).bits / 8;
+      const auto width = static_cast<uint8_t>(dtype_info(view.file_dtype).bits / 8);
       CheckpointTensor tensor;
       tensor.name = name;
       tensor.described = true;
@@ -68,13 +68,9 @@ class ViewedModel {
                                                           std::multiplies<>());
       tensor.view = StorageView{.storage_begin = kStorageBegin,
                                 .storage_end = kStorageBegin + kStorageBytes,
-                                .storage_crc = {},
-                                .first_element = view.first_element,
-                                .strides = view.strides,
+                                .strides = Shape(view.strides),
                                 .element_bytes = width,
-                                .swap_bytes = view.swap_bytes,
-                                .contiguous = false,
-                                .same_as = {}};
+                                .swap_bytes = view.swap_bytes};
       checkpoint.tensors.push_back(tensor);
       ShellTensor shell;
       shell.name = name;
@@ -103,7 +99,7 @@ class ViewedModel {
     for (uint64_t i = 0; i < count; ++i) {
       uint64_t rest = i, at = 0;
       for (size_t d = tensor.shape.size(); d-- > 0; rest /= tensor.shape[d])
-        at += rest % tensor.shape[d] * view.strides[d];
+        at += rest % tensor.shape[d] * (*view.strides)[d];
       for (uint32_t b = 0; b < view.element_bytes; ++b) {
         const uint32_t in_file =
             b / view.swap_bytes * view.swap_bytes + view.swap_bytes - 1 - b % view.swap_bytes;
@@ -262,8 +258,7 @@ TEST_CASE("shards are gathered from in their order, among what is copied from th
                              .memory_dtype = Dtype::i64,
                              .shard = 1}});
   // The second is gathered, though its strides are those of a contiguous tensor.
-  synthetic.checkpoint.tensors[1].view =
-      StorageView{.storage_crc = {}, .strides = {1}, .element_bytes = 8, .contiguous = false, .same_as = {}};
+  synthetic.checkpoint.tensors[1].view = StorageView{.strides = Shape{1}, .element_bytes = 8};
   synthetic.plan.copies.erase(synthetic.plan.copies.begin() + 1);
   synthetic.plan.gathers = {1};
   const std::vector<ArenaAccess> access{

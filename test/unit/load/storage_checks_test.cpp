@@ -12,8 +12,7 @@ TEST_CASE("a storage is checked once, however many tensors lie in it") {
     CheckpointTensor tensor;
     tensor.name = "t" + std::to_string(checkpoint.tensors.size());
     tensor.shard = shard;
-    tensor.view = StorageView{
-        .storage_begin = begin, .storage_end = end, .storage_crc = crc, .strides = {}, .same_as = {}};
+    tensor.view = StorageView{.storage_begin = begin, .storage_end = end, .storage_crc = crc};
     TensorPlacement placement;
     placement.checkpoint = static_cast<uint32_t>(checkpoint.tensors.size());
     checkpoint.tensors.push_back(tensor);

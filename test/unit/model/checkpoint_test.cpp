@@ -107,19 +107,62 @@ TEST_CASE("weights are looked for in the order of from_pretrained", "[model]") {
   const auto found = [&](const std::string& variant = "") {
     return locate_model(directory.path(), {.variant = variant}).weights_path;
   };
+  const auto refused = [&](const std::string& variant) {
+    return error_of_call([&] { locate_model(directory.path(), {.variant = variant}); });
+  };
   CHECK(found().empty());
+  CHECK(refused("fp16").hint().find("no weights of any variant") != std::string::npos);
   for (const char* file : {"flax_model.msgpack", "tf_model.h5", "pytorch_model.bin.index.json",
                            "pytorch_model.bin", "model.safetensors.index.json", "model.safetensors"}) {
     directory.write(file, "{}");
     CHECK(found() == directory / file);
   }
-  CHECK(found("fp16").empty());
-  CHECK(locate_model(directory.path(), {.variant = "fp32"}).variants_hint.empty());
+  CHECK(refused("fp16").code() == ErrorCode::weights_not_found);
+  CHECK(refused("fp16").hint() == "Without --variant there is model.safetensors.");
   directory.write("model.safetensors.index.fp16.json", "{}");
   CHECK(found("fp16") == directory / "model.safetensors.index.fp16.json");
   directory.write("model.fp16.safetensors", "{}");
   CHECK(found("fp16") == directory / "model.fp16.safetensors");
-  CHECK(locate_model(directory.path(), {.variant = "fp32"}).variants_hint == "fp16");
+  directory.write("pytorch_model.int8-00001-of-00002.bin", "{}");
+  CHECK(refused("fp32").hint() ==
+        "Without --variant there is model.safetensors. Weights of these variants are there: fp16.");
+  CHECK(refused(std::string(300, 'x')).code() == ErrorCode::weights_not_found);
+}
+
+TEST_CASE("a config.json that is a dangling link is not passed over", "[model]") {
+  const TempDirectory directory;
+  directory.write("model.safetensors", shard("x"));
+  CHECK(open_checkpoint(locate_model(directory.path(), {})).tensors.size() == 1);
+  directory.link("config.json", "absent");
+  const Error error = error_of_call([&] { open_checkpoint(locate_model(directory.path(), {})); });
+  CHECK(error.code() == ErrorCode::not_found);
+  CHECK(error.path() == directory / "config.json");
+}
+
+TEST_CASE("a file that the user names is known by its first bytes where its name tells nothing", "[model]") {
+  const TempDirectory directory;
+  const auto opened = [&](const std::string& content) {
+    directory.write("0a1b2c", content);
+    return open_checkpoint(locate_model(directory / "0a1b2c", {})).shards.at(0).format;
+  };
+  const auto refused = [&](const std::string& content) {
+    return error_of_call([&] { opened(content); }).code();
+  };
+  CHECK(opened(shard("x")) == ShardFormat::safetensors);
+  CHECK(opened(read_file(fixture_path("torch/views.pt"))) == ShardFormat::pytorch);
+  CHECK(opened(read_file(fixture_path("torch/views_legacy.pt"))) == ShardFormat::pytorch);
+  CHECK(refused(shard("x").substr(0, 20)) == ErrorCode::header_truncated);
+  using namespace std::string_literals;
+  for (const std::string& other :
+       {""s, "{}"s, "root:x:0:0:"s, "GGUF\x03\0\0\0{"s, "\x01\xe1\xf5\x05\0\0\0\0{"s, "\x02\0\0\0\0\0\0\0[]"s,
+        "\x89HDF\r\n\x1a\n"s})
+    CHECK(refused(other) == ErrorCode::unsupported_format);
+  CHECK(refused("version https://git-lfs.github.com/spec/v1\n") == ErrorCode::lfs_pointer);
+  // The name decides where it is one of a format.
+  directory.write("a.safetensors", read_file(fixture_path("torch/views.pt")));
+  CHECK(error_of_call([&] {
+          open_checkpoint(locate_model(directory / "a.safetensors", {}));
+        }).exit_status() == 3);
 }
 
 TEST_CASE("a model is a directory, a file, an index, a config or a repository of the hub cache", "[model]") {

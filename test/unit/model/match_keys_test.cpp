@@ -112,6 +112,22 @@ TEST_CASE("missing, unexpected and mismatched keys are those that from_pretraine
   }
 }
 
+TEST_CASE("names beyond any model's are matched against no pattern", "[model]") {
+  ModuleTree tree;
+  tree.ignore_unexpected = {"^mtp.*"};
+  tree.key_renames = {{"a+", "b"}};
+  Checkpoint checkpoint;
+  for (const std::string& name : {"mtp." + std::string(1996, 'm'), "mtp." + std::string(1997, 'm'),
+                                  std::string(2000, 'a'), std::string(200'000, 'a')}) {
+    CheckpointTensor& t = checkpoint.tensors.emplace_back();
+    t.name = name;
+    t.described = true;
+  }
+  const KeyMatches keys = match_keys(tree, checkpoint);
+  const std::string last(200'000, 'a'), beyond = "mtp." + std::string(1997, 'm');
+  CHECK(keys.unexpected_keys == std::vector<std::string>{last, "b", beyond});
+}
+
 TEST_CASE("a checkpoint as save_pretrained wrote it fills its shell exactly once", "[model]") {
   for (const char* name : {"bert-base-tiny", "bert-cls-tiny", "bert-legacy-names-tiny", "bert-mlm-tiny",
                            "gpt2-base-tiny", "gpt2-tiny", "llama-base-tiny", "llama-tiny",

@@ -157,8 +157,10 @@ TEST_CASE("names that are no dotted paths stay whole", "[model]") {
 
   std::string deep = "a";
   for (int i = 0; i < 200; ++i) deep += ".a";
-  checkpoint.tensors = {tensor(deep, Dtype::f32, {1})};
-  CHECK_THROWS_AS(build_shell(checkpoint, {}), Error);
+  for (const std::string& name : {deep, "." + deep}) {
+    checkpoint.tensors = {tensor(name, Dtype::f32, {1})};
+    CHECK_THROWS_AS(build_shell(checkpoint, {}), Error);
+  }
 }
 
 TEST_CASE("the old spelling of a class is understood and said", "[model]") {

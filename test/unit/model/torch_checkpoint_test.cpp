@@ -36,7 +36,7 @@ TEST_CASE("a model in PyTorch's format has the tensors of the same one in safete
       CHECK(tensor.is_in_place());
       if (tensor.repeats_another()) {
         ++repeated;
-        CHECK(bytes_of(torch, tensor) == bytes_of(torch, torch.tensors[*tensor.view->same_as]));
+        CHECK(bytes_of(torch, tensor) == bytes_of(torch, torch.tensors[tensor.view->same_as]));
         continue;
       }
       // Of two names of one storage, either comes first.
@@ -104,7 +104,7 @@ TEST_CASE("the files that a scan looks into", "[model]") {
   const test::TempDirectory directory;
   const auto found = [&] {
     std::vector<std::string> names;
-    for (const std::string& path : find_pickle_files(directory.path(), {}))
+    for (const std::string& path : find_pickle_files(directory.path(), {}).files)
       names.push_back(path.substr(directory.path().size() + 1));
     return names;
   };
@@ -114,7 +114,21 @@ TEST_CASE("the files that a scan looks into", "[model]") {
   directory.write("odd.name", "\x80\x04N.");
   directory.link("linked.pkl", "b.bin");
   CHECK(found() == std::vector<std::string>{"b.bin", "linked.pkl", "odd.name", "sub/a.pt"});
-  CHECK(find_pickle_files(directory / "empty", {}) == std::vector<std::string>{directory / "empty"});
+  // Folders at any depth, but not twice by way of a link.
+  const std::string deep = "1/2/3/4/5/6/7/8/9/10/11/12/deep.ckpt";
+  directory.write(deep, "");
+  directory.link("1/around", "..");
+  directory.write("zip", "PK\x03\x04");
+  directory.write("protocol 0", "cos\nsystem\n.and more");
+  directory.write("text", "cat\ndog\nbird\n");
+  CHECK(found() ==
+        std::vector<std::string>{deep, "b.bin", "linked.pkl", "odd.name", "protocol 0", "sub/a.pt", "zip"});
+
+  const PickleFiles none = find_pickle_files(directory / "empty", {});
+  CHECK(none.files.empty());
+  CHECK(none.others == std::vector<std::string>{directory / "empty"});
+  for (const char* name : {"b.bin", "odd.name", "zip", "protocol 0"})
+    CHECK(find_pickle_files(directory / name, {}).files == std::vector<std::string>{directory / name});
 }
 
 }  // namespace

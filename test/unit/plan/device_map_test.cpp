@@ -77,6 +77,82 @@ TEST_CASE("malformed maps are refused", "[plan]") {
   CHECK(error_of_call([] { parse_device_map(R"({"a": 0, "a": 1})"); }).code() == ErrorCode::duplicate_key);
 }
 
+TEST_CASE("maps are read as Python prints them", "[plan]") {
+  const auto modules = [](std::string_view text) {
+    std::string names;
+    for (const DeviceMapEntry& entry : parse_device_map(text))
+      names += entry.module + "=" + to_string(entry.device) + ";";
+    return names;
+  };
+  CHECK(modules("{'': 0}") == "=0;");
+  CHECK(modules("{'b': 'cpu', 'a': 12,\n 'c': 'disk',}\n") == "b=cpu;a=12;c=disk;");
+  // What repr() of Python 3.11 writes for these names: '\x00\t\r\n\x7f', "it's", 'it\'s "so"', 'a\\b',
+  // '\u202e\xad', '\U000e0001', 'é日'.
+  CHECK(modules(R"({'\x00\t\r\n\x7f': 0})") == std::string("\0\t\r\n\x7f=0;", 8));
+  CHECK(modules(R"({"it's": 'cpu', 'it\'s "so"': 1, 'a\\b': 2})") == "it's=cpu;it's \"so\"=1;a\\b=2;");
+  CHECK(modules(R"({'\u202e\xad': 0, '\U000e0001': 1, 'é日': 2})") ==
+        "\xE2\x80\xAE\xC2\xAD=0;\xF3\xA0\x80\x81=1;\xC3\xA9\xE6\x97\xA5=2;");
+  const DeviceMap map = {{"a'b\\c\n", Device::cpu()}, {"", Device::gpu(3)}, {"\x1b[2J", Device::disk()}};
+  const DeviceMap again = parse_device_map(format_device_map(map));
+  REQUIRE(again.size() == map.size());
+  for (size_t i = 0; i < map.size(); ++i) {
+    CHECK(again[i].module == map[i].module);
+    CHECK(again[i].device == map[i].device);
+  }
+}
+
+TEST_CASE("what Python does not print for a map is refused, with its place", "[plan]") {
+  const std::pair<const char*, uint64_t> faults[] = {{"{'a': 0", 7},
+                                                     {"{'a' 0}", 5},
+                                                     {"{'a': 0,, 'b': 1}", 8},
+                                                     {"{'a': 0 'b': 1}", 8},
+                                                     {"{'a': 0} x", 9},
+                                                     {"{'a': -1}", 6},
+                                                     {"{'a': 007}", 6},
+                                                     {"{'a': 0.5}", 7},
+                                                     {"{'a': True}", 6},
+                                                     {"{'a': {'b': 1}}", 6},
+                                                     {"{0: 'a'}", 1},
+                                                     {"{'a\nb': 0}", 3},
+                                                     {"{'a", 3},
+                                                     {"{b'a': 0}", 1},
+                                                     {"{'a' 'b': 0}", 5},
+                                                     {R"({'\q': 0})", 2},
+                                                     {R"({'\x4': 0})", 2},
+                                                     {R"({'\ud800': 0})", 2},
+                                                     {R"({'\U00110000': 0})", 2},
+                                                     {"dict('a')", 0},
+                                                     {R"({'\)", 2}};
+  for (const auto& [text, offset] : faults) {
+    INFO(text);
+    const Error error = error_of_call([&, t = text] { parse_device_map(t); });
+    CHECK(error.code() == ErrorCode::malformed_device_map);
+    CHECK(error.offset() == offset);
+  }
+  CHECK(error_of_call([] { parse_device_map("{'a': 0, 'a': 1}"); }).code() == ErrorCode::duplicate_key);
+  CHECK(error_of_call([] { parse_device_map("{'a': 99999}"); }).code() == ErrorCode::invalid_device);
+  CHECK(error_of_call([] { parse_device_map("{'a': 'gpu'}"); }).code() == ErrorCode::invalid_device);
+  CHECK(error_of_call([] { parse_device_map("{'\xff': 0}"); }).code() == ErrorCode::invalid_utf8);
+  // Without a single quote it was meant to be JSON.
+  CHECK(error_of_call([] { parse_device_map("{\"a\": 0"); }).code() == ErrorCode::invalid_json);
+  CHECK(error_of_call([] { parse_device_map("[\"a\"]"); }).code() == ErrorCode::invalid_device_map);
+}
+
+TEST_CASE("the map of a document is its hf_device_map", "[plan]") {
+  for (const char* command : {"plan", "load"}) {
+    const std::string text = std::string(R"({"schema": "hfload.)") + command +
+                             R"(/1", "hf_device_map": {"b": 1, "a": "cpu"}, "x": [{}]})";
+    CHECK(format_device_map(parse_device_map(text)) == "{'b': 1,\n 'a': 'cpu'}");
+  }
+  const auto code_of = [](const char* text) { return error_of_call([&] { parse_device_map(text); }).code(); };
+  CHECK(code_of(R"({"schema": "hfload.inspect/1"})") == ErrorCode::invalid_device_map);
+  CHECK(code_of(R"({"schema": "hfload.plan/2", "hf_device_map": {"": 0}})") == ErrorCode::invalid_device_map);
+  CHECK(code_of(R"({"schema": "hfload.plan/1"})") == ErrorCode::invalid_device_map);
+  CHECK(code_of(R"({"schema": "hfload.plan/1", "hf_device_map": 0})") == ErrorCode::invalid_device_map);
+  // A module may be called so.
+  CHECK(parse_device_map(R"({"schema": "cpu", "hf_device_map": 0})").size() == 2);
+}
+
 TEST_CASE("devices and budgets are read as they are written", "[plan]") {
   CHECK(parse_device("0") == Device::gpu(0));
   CHECK(parse_device("cuda") == Device::gpu(0));
@@ -93,6 +169,10 @@ TEST_CASE("devices and budgets are read as they are written", "[plan]") {
   CHECK(memory[1].bytes == 3072);
   CHECK(memory[2].device == Device::cpu());
   CHECK(memory[2].bytes == 1e9);
+  const MaxMemory spaced = parse_max_memory(" 0 = 40KB,\tcpu=1GB ");
+  REQUIRE(spaced.size() == 2);
+  CHECK(spaced[0].bytes == 40'000);
+  CHECK(spaced[1].bytes == 1e9);
   CHECK(error_of_call([] { parse_max_memory("0"); }).code() == ErrorCode::invalid_size);
   CHECK(error_of_call([] { parse_max_memory("0=1GB,"); }).code() == ErrorCode::invalid_size);
   CHECK(error_of_call([] { parse_max_memory("0=1GB,0=2GB"); }).code() == ErrorCode::invalid_device);

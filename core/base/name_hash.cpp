@@ -1,8 +1,7 @@
-#include "core/base/name_index.h"
+#include "core/base/name_hash.h"
 
 #include <sys/auxv.h>
 
-#include <bit>
 #include <cstring>
 
 namespace hfload {
@@ -24,15 +23,15 @@ uint64_t mix(uint64_t a, uint64_t b) {
 
 }  // namespace
 
-NameIndex::NameIndex(size_t names) {
+NameHash::NameHash() {
   // 16 random bytes that the kernel gives each process (getauxval(3)).
-  if (const auto* random = reinterpret_cast<const char*>(getauxval(AT_RANDOM)))  // NOLINT: so it is given
-    std::memcpy(secret_, random, sizeof(secret_));
-  slots_.resize(std::bit_ceil(names + names / 2 + 1));
-  mask_ = slots_.size() - 1;
+  if (const auto* random = reinterpret_cast<const char*>(getauxval(AT_RANDOM))) {  // NOLINT: so it is given
+    secret_[0] = load<uint64_t>(random) | 1;
+    secret_[1] = load<uint64_t>(random + 8) | 1;
+  }
 }
 
-uint64_t NameIndex::hash_of(std::string_view name) const {
+uint64_t NameHash::operator()(std::string_view name) const {
   const char* at = name.data();
   const size_t size = name.size();
   uint64_t hash = secret_[1] ^ size;

@@ -30,6 +30,10 @@ Error usage_error(std::string message, std::string hint);
 /// "See hfload plan --help."; "See hfload --help." without a command.
 std::string see_help(std::string_view command_name);
 
+/// What torch calls a dtype that people also know by another name: "float16" of "fp16", "half" and
+/// "torch.float16". Any other text in lower case.
+std::string usual_dtype_name(std::string_view text);
+
 /// The value of a flag that has a closed list of choices; the first where it is absent. Throws Error(usage,
 /// invalid_dtype).
 std::string choice(const FlagValues& values, FlagId id);
@@ -39,6 +43,10 @@ unsigned threads_of(const FlagValues& values, FlagId id = FlagId::threads);
 
 /// --color or --progress. Throws Error(usage).
 When when(const FlagValues& values, FlagId id);
+
+/// The value of --device-map: a strategy, a device, a map, or a file with a map. Throws Error of exit status
+/// 2, and of 3, 5 and 8 for a file.
+DeviceMapChoice parse_device_map_choice(const std::string& text);
 
 /// What the flags of a command mean, of which one argument at least was given. Throws Error of exit status 2.
 ParsedCommand typed_command(CommandId id, const std::vector<std::string>& arguments,

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/options.h"
+#include "cli/planning.h"
+#include "cli/terminal.h"
+#include "core/load/loader.h"
+#include "core/load/offload_folder.h"
+#include "core/model/match_keys.h"
+#include "core/model/subset.h"
+
+namespace hfload::cli {
+
+/// What a load did.
+struct LoadOutcome {
+  LoadStatistics statistics;
+  OffloadPlan offload;  ///< what was put into the offload folder; empty without one
+  SubsetSkips skips;    ///< what --subset left out
+  std::optional<uint64_t> verified_bytes;
+  std::vector<std::pair<std::string, uint64_t>> hashes;  ///< by tensor, with --verify
+
+  /// Bytes of the tensors on the disk, as they lie there.
+  uint64_t offloaded_bytes() const {
+    return statistics.offloaded_bytes - offload.source_bytes + offload.written_bytes;
+  }
+};
+
+/// One line about bytes and seconds, one about the offload folder, and with --verbose one about how the bytes
+/// came.
+void report_outcome(const LoadOutcome& outcome, const LoadCommand& command, Messages& messages);
+
+/// The document of --json, hfload.load/1.
+std::string render_load_json(const PlannedModel& model, const LoadCommand& command, const KeyMatches& keys,
+                             const LoadOutcome& outcome);
+
+}  // namespace hfload::cli
