@@ -114,8 +114,7 @@ std::vector<std::string> warn_of_unknown_classes(const ModuleTree& tree,
   std::vector<std::string_view> known;
   for (const Module& module : tree.modules) known.push_back(module.class_name);
   std::ranges::sort(known);
-  const auto repeated = std::ranges::unique(known);
-  known.erase(repeated.begin(), repeated.end());
+  known.erase(std::unique(known.begin(), known.end()), known.end());
   std::vector<std::string> warnings;
   for (const std::string& name : classes) {
     // --no-split '' is how to say: nothing is kept whole.

@@ -70,16 +70,17 @@ void widen_unit(GemmDtype dtype, const std::byte* from, int64_t count, float* to
 
 void pack_few_rows(GemmDtype dtype, const void* a, int64_t ld, int64_t m, int64_t k, int64_t padded_k,
                    float* packed) {
+  if (padded_k == 0) return;
   const int64_t bytes = gemm_element_bytes(dtype);
   const int64_t first = few_rows_first_group(m);
   for (int64_t row = 0; row < m; ++row) {
     const int64_t group = row < first ? 0 : first;
     const int64_t stride = (group == 0 ? first : m - first) * kHalf;
-    const auto* const from = static_cast<const std::byte*>(a) + row * ld * bytes;
+    const auto* const from = static_cast<const std::byte*>(a);
     float* to = packed + group * padded_k + (row - group) * kHalf;
     for (int64_t i = 0; i < padded_k; i += kFewRowsUnit, to += 2 * stride) {
       float unit[kFewRowsUnit] = {};
-      if (i < k) widen_unit(dtype, from + i * bytes, std::min(kFewRowsUnit, k - i), unit);
+      if (i < k) widen_unit(dtype, from + (row * ld + i) * bytes, std::min(kFewRowsUnit, k - i), unit);
       std::memcpy(to, unit, sizeof unit / 2);
       std::memcpy(to + stride, unit + kHalf, sizeof unit / 2);
     }

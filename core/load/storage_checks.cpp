@@ -16,8 +16,8 @@ std::vector<StorageCheck> find_storage_checks(const LoadPlan& plan, const Checkp
   }
   const auto place = [](const StorageCheck& s) { return std::tuple(s.shard, s.begin, s.bytes); };
   std::ranges::stable_sort(storages, {}, place);
-  const auto repeated = std::ranges::unique(storages, {}, place);
-  storages.erase(repeated.begin(), repeated.end());
+  const auto is_same = [&](const StorageCheck& a, const StorageCheck& b) { return place(a) == place(b); };
+  storages.erase(std::unique(storages.begin(), storages.end(), is_same), storages.end());
   return storages;
 }
 

@@ -86,8 +86,7 @@ std::string variants_in(const fs::path& directory) {
     }
   }
   std::ranges::sort(variants);
-  const auto repeated = std::ranges::unique(variants);
-  variants.erase(repeated.begin(), repeated.end());
+  variants.erase(std::unique(variants.begin(), variants.end()), variants.end());
   return fmt::format("{}", fmt::join(variants, ", "));
 }
 

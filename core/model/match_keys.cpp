@@ -218,8 +218,7 @@ class Matcher {
       unexpected.emplace_back(prefix_ == Prefix::add ? name.substr(prefix_dot_.size()) : name);
     }
     std::ranges::sort(unexpected);
-    const auto repeated = std::ranges::unique(unexpected);
-    unexpected.erase(repeated.begin(), repeated.end());
+    unexpected.erase(std::unique(unexpected.begin(), unexpected.end()), unexpected.end());
   }
 
   bool is_buffer(std::string_view name) const {

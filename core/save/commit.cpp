@@ -251,8 +251,9 @@ void StagedFiles::commit(const CommitSteps& steps) {
   if (mode_ == Mode::new_directory) {
     flush_directory(work_.get(), work_path_);
     const auto [parent, name] = split_path(destination_);
-    if (retry_interrupted(
-            [&] { return renameat(parent_.get(), work_name_.c_str(), parent_.get(), name.c_str()); }) != 0) {
+    if (retry_interrupted([&, &to = name] {
+          return renameat(parent_.get(), work_name_.c_str(), parent_.get(), to.c_str());
+        }) != 0) {
       if (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR)
         throw Error(ErrorCode::destination_exists, "another program has made this while it was written")
             .with_path(destination_);
@@ -275,8 +276,9 @@ void StagedFiles::rename_files(const CommitSteps& steps) {
   }
   if (mode_ == Mode::single_file) {
     const auto& [temporary, name] = journal.renames.back();
-    if (retry_interrupted(
-            [&] { return renameat(work_.get(), temporary.c_str(), work_.get(), name.c_str()); }) != 0)
+    if (retry_interrupted([&, &from = temporary, &to = name] {
+          return renameat(work_.get(), from.c_str(), work_.get(), to.c_str());
+        }) != 0)
       throw system_error("renaming the file to its final name", errno, work_path_ + "/" + name);
     keep_ = true;
     flush_directory(work_.get(), work_path_);

@@ -159,8 +159,9 @@ void carry_out(int directory, const std::string& path, const Journal& journal) {
       flush_parents(directory, path, journal.renames);
       flush_directory(directory, path);
     }
-    const int status =
-        retry_interrupted([&] { return renameat(directory, temporary.c_str(), directory, name.c_str()); });
+    const int status = retry_interrupted([&, &from = temporary, &to = name] {
+      return renameat(directory, from.c_str(), directory, to.c_str());
+    });
     if (status != 0 && errno != ENOENT)
       throw system_error("renaming a file to its final name", errno, path + "/" + name);
   }

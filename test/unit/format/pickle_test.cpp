@@ -403,7 +403,7 @@ TEST_CASE("A pickle of 512 MiB, and one longer by a byte") {
   CHECK_THROWS_WITH(parse_pickle(longer, 0, kMost + 1), Catch::Contains("longer than 512 MiB"));
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(HFLOAD_SANITIZED)
 uint64_t anonymous_bytes() {
   std::ifstream file("/proc/self/status");
   for (std::string line; std::getline(file, line);) {

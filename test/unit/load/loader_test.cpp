@@ -336,7 +336,7 @@ TEST_CASE("more shards than a process may have files open are loaded") {
   CHECK(compared == 600 * 50);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(HFLOAD_SANITIZED)
 uint64_t anonymous_bytes() {
   std::ifstream file("/proc/self/status");
   for (std::string line; std::getline(file, line);) {
