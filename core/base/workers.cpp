@@ -1,14 +1,31 @@
 #include "core/base/workers.h"
 
+#include <array>
 #include <atomic>
 #include <exception>
+#include <locale>
 #include <mutex>
+#include <numeric>
 #include <thread>
 #include <vector>
 
 #include "core/base/error.h"
 
 namespace hfload {
+namespace {
+
+/// libstdc++ fills the tables of std::ctype, which std::regex reads, on their first use and without
+/// synchronisation (GCC bug 77704): so that happens before there are threads.
+void fill_character_tables() {
+  std::array<char, 256> characters{};
+  std::iota(characters.begin(), characters.end(), '\0');
+  const auto& facet = std::use_facet<std::ctype<char>>(std::locale());
+  std::array<char, 256> out{};
+  facet.narrow(characters.data(), characters.data() + characters.size(), ' ', out.data());
+  facet.widen(characters.data(), characters.data() + characters.size(), out.data());
+}
+
+}  // namespace
 
 void run_workers(unsigned workers, const std::function<void(unsigned)>& work) {
   std::mutex mutex;
@@ -26,6 +43,7 @@ void run_workers(unsigned workers, const std::function<void(unsigned)>& work) {
   // hang.
   enum Gate : int { closed, open, cancelled };
   std::atomic<int> gate{closed};
+  if (workers > 1) fill_character_tables();
   std::vector<std::thread> threads;
   const auto release = [&](Gate state) {
     gate.store(state);
