@@ -11,6 +11,7 @@ namespace {
 
 // A signal handler has no argument to reach an object by.
 std::atomic<int> received{0};
+std::atomic_flag ending;
 static_assert(std::atomic<int>::is_always_lock_free);
 
 void remember(int signal) { received.store(signal); }
@@ -33,15 +34,27 @@ constexpr char kLostDocument[] =
     "used\",\"path\":null,\"tensor\":null,\"offset\":null,\"hint\":"
     "\"Wait until nothing writes to the file and run the command again.\"}}\n";
 
-/// Only what may be called from a signal handler.
-void end_with_sentence(int) {
+// What follows calls only what may be called from a signal handler.
+
+/// Several threads may meet the lost mapping at once: one of them speaks, the others wait for the end.
+void be_the_first() {
+  while (ending.test_and_set()) pause();
+}
+
+void write_sentence_and_end() {
   if (write(STDERR_FILENO, kLostSentence, sizeof kLostSentence - 1) < 0) _exit(5);
   _exit(5);
 }
 
-void end_with_document(int signal) {
+void end_with_sentence(int) {
+  be_the_first();
+  write_sentence_and_end();
+}
+
+void end_with_document(int) {
+  be_the_first();
   if (write(STDOUT_FILENO, kLostDocument, sizeof kLostDocument - 1) < 0) _exit(5);
-  end_with_sentence(signal);
+  write_sentence_and_end();
 }
 
 }  // namespace

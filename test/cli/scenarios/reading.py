@@ -105,13 +105,14 @@ def test_verbose_says_how_the_bytes_came(binary, work):
 
 
 def test_a_mapping_that_is_lost_ends_with_a_sentence(binary, work):
-    """Sizes are checked before and after: so the file has to shrink while the program looks at its mapping, which takes long enough here."""
+    """Sizes are checked before and after: so the file has to shrink while the program looks at its mapping, which takes long enough here.
+    Several threads meet the end at once, in most runs: one of them speaks."""
     (work / "model").mkdir()
     path = work / "model" / "model.safetensors"
     safetensors_writer.write(path, [("w", "U8", [2**33])], sparse=True)
     full = path.stat().st_size
     arguments = ["load", "model", "--device-map", "cpu", "--max-memory", "cpu=100GB", "--map", "--verify", "--progress", "always"]
-    for flags in ([], ["--json"]):
+    for flags in ([], ["--json"], ["--json"]):
         os.truncate(path, full)
         process = subprocess.Popen([binary, *arguments, *flags], cwd=work, env=running.environment(work, {}), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -122,7 +123,7 @@ def test_a_mapping_that_is_lost_ends_with_a_sentence(binary, work):
         os.truncate(path, 4096)
         out, err = process.communicate(timeout=running.SECONDS)
         assert process.returncode == 5, (process.returncode, err)
-        assert b"changed_during_read" in err, err
+        assert err.count(b"changed_during_read") == 1, err
         if flags:
             assert json.loads(out)["error"]["code"] == "changed_during_read", out
         else:
