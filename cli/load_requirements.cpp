@@ -1,6 +1,6 @@
 #include "cli/load_requirements.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <string>

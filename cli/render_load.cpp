@@ -1,6 +1,6 @@
 #include "cli/render_load.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "cli/key_report.h"
 #include "cli/render_plan.h"

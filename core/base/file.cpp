@@ -1,7 +1,7 @@
 #include "core/base/file.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 #include "core/base/system_error.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <system_error>
 

@@ -1,6 +1,6 @@
 #include "core/check/structure.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <map>

@@ -1,6 +1,6 @@
 #include "core/format/config_dtype.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <vector>
 

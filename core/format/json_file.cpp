@@ -1,6 +1,6 @@
 #include "core/format/json_file.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <span>
 

@@ -1,6 +1,6 @@
 #include "core/format/pickle_opcode_reader.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #include "core/format/pickle_scan.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <simdjson.h>
 
 #include <algorithm>

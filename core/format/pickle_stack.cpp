@@ -1,6 +1,6 @@
 #include "core/format/pickle_stack.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 #include "core/format/shard_index.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <charconv>

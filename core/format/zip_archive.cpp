@@ -1,6 +1,6 @@
 #include "core/format/zip_archive.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <simdjson.h>
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include "core/format/zip_directory.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <optional>

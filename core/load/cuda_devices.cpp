@@ -1,6 +1,6 @@
 #include "core/load/cuda_devices.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "core/base/error.h"
 #include "core/load/cuda_check.h"

@@ -1,7 +1,7 @@
 #include "core/load/direct_reader.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <liburing.h>
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 #include "core/load/loader.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>

@@ -1,6 +1,6 @@
 #include "core/model/quantization.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <initializer_list>
 #include <string_view>

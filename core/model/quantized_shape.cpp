@@ -1,6 +1,6 @@
 #include "core/model/quantized_shape.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #include "core/model/shard_tensors.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <compare>

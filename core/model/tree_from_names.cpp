@@ -1,6 +1,6 @@
 #include "core/model/tree_from_names.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <string_view>

@@ -1,6 +1,6 @@
 #include "core/plan/load_plan.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <functional>

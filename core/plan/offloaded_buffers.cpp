@@ -1,6 +1,6 @@
 #include "core/plan/offloaded_buffers.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace hfload {
 

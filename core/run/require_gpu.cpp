@@ -1,7 +1,7 @@
 #include "core/run/require_gpu.h"
 
 #include <cuda_runtime_api.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "core/base/error.h"
 #include "core/load/cuda_check.h"

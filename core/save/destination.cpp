@@ -1,6 +1,6 @@
 #include "core/save/destination.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 

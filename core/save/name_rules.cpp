@@ -1,6 +1,6 @@
 #include "core/save/name_rules.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "core/base/error.h"
 #include "core/base/glob.h"

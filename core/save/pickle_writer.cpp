@@ -1,6 +1,6 @@
 #include "core/save/pickle_writer.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <utility>

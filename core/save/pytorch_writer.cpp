@@ -1,6 +1,6 @@
 #include "core/save/pytorch_writer.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <string>

@@ -1,6 +1,6 @@
 #include "core/save/tied.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cstring>

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import checkpoints
+from sampling import median_with_interval, warm
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -53,16 +54,7 @@ def sample(command):
 
 
 def interval(ratios):
-    rng = random.Random(0)
-    medians = sorted(statistics.median(rng.choices(ratios, k=len(ratios))) for _ in range(2000))
-    return f"{statistics.median(ratios):.2f} [{medians[50]:.2f}, {medians[1949]:.2f}]"
-
-
-def warm(folder):
-    for path in folder.iterdir():
-        with open(path, "rb") as file:
-            while file.read(1 << 24):
-                pass
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*median_with_interval(ratios))
 
 
 def compare(options, source, dtype):
@@ -82,7 +74,7 @@ def compare(options, source, dtype):
             if target.exists():
                 shutil.rmtree(target) if target.is_dir() else target.unlink()
             os.sync()
-            warm(source)
+            warm(list(source.glob("*.safetensors")))
             taken, most = sample(commands[name])
             seconds[name].append(taken)
             memory[name] = max(memory[name], most)

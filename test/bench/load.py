@@ -5,17 +5,16 @@
     ../bench-venv/bin/python test/bench/load.py --work /some/disk/with/10GB
 
 Every sample is a process of its own, on files proved to be in the page cache; the contenders take turns in random order,
-and what counts is the median over rounds of the ratio within a round, with its bootstrap 95 % confidence interval.
+and what counts is the median over rounds of the ratio within a round, with its bootstrap 95 % confidence interval. Beside the
+raw probes, hfload is timed in blocks, of which those count that stand between two equal runs of the probe (sampling.compare).
 A virtual machine may have to ask its host for memory that has been free for some seconds, at a small part of the speed of
 what is measured. So another process holds most of the free memory all the while, and before each sample one touches what is
 left and ends (--as-found leaves that out). Besides: 120,000 small tensors beside one large one, files that are not in the page cache (--cold), and
-headers and mappings in a process that lives long. Prints Markdown.
+headers in a process that lives long. Prints Markdown.
 """
 
 import argparse
-import ctypes
 import json
-import mmap
 import os
 import platform
 import random
@@ -27,6 +26,8 @@ import time
 from pathlib import Path
 
 import numpy
+
+from sampling import MemoryAtHand, compare, evict, median_with_interval, run, warm
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -45,79 +46,8 @@ SMALL_KIB = 12
 CONVERTING = {"hfload_to_float32": "**hfload** --dtype float32", "to_float32": "safetensors, torch (load_file, .to(float32))"}
 
 
-def run(command):
-    """Standard output, seconds of the whole process, its peak resident bytes."""
-    begin = time.perf_counter()
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"{command} failed with exit status {process.returncode}")
-    return output, seconds, usage.ru_maxrss * 1024
-
-
-def resident_fraction(path):
-    """The part of a file that the page cache holds, by mincore."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
-    libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
-    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    size = path.stat().st_size
-    pages = -(-size // mmap.PAGESIZE)
-    with open(path, "rb") as file:
-        address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0)
-    vector = ctypes.create_string_buffer(pages)
-    if libc.mincore(address, size, vector) != 0:
-        raise OSError(ctypes.get_errno(), "mincore")
-    libc.munmap(address, size)
-    return sum(byte & 1 for byte in vector.raw[:pages]) / pages
-
-
-def warm(paths):
-    for path in paths:
-        with open(path, "rb", buffering=0) as file:
-            while file.read(2**24):
-                pass
-        if resident_fraction(path) < 1:
-            sys.exit(f"{path} does not stay in the page cache; use a smaller --sizes")
-
-
-def median_with_interval(values):
-    generator = numpy.random.default_rng(0)
-    medians = numpy.median(generator.choice(values, (10_000, len(values))), axis=1)
-    low, high = numpy.percentile(medians, [2.5, 97.5])
-    return statistics.median(values), float(low), float(high)
-
-
 def hfload_load(directory, arguments):
     return [arguments.hfload, "load", directory, "--device-map", "cpu", "--json", "--quiet", "--threads", arguments.threads]
-
-
-class MemoryAtHand:
-    """Keeps the memory that samples of `need_bytes` use small, and touches it before each."""
-
-    def __init__(self, need_bytes, arguments):
-        self.need_bytes, self.arguments, self.holder = need_bytes + 2**29, arguments, None
-
-    def __enter__(self):
-        free = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemFree")) * 1024
-        spare = free - self.need_bytes - 2**30
-        if not self.arguments.as_found and spare > 0:
-            command = [self.arguments.probes, "hold", str(spare)]
-            self.holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            self.holder.stdout.readline()
-        return self
-
-    def __exit__(self, *_):
-        if self.holder:
-            self.holder.communicate()
-
-    def touch(self):
-        if not self.arguments.as_found:
-            run([self.arguments.probes, "touch", self.need_bytes])
 
 
 def measure(directory, arguments):
@@ -134,7 +64,7 @@ def measure(directory, arguments):
         if contender == "probes":
             output, _, _ = run([arguments.probes, "load", largest, arguments.threads])
             probe = json.loads(output)
-            probes.append({name: probe["bytes"] / probe[name] for name in [*PROBES, "widen"]})
+            probes.append({name: probe["bytes"] / probe[name] for name in PROBES})
             return
         if contender.startswith("hfload"):
             command = [*hfload, "--dtype", "float32"] if contender in CONVERTING else hfload
@@ -150,7 +80,7 @@ def measure(directory, arguments):
     if len(sums) != 1:
         sys.exit("the rivals read different bytes")
     # What converts needs twice the bytes, and the mapped file's pages besides are no fresh memory.
-    with MemoryAtHand(2 * model_bytes, arguments) as memory:
+    with MemoryAtHand(2 * model_bytes, arguments.probes, arguments.as_found) as memory:
         for _ in range(arguments.rounds):
             warm(paths)
             order = ["probes", *samples]
@@ -180,10 +110,6 @@ def report(name, model_bytes, samples, probes):
         peak = max(sample[2] for sample in samples[contender]) - model_bytes * (2 if contender in CONVERTING else 1)
         print(f"| {label} | {rate(model_bytes, statistics.median(loads))} | {rate(model_bytes, min(loads))} "
               f"| {cells[0]} | {cells[1]} | {peak / 2**20:.0f} MiB |")
-    ratios = [ours[0] / (model_bytes / row["widen"]) for ours, row in zip(samples["hfload_to_float32"], probes)]
-    median, low, high = median_with_interval(ratios)
-    print(f"\nConverting to float32 takes {median:.2f} ({low:.2f} to {high:.2f}) times as long as a probe that reads the same bytes and "
-          "writes twice as many into fresh huge pages.")
     print("\n| probe, all threads | median GB/s | best | max/min | hfload's rate as a part of it (95 % CI) |")
     print("|---|---|---|---|---|")
     for probe, label in PROBES.items():
@@ -197,81 +123,108 @@ def report(name, model_bytes, samples, probes):
         print(f"\nThe machine was not quiet: the first probe's rate varied by a factor of {noise:.2f}.")
 
 
-def many_and_one(directories, arguments):
-    """The rate of many small tensors as a part of that of one large tensor of as many bytes."""
-    ratios, rates = [], {name: [] for name in directories}
-    paths = {name: list(directory.glob("*.safetensors")) for name, directory in directories.items()}
-    model_bytes = {name: sum(path.stat().st_size for path in paths[name]) for name in directories}
-    for name in directories:
-        warm(paths[name])
-    with MemoryAtHand(max(model_bytes.values()), arguments) as memory:
-        for _ in range(arguments.rounds):
-            for name in random.sample(list(directories), len(directories)):
-                warm(paths[name])
+class Beside:
+    """Lines of a table: hfload's speed as a part of a peer's, in blocks (sampling.compare)."""
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+        print("\n| hfload / its peer | blocks that count | speed, as a part of the peer's (95 % CI) | goal |")
+        print("|---|---|---|---|")
+
+    def line(self, label, goal, paths, ours, peer, blocks=None, before=warm):
+        """`ours` and `peer`: (command, the name of the seconds in its JSON); `before`: what is done with `paths` before each run."""
+        need_bytes = 2 * sum(path.stat().st_size for path in paths)
+        before(paths)
+        with MemoryAtHand(need_bytes, self.arguments.probes, self.arguments.as_found) as memory:
+
+            def seconds(command, key):
+                before(paths)
                 memory.touch()
-                rates[name].append(model_bytes[name] / json.loads(run(hfload_load(directories[name], arguments))[0])["seconds"])
-            ratios.append(rates["many"][-1] / rates["one"][-1])
-    median, low, high = median_with_interval(ratios)
-    print(f"\n### {arguments.many:,} tensors of {SMALL_KIB} KiB beside one tensor of as many bytes\n")
-    print(f"hfload: {statistics.median(rates['many']) / 1e9:.2f} GB/s and {statistics.median(rates['one']) / 1e9:.2f} GB/s; "
-          f"ratio {median:.2f} ({low:.2f} to {high:.2f}).")
+                return json.loads(run(command)[0])[key]
+
+            found = compare(lambda: seconds(*ours), lambda: seconds(*peer), blocks or self.arguments.blocks)
+        print(found.row(label, f"{goal:.2f}"), flush=True)
 
 
-def header_and_map(name, path, arguments):
+def beside_probes(name, directory, arguments):
+    """Loading with and without conversion, and mapping, beside probes that only move the same bytes."""
+    print(f"\n### In blocks: {name}")
+    table = Beside(arguments)
+
+    def probe(which, path):
+        return [arguments.probes, which, path, arguments.threads], "seconds"
+
+    def load(source, dtype=None):
+        command = hfload_load(source, arguments)
+        return [*command, "--dtype", dtype] if dtype else command, "seconds"
+
+    paths = sorted(directory.glob("*.safetensors"))
+    table.line("load / reading into fresh huge pages", 0.90, paths, load(directory), probe("fresh", directory))
+    largest = max(paths, key=lambda path: path.stat().st_size)
+    mapped = [arguments.engine, "map", largest, arguments.threads], "map_and_scan"
+    table.line("mapping a file and reading it / the same without hfload", 0.95, [largest], mapped, probe("scan", largest))
+    label = "load {} as {} / moving as many bytes in and out"
+    table.line(label.format("bfloat16", "float32"), 1 / 1.15, paths, load(directory, "float32"), probe("widen", directory))
+    for source, target, which in (("float16", "float32", "widen"), ("float32", "bfloat16", "narrow")):
+        converted = arguments.work / f"{directory.name}-{source}"
+        run([arguments.hfload, "convert", directory, converted, "--dtype", source, "--quiet"])
+        table.line(label.format(source, target), 1 / 1.15, sorted(converted.glob("*.safetensors")), load(converted, target), probe(which, converted))
+        shutil.rmtree(converted)
+    torch = [sys.executable, HERE / "rivals.py", "to_float32", directory], "seconds"
+    table.line("load bfloat16 as float32 / load_file, .to(float32)", 3, paths, load(directory, "float32"), torch, blocks=arguments.rounds)
+
+
+def many_beside_one(directories, arguments):
+    print(f"\n### In blocks: {arguments.many:,} tensors of {SMALL_KIB} KiB and one tensor of as many bytes")
+    paths = [path for directory in directories.values() for path in directory.glob("*.safetensors")]
+    many, one = ((hfload_load(directories[name], arguments), "seconds") for name in ("many", "one"))
+    Beside(arguments).line("load many / load one", 0.70, paths, many, one)
+
+
+def header(name, path, arguments):
     warm([path])
     rows = []
     for _ in range(arguments.rounds):
-        warm([path])
         row = json.loads(run([arguments.engine, "header", path, 31])[0])
         row["rival"] = json.loads(run([sys.executable, HERE / "rivals.py", "header", path])[0])["seconds"]
-        row |= json.loads(run([arguments.engine, "map", path, arguments.threads])[0])
-        row["scan_mmap"] = json.loads(run([arguments.probes, "load", path, arguments.threads])[0])["scan_mmap"]
         rows.append(row)
 
     def ratio(over, under):
         return "{:.2f} ({:.2f} to {:.2f})".format(*median_with_interval([row[over] / row[under] for row in rows]))
 
-    print(f"\n### Header and mapping: {name}\n")
-    print(f"Header opened, parsed, checked and indexed in {statistics.median(row['header'] for row in rows) * 1e3:.3f} ms; `safe_open` and its "
-          f"keys take {ratio('rival', 'header')} times as long; reading and scanning the header's bytes alone is {ratio('header_scan', 'header')} of it. "
-          f"Mapping takes {statistics.median(row['map'] for row in rows) * 1e3:.3f} ms; mapping and reading all is {ratio('scan_mmap', 'map_and_scan')} of "
-          "the speed of the raw probe.")
+    print(f"\n### Header: {name}\n")
+    print(f"Opened, parsed, checked and indexed in {statistics.median(row['header'] for row in rows) * 1e3:.3f} ms; `safe_open` and its "
+          f"keys take {ratio('rival', 'header')} times as long; reading and scanning the header's bytes alone is {ratio('header_scan', 'header')} of it.")
 
 
 def cold(name, directory, arguments):
-    paths = sorted(directory.glob("*.safetensors"))
-    largest = max(paths, key=lambda path: path.stat().st_size)
-    model_bytes = sum(path.stat().st_size for path in paths)
-    ours, probes, ways = [], {}, set()
-    with MemoryAtHand(2 * model_bytes, arguments) as memory:
-        for _ in range(arguments.rounds):
-            evict(paths)
-            memory.touch()
-            result = json.loads(run(hfload_load(directory, arguments))[0])
-            ours.append(model_bytes / result["seconds"])
-            ways |= {key.removesuffix("_bytes") for key in ("cached_bytes", "buffered_bytes", "direct_bytes") if result["io"][key]}
-            for threads in (2, 8):
-                for chunk in (1, 4):
-                    row = json.loads(run([arguments.probes, "cold", largest, threads, chunk])[0])
-                    for way in ("buffered", "direct"):
-                        probes.setdefault((way, threads, chunk), []).append(row["bytes"] / row[way])
-    print(f"\n### Not in the page cache: {name}\n")
-    print(f"hfload read by: {', '.join(sorted(ways))}.\n")
-    print("| | median GB/s | best | max/min | hfload's rate as a part of it (95 % CI) |\n|---|---|---|---|---|")
-    print(f"| **hfload** | {statistics.median(ours) / 1e9:.2f} | {max(ours) / 1e9:.2f} | {max(ours) / min(ours):.2f} | 1 |")
-    for (way, threads, chunk), rates in probes.items():
-        median, low, high = median_with_interval([a / b for a, b in zip(ours, rates)])
-        print(f"| {way}, {threads} threads, {chunk} MiB | {statistics.median(rates) / 1e9:.2f} | {max(rates) / 1e9:.2f} | {max(rates) / min(rates):.2f} "
-              f"| {median:.2f} ({low:.2f} to {high:.2f}) |")
-
-
-def evict(paths):
-    for path in paths:
-        with open(path, "rb") as file:
-            os.fdatasync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        if resident_fraction(path) > 0:
-            sys.exit(f"{path} does not leave the page cache")
+    """The best of the raw ways to read one shard from the disk is looked for first; hfload stands beside that one."""
+    largest = max(directory.glob("*.safetensors"), key=lambda path: path.stat().st_size)
+    alone = arguments.work / "alone"
+    alone.mkdir()
+    shutil.copy(largest, alone / "model.safetensors")
+    (alone / "config.json").write_text(json.dumps({"model_type": "one_shard"}))
+    path = alone / "model.safetensors"
+    rates = {}
+    for _ in range(arguments.rounds // 2):
+        for threads in (2, 4, 8):
+            for chunk in (1, 4):
+                row = json.loads(run([arguments.probes, "cold", path, threads, chunk])[0])
+                for way in ("buffered", "direct"):
+                    rates.setdefault((way, threads, chunk), []).append(row["bytes"] / row[way])
+    print(f"\n### In blocks: not in the page cache, {path.stat().st_size / 1e9:.2f} GB, {name}\n")
+    print("| raw reads | median GB/s | best | max/min |\n|---|---|---|---|")
+    for (way, threads, chunk), found in rates.items():
+        print(f"| {way}, {threads} threads, {chunk} MiB | {statistics.median(found) / 1e9:.2f} | {max(found) / 1e9:.2f} | {max(found) / min(found):.2f} |")
+    way, threads, chunk = max(rates, key=lambda key: statistics.median(rates[key]))
+    probe = [arguments.probes, "cold", path, threads, chunk], way
+    label = f"load / {way} reads, {threads} threads, {chunk} MiB"
+    Beside(arguments).line(label, 0.95, [path], (hfload_load(alone, arguments), "seconds"), probe, before=evict)
+    evict([path])
+    result = json.loads(run(hfload_load(alone, arguments))[0])
+    ways = [key.removesuffix("_bytes") for key in ("cached_bytes", "buffered_bytes", "direct_bytes") if result["io"][key]]
+    print(f"\nhfload read by: {', '.join(ways)}.")
+    shutil.rmtree(alone)
 
 
 def describe_machine(arguments):
@@ -294,6 +247,7 @@ def main():
     parser.add_argument("--sizes", default="1,4", help="GiB of the Llama-shaped checkpoints (default: 1,4)")
     parser.add_argument("--small-tensors", type=int, default=20_000, help="tensors of the third checkpoint, of 50 KiB each; 0: none")
     parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--blocks", type=int, default=21, help="blocks that count, for what is measured in blocks")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--engine", type=Path, default=ROOT / "build/release/test/bench/hfload_engine")
     parser.add_argument("--many", type=int, default=120_000, help="tensors to load beside one large tensor; 0: none")
@@ -324,7 +278,8 @@ def main():
         model_bytes = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
         samples, probes = measure(directory, arguments)
         report(f"{name} ({model_bytes / 1e9:.2f} GB)", model_bytes, samples, probes)
-        header_and_map(name, max(directory.glob("*.safetensors"), key=lambda path: path.stat().st_size), arguments)
+        beside_probes(name, directory, arguments)
+        header(name, max(directory.glob("*.safetensors"), key=lambda path: path.stat().st_size), arguments)
         if i == 0 and arguments.cold:
             cold(name, directory, arguments)
         sys.stdout.flush()
@@ -333,7 +288,7 @@ def main():
     if arguments.many:
         directories = {"many": made(arguments.work / f"small-{arguments.many}", "small", arguments.many, SMALL_KIB),
                        "one": made(arguments.work / "one", "small", 1, SMALL_KIB * arguments.many)}
-        many_and_one(directories, arguments)
+        many_beside_one(directories, arguments)
         if not arguments.keep:
             for directory in directories.values():
                 shutil.rmtree(directory)

@@ -1,5 +1,8 @@
 // Times what bounds a load or a conversion on this machine; prints {"probe": seconds, ...}.
 //   hfload_probes load FILE THREADS            a file in the page cache, into the host's memory
+//   hfload_probes fresh|widen|narrow|scan PATH THREADS
+//       one of these, for a file or all shards of a directory: read into fresh huge pages, with twice or half
+//       as many bytes written as read; mapped and scanned
 //   hfload_probes cold FILE THREADS CHUNK_MIB  a file that is not: buffered, and past the page cache
 //   hfload_probes copy DIRECTORY TARGET BYTES THREADS
 //       reads all shards of a directory and writes as many bytes as wanted, flushed to the disk
@@ -17,40 +20,107 @@
 namespace hfload::bench {
 namespace {
 
-double widen(const Input& file, unsigned threads) {
+using Inputs = std::vector<std::unique_ptr<Input>>;
+
+/// A file, or all shards of a directory.
+Inputs open_inputs(const char* path) {
+  Inputs inputs;
+  if (!std::filesystem::is_directory(path)) {
+    inputs.push_back(std::make_unique<Input>(path));
+    return inputs;
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    inputs.push_back(std::make_unique<Input>(entry.path().c_str()));
+  }
+  return inputs;
+}
+
+size_t total_bytes(const Inputs& inputs) {
+  size_t total = 0;
+  for (const auto& input : inputs) total += input->bytes;
+  return total;
+}
+
+// Allocation is timed in all that follow, as it is in a load; giving back is not.
+
+double read_into_fresh_memory(const Inputs& inputs, unsigned threads) {
   const auto begin = Clock::now();
-  const Mapping target(2 * file.bytes);
-  std::vector<std::vector<std::byte>> buffers(threads, std::vector<std::byte>(256 << 10));
-  time_chunks(file.bytes, threads, [&](size_t offset, size_t size, unsigned thread) {
-    std::vector<std::byte>& buffer = buffers[thread];
-    for (size_t done = 0; done < size; done += buffer.size()) {
-      const size_t part = std::min(buffer.size(), size - done);
-      read_chunk(file.fd, offset + done, std::span(buffer).first(part));
-      std::byte* out = target.data() + 2 * (offset + done);
-      std::memcpy(out, buffer.data(), part);
-      std::memcpy(out + part, buffer.data(), part);
-    }
-  });
+  const Mapping target(total_bytes(inputs));
+  std::byte* out = target.data();
+  for (const auto& input : inputs) {
+    time_chunks(input->bytes, threads, [&](size_t offset, size_t size, unsigned) {
+      read_chunk(input->fd, offset, {out + offset, size});
+    });
+    out += input->bytes;
+  }
   return seconds_since(begin);
 }
 
+/// Reads all, and writes `numerator / denominator` as many bytes into fresh huge pages.
+double resize(const Inputs& inputs, unsigned threads, size_t numerator, size_t denominator) {
+  constexpr size_t kPartBytes = 256 << 10;
+  const auto begin = Clock::now();
+  const Mapping target(total_bytes(inputs) / denominator * numerator + 1);
+  std::vector<std::vector<std::byte>> buffers(threads, std::vector<std::byte>(kPartBytes));
+  std::byte* out = target.data();
+  for (const auto& input : inputs) {
+    time_chunks(input->bytes, threads, [&](size_t offset, size_t size, unsigned thread) {
+      for (size_t done = 0; done < size; done += kPartBytes) {
+        const std::span<std::byte> part(buffers[thread].data(), std::min(size - done, kPartBytes));
+        read_chunk(input->fd, offset + done, part);
+        std::byte* at = out + (offset + done) / denominator * numerator;
+        std::memcpy(at, part.data(), part.size() / denominator);
+        if (numerator > 1) std::memcpy(at + part.size(), part.data(), part.size());
+      }
+    });
+    out += input->bytes / denominator * numerator;
+  }
+  return seconds_since(begin);
+}
+
+double widen(const Inputs& inputs, unsigned threads) { return resize(inputs, threads, 2, 1); }
+double narrow(const Inputs& inputs, unsigned threads) { return resize(inputs, threads, 1, 2); }
+
+double map_and_scan(const Inputs& inputs, unsigned threads, std::atomic<uint64_t>& sum) {
+  const auto begin = Clock::now();
+  std::vector<std::unique_ptr<Mapping>> mappings;
+  for (const auto& input : inputs) {
+    mappings.push_back(std::make_unique<Mapping>(input->bytes, input->fd));
+    time_chunks(input->bytes, threads, [&](size_t offset, size_t size, unsigned) {
+      sum += scan(mappings.back()->data() + offset, size);
+    });
+  }
+  return seconds_since(begin);
+}
+
+void one_of(std::string_view probe, const char* path, unsigned threads) {
+  const Inputs inputs = open_inputs(path);
+  std::atomic<uint64_t> sum{0};  // printed, so that no scan is optimised away
+  double seconds = 0;
+  if (probe == "fresh") seconds = read_into_fresh_memory(inputs, threads);
+  if (probe == "widen") seconds = widen(inputs, threads);
+  if (probe == "narrow") seconds = narrow(inputs, threads);
+  if (probe == "scan") seconds = map_and_scan(inputs, threads, sum);
+  std::printf("{\"seconds\": %.6f, \"bytes\": %zu, \"checksum\": %llu}\n", seconds, total_bytes(inputs),
+              static_cast<unsigned long long>(sum.load()));
+}
+
 void load(const char* path, unsigned threads) {
-  const Input file(path);
+  const Inputs inputs = open_inputs(path);
+  const Input& file = *inputs.front();
   const size_t bytes = file.bytes;
   std::atomic<uint64_t> sum{0};  // printed, so that no scan is optimised away
-  double fresh = 0;
   double touched = 0;
   double copy = 0;
   double anonymous_scan = 0;
+  const double fresh = read_into_fresh_memory(inputs, threads);
   {
-    // Allocation is timed, as it is in a load.
-    const auto begin = Clock::now();
     const Mapping target(bytes);
     const auto read = [&](size_t offset, size_t size, unsigned) {
       read_chunk(file.fd, offset, {target.data() + offset, size});
     };
     time_chunks(bytes, threads, read);
-    fresh = seconds_since(begin);
     touched = time_chunks(bytes, threads, read);
     anonymous_scan = time_chunks(bytes, threads, [&](size_t offset, size_t size, unsigned) {
       sum += scan(target.data() + offset, size);
@@ -66,18 +136,11 @@ void load(const char* path, unsigned threads) {
   const double ring = time_chunks(bytes, threads, [&](size_t offset, size_t size, unsigned thread) {
     read_chunk(file.fd, offset, std::span(buffers[thread]).first(size));
   });
-  double mapped_scan = 0;
-  {
-    const auto begin = Clock::now();
-    const Mapping mapping(bytes, file.fd);
-    time_chunks(bytes, threads,
-                [&](size_t offset, size_t size, unsigned) { sum += scan(mapping.data() + offset, size); });
-    mapped_scan = seconds_since(begin);
-  }
+  const double mapped_scan = map_and_scan(inputs, threads, sum);
   std::printf(
       "{\"pread_fresh_huge_pages\": %.6f, \"pread_touched\": %.6f, \"pread_ring\": %.6f, \"memcpy\": %.6f, "
       "\"scan_memory\": %.6f, \"scan_mmap\": %.6f, \"widen\": %.6f, \"bytes\": %zu, \"checksum\": %llu}\n",
-      fresh, touched, ring, copy, anonymous_scan, mapped_scan, widen(file, threads), bytes,
+      fresh, touched, ring, copy, anonymous_scan, mapped_scan, widen(inputs, threads), bytes,
       static_cast<unsigned long long>(sum.load()));
 }
 
@@ -115,13 +178,8 @@ void cold(const char* path, unsigned threads, size_t chunk_mib) {
 }
 
 void copy(const char* directory, const char* target, uint64_t wanted, unsigned threads) {
-  std::vector<std::unique_ptr<Input>> inputs;
-  uint64_t total = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
-    if (entry.path().extension() != ".safetensors") continue;
-    inputs.push_back(std::make_unique<Input>(entry.path().c_str()));
-    total += inputs.back()->bytes;
-  }
+  const Inputs inputs = open_inputs(directory);
+  const uint64_t total = total_bytes(inputs);
   const int out = open(target, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
   if (out < 0) fail(target);
   if (const int error = posix_fallocate(out, 0, static_cast<off_t>(wanted)); error != 0) {
@@ -173,6 +231,8 @@ int main(int argc, char** argv) {
   const std::string_view probe = argc > 1 ? argv[1] : "";
   if (probe == "load" && argc == 4) {
     load(argv[2], thread_count(argv[3]));
+  } else if ((probe == "fresh" || probe == "widen" || probe == "narrow" || probe == "scan") && argc == 4) {
+    one_of(probe, argv[2], thread_count(argv[3]));
   } else if (probe == "cold" && argc == 5) {
     cold(argv[2], thread_count(argv[3]), std::strtoull(argv[4], nullptr, 10));
   } else if (probe == "copy" && argc == 6) {

@@ -1,8 +1,7 @@
-#define CATCH_CONFIG_RUNNER
-#include <catch2/catch.hpp>
 #include <iostream>
 
 #include "core/load/query_devices.h"
+#include "test/unit/session.h"
 
 /// Exit status 77 means "skipped" to CTest.
 int main(int argc, char** argv) {
@@ -11,5 +10,5 @@ int main(int argc, char** argv) {
     std::cout << "skipped: " << status.reason << '\n';
     return 77;
   }
-  return Catch::Session().run(argc, argv);
+  return hfload::run_test_session(argc, argv);
 }

@@ -2,7 +2,7 @@
 // DIRECTORY GIB: a file of that size is made in DIRECTORY, read once (so that it is in the page cache), and
 // removed at the end.
 #include <cuda_runtime_api.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>

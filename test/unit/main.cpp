@@ -1,2 +1,3 @@
-#define CATCH_CONFIG_MAIN
-#include <catch2/catch.hpp>
+#include "test/unit/session.h"
+
+int main(int argc, char** argv) { return hfload::run_test_session(argc, argv); }

@@ -1,6 +1,6 @@
 #include "core/model/architecture/bart_layers.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "core/base/error.h"
 

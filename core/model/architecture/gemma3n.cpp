@@ -1,6 +1,6 @@
 #include "core/model/architecture/gemma3n.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "core/base/error.h"
 #include "core/model/architecture/mobilenetv5.h"

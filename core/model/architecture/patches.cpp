@@ -1,6 +1,6 @@
 #include "core/model/architecture/patches.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <utility>
 

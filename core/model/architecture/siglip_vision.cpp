@@ -1,6 +1,6 @@
 #include "core/model/architecture/siglip_vision.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "core/base/error.h"
 

@@ -1,6 +1,6 @@
 #include "core/model/architecture/sub_model.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string>
 

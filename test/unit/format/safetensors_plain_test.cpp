@@ -1,6 +1,6 @@
 #include "core/format/safetensors_plain.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <catch2/catch.hpp>
 #include <filesystem>

@@ -1,6 +1,6 @@
 #include "kernels/cast.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <bit>
 #include <catch2/catch.hpp>

@@ -1,6 +1,6 @@
 #include "kernels/hash.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
