@@ -60,7 +60,7 @@ std::string bash_action(const Flag& flag) {
 }
 
 /// Inside single quotes of a POSIX shell.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out;
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return out;
@@ -90,7 +90,7 @@ std::string zsh_description(std::string_view text) {
     if (c == ':' || c == '[' || c == ']' || c == '\\') out += '\\';
     out += c;
   }
-  return quoted(out);
+  return in_quotes(out);
 }
 
 std::string zsh_action(ValueKind kind, std::string_view choices) {
@@ -197,7 +197,7 @@ std::string render_zsh_completion() {
   std::string descriptions, cases, program;
   for (const FlagId id : program_flags()) program += zsh_flag(flag(id));
   for (const Command& command : commands()) {
-    descriptions += fmt::format("        '{}:{}'\n", command.name, quoted(command.summary));
+    descriptions += fmt::format("        '{}:{}'\n", command.name, in_quotes(command.summary));
     cases += fmt::format("    {})\n        _arguments -s \\\n", command.name);
     for (const FlagId id : all_flags_of(command)) cases += zsh_flag(flag(id));
     const bool is_optional = command.argument.starts_with('[');

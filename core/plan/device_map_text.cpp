@@ -13,7 +13,7 @@ namespace hfload {
 namespace {
 
 /// A module's name for a message: a hostile one may be as long as its file.
-std::string quoted(std::string_view name) {
+std::string in_quotes(std::string_view name) {
   constexpr size_t kLongest = 200;
   return name.size() <= kLongest ? fmt::format("'{}'", name)
                                  : fmt::format("'{}...'", name.substr(0, kLongest));
@@ -25,7 +25,7 @@ DeviceMapEntry entry_of(std::string module, const std::string& device) {
     return {std::move(module), parsed};
   } catch (const Error& error) {
     throw Error(error.code(),
-                fmt::format("the device of {}: {} is not a device", quoted(module), quoted(device)))
+                fmt::format("the device of {}: {} is not a device", in_quotes(module), in_quotes(device)))
         .with_hint(error.hint());
   }
 }
@@ -59,7 +59,7 @@ class PythonDictReader {
     const size_t begin = at_;
     std::string module = read_string("the name of a module in quotes");
     if (!names_.insert(module).second) {
-      throw Error(ErrorCode::duplicate_key, fmt::format("the device map names {} twice", quoted(module)))
+      throw Error(ErrorCode::duplicate_key, fmt::format("the device map names {} twice", in_quotes(module)))
           .with_offset(begin);
     }
     skip_spaces();
@@ -196,7 +196,7 @@ std::string device_text(const std::string& module, const ConfigValue& value) {
   if (const auto* number = std::get_if<int64_t>(&value.value)) return std::to_string(*number);
   if (const auto* number = std::get_if<uint64_t>(&value.value)) return std::to_string(*number);
   throw Error(ErrorCode::invalid_device_map,
-              fmt::format("the device of {} is neither a number nor a string", quoted(module)));
+              fmt::format("the device of {} is neither a number nor a string", in_quotes(module)));
 }
 
 /// The map of a plan that was printed with --json; else the document itself.

@@ -1,13 +1,15 @@
 """One load by a Python package in a process of its own: `rivals.py numpy|torch|fastsafetensors|runai|to_float32 MODEL_DIRECTORY`.
 
-Prints {"seconds": ..., "bytes": ...}. As in hfload, every byte ends in memory that the process owns: numpy's tensors are
-copies already, torch's are views of the mapped file and are cloned; fastsafetensors (no GPUDirect Storage, device cpu) and
-Run:ai's streamer read into buffers of their own, of which the tensors are views. to_float32 is load_file and `.to(float32)`,
-tensor by tensor. `rivals.py header FILE` only opens a file and lists its tensors. Imports are not timed. With `--checksum`, after the
-timing, the sum of all 16-bit words of all tensors is printed as well.
+Prints {"seconds": ..., "again": ..., "bytes": ..., ...}: the first load, and a second one in the same process once the first is
+freed. As in hfload, every byte ends in memory that the process owns: numpy's tensors are copies already, torch's are views of the
+mapped file and are cloned; fastsafetensors (no GPUDirect Storage, device cpu) and Run:ai's streamer read into buffers of their own, of
+which the tensors are views. to_float32 is load_file and `.to(float32)`, tensor by tensor. `rivals.py header FILE` only opens a file and
+lists its tensors. Imports are not timed. With `--checksum`, after the timing, the sum of all 16-bit words of all tensors is printed as
+well.
 """
 
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -122,10 +124,19 @@ def main():
     paths = sorted(str(path) for path in Path(directory).glob("*.safetensors"))
     load = {"numpy": load_numpy, "torch": load_torch, "fastsafetensors": load_fastsafetensors, "runai": load_runai,
             "to_float32": load_to_float32}[kind](paths)
+
+    def timed():
+        begin = time.perf_counter()
+        tensors = load()
+        return time.perf_counter() - begin, tensors
+
+    first, tensors = timed()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     begin = time.perf_counter()
-    tensors = load()
-    seconds = time.perf_counter() - begin
-    result = {"seconds": seconds, "bytes": sum(tensor.nbytes for tensor in tensors.values())}
+    tensors = None
+    again, tensors = timed()
+    second = {"again": again, "again_and_freeing": time.perf_counter() - begin}
+    result = {"seconds": first, **second, "peak_bytes": peak, "bytes": sum(tensor.nbytes for tensor in tensors.values())}
     if "--checksum" in sys.argv:
         result["checksum"] = checksum(tensors)
     print(json.dumps(result))
