@@ -12,7 +12,6 @@
 #include "cli/render_convert.h"
 #include "cli/signals.h"
 #include "cli/text.h"
-#include "core/base/interrupted.h"
 #include "core/base/workers.h"
 #include "core/save/commit.h"
 #include "core/save/convert.h"
@@ -177,7 +176,7 @@ void convert_many(const ConvertCommand& command, const Context& context,
         reports[i].status = ConvertStatus::failed;
         reports[i].error = error;
       }
-      if (received_signal() != 0) throw Interrupted();
+      stop_if_interrupted();
       lines.finish(i);
     }
   });
@@ -194,6 +193,7 @@ void run_convert(const ConvertCommand& command, const Context& context) {
       convert_many(command, context, reports);
     } else {
       Converter(command, context).convert(command.sources[0], reports[0], command.threads, true);
+      stop_if_interrupted();
       for (const std::string& warning : reports[0].warnings) context.messages.warning(warning);
     }
   }

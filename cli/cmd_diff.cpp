@@ -20,6 +20,7 @@ void run_diff(const DiffCommand& command, const Context& context) {
       bar.update({done.done_bytes, done.total_bytes, done.seconds});
     };
     compared.difference = diff_checkpoints(compared.a, *source_a, compared.b, *source_b, run);
+    stop_if_interrupted();
   }
   if (context.common.json) {
     write_compared_json(compared, write_standard_output);

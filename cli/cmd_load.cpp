@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,7 +16,10 @@
 #include "cli/signals.h"
 #include "cli/text.h"
 #include "core/base/atomic_file.h"
+#include "core/base/units.h"
 #include "core/load/backend.h"
+#include "core/load/host_memory.h"
+#include "core/load/load_summary.h"
 #include "core/load/loader.h"
 #include "core/load/offload_folder.h"
 #include "core/model/match_keys.h"
@@ -24,10 +28,15 @@
 namespace hfload::cli {
 namespace {
 
-BackendFactory backend_factory(const MaxMemory& max_memory, bool emulate, std::shared_ptr<GdsLibrary> gds) {
-  return [&max_memory, emulate, gds](Device device) {
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+BackendFactory backend_factory(const MaxMemory& max_memory, bool emulate, RingSize ring,
+                               std::shared_ptr<GdsLibrary> gds) {
+  return [&max_memory, emulate, ring, gds](Device device) {
     if (!device.is_gpu()) return make_host_backend();
-    if (!emulate) return make_cuda_backend(device.ordinal, gds);
+    if (!emulate) return make_cuda_backend(device.ordinal, gds, ring);
     return make_emulated_gpu_backend(device.ordinal, gpu_budget(max_memory, device.ordinal).value_or(0));
   };
 }
@@ -48,25 +57,47 @@ std::shared_ptr<GdsLibrary> open_gds(const PlannedModel& model, const LoadComman
   return gds;
 }
 
-/// Loads, verifies, and lets go of the model again: what counts is that it can be done.
-void load(const PlannedModel& model, LoadPlan plan, const LoadCommand& command, const Context& context,
-          LoadOutcome& outcome) {
+LoadOptions load_options(const LoadCommand& command) {
   LoadOptions options;
   options.threads = command.threads;
   options.read_path = command.read_path;
   options.interrupted = [] { return received_signal() != 0; };
+  return options;
+}
+
+/// Hashes by the model's names, sorted: a tied tensor's stands at each of them.
+std::vector<std::pair<std::string, uint64_t>> name_hashes(const std::vector<TensorHash>& hashes,
+                                                          const ModuleTree& tree) {
+  std::vector<std::optional<uint64_t>> by_object(tree.tensors.size());
+  for (const TensorHash& tensor : hashes) by_object[tensor.tensor] = tensor.hash;
+  std::vector<std::pair<std::string, uint64_t>> named;
+  for (const ShellTensor& tensor : tree.tensors) {
+    if (const std::optional<uint64_t> hash = by_object[tensor.object]) named.emplace_back(tensor.name, *hash);
+  }
+  std::sort(named.begin(), named.end());
+  return named;
+}
+
+/// Loads, verifies, and lets go of the model again: what counts is that it can be done.
+/// Returns the hashes that --verify asks for.
+std::vector<TensorHash> load(const PlannedModel& model, LoadPlan plan, const LoadCommand& command,
+                             const Context& context, std::shared_ptr<GdsLibrary> gds,
+                             std::chrono::steady_clock::time_point begin, LoadOutcome& outcome) {
+  LoadOptions options = load_options(command);
   const auto with_progress = [&](const char* action, auto&& work) {
     ProgressBar bar(context.common, context.environment, action);
     options.progress = [&](const LoadProgress& progress) { bar.update(progress); };
     return work();
   };
+  const RingSize ring = ring_of(plan, command.emulate_gpus);
   const LoadedModel loaded = with_progress("loading", [&] {
-    return execute(
-        std::move(plan), model.checkpoint,
-        backend_factory(model.max_memory, command.emulate_gpus, open_gds(model, command, context.messages)),
-        options);
+    return execute(std::move(plan), model.checkpoint,
+                   backend_factory(model.max_memory, command.emulate_gpus, ring, std::move(gds)), options);
   });
+  outcome.total_seconds = seconds_since(begin);
   outcome.statistics = loaded.statistics;
+  outcome.devices = summarize_devices(loaded.plan);
+  stop_if_interrupted();
   if (!gpus_of(model.plan.device_map).empty() && !command.emulate_gpus) {
     const std::optional<unsigned> node = loaded.statistics.numa_node;
     context.messages.detail(node
@@ -74,16 +105,42 @@ void load(const PlannedModel& model, LoadPlan plan, const LoadCommand& command, 
                                 : "readers ran on all CPUs: no one NUMA node is next to all that was filled");
   }
   with_progress("offloading", [&] { write_offload_folder(outcome.offload, model.checkpoint, options); });
-  if (!command.verify) return;
+  if (!command.verify) return {};
+  Verification verification;
   outcome.verified_bytes = with_progress("verifying", [&] {
     // verify compares what is on the disk with itself, through its mapping; the converted files are apart.
-    const Verification verification = verify(loaded, model.shell.tree, model.checkpoint, options);
-    for (const TensorHash& tensor : verification.hashes)
-      outcome.hashes.emplace_back(model.shell.tree.tensors[tensor.tensor].name, tensor.hash);
-    std::sort(outcome.hashes.begin(), outcome.hashes.end());
+    verification = verify(loaded, model.shell.tree, model.checkpoint, options);
     return verification.compared_bytes - outcome.offload.source_bytes +
            verify_offload_folder(outcome.offload, model.checkpoint, options);
   });
+  return std::move(verification.hashes);
+}
+
+/// What a load by this plan would do. Says where it would end for lack of memory here: that is a fact about
+/// now and about this machine, and no failure of a plan.
+void look_ahead(const PlannedModel& model, const LoadPlan& plan, const LoadCommand& command,
+                const Context& context, std::chrono::steady_clock::time_point begin, LoadOutcome& outcome) {
+  outcome.devices = summarize_devices(plan);
+  outcome.reads = summarize_reads(plan, model.checkpoint, load_options(command),
+                                  {.emulate_gpus = command.emulate_gpus, .gds = command.gds});
+  outcome.statistics.offloaded_bytes = plan.disk_bytes;
+  outcome.statistics.mapped_bytes = plan.mapped_bytes;
+  uint64_t host_bytes = 0;
+  for (const DeviceSummary& device : outcome.devices) {
+    outcome.statistics.loaded_bytes += device.tensor_bytes;
+    if (!device.device.is_gpu() || command.emulate_gpus) host_bytes += device.arena_bytes;
+  }
+  outcome.total_seconds = seconds_since(begin);
+  const std::optional<HostRoom> room = host_room();
+  if (room && host_bytes > room->bytes) {
+    context.messages.warning(
+        fmt::format("the weights placed in the host's memory need {}; {} are available now, so that a load "
+                    "would end with out_of_memory",
+                    format_byte_size(static_cast<double>(host_bytes)),
+                    format_byte_size(static_cast<double>(room->bytes))));
+  }
+  if (command.verify) context.messages.note("nothing is verified: --dry-run reads no weights");
+  context.messages.block(render_load_plan(model.checkpoint, outcome));
 }
 
 /// What becomes of the tensors that stay on the disk, before they are loaded.
@@ -109,6 +166,7 @@ OffloadPlan prepare_offload(const PlannedModel& model, const LoadPlan& plan, con
 }  // namespace
 
 void run_load(const LoadCommand& command, const Context& context) {
+  const auto begin = std::chrono::steady_clock::now();
   Checkpoint checkpoint = open_model(command.model, context.environment);
   report_model(checkpoint, context.messages);
   require_weights(checkpoint);
@@ -142,11 +200,19 @@ void run_load(const LoadCommand& command, const Context& context) {
   LoadPlan plan = make_load_plan(model.shell.tree, model.checkpoint, keys, model.plan.device_map,
                                  has_budgets ? memory_for_weights(model) : MaxMemory{}, command.map);
   outcome.offload = prepare_offload(model, plan, command.planning.offload_folder, context.messages);
-  {
+  release_planning_data(model, keys, command.verify);
+  std::shared_ptr<GdsLibrary> gds = open_gds(model, command, context.messages);
+  if (command.dry_run) {
+    look_ahead(model, plan, command, context, begin, outcome);
+  } else {
     const SignalWatch watch;
-    load(model, std::move(plan), command, context, outcome);
+    const std::vector<TensorHash> hashes =
+        load(model, std::move(plan), command, context, std::move(gds), begin, outcome);
+    stop_if_interrupted();
+    // Once the weights are gone, as 10^5 names are megabytes.
+    outcome.hashes = name_hashes(hashes, model.shell.tree);
   }
-  report_outcome(outcome, command, context.messages);
+  if (!command.dry_run) report_outcome(outcome, command, context.messages);
   write_standard_output(context.common.json ? render_load_json(model, command, keys, outcome)
                                             : escape_lines(format_device_map(model.plan.device_map)) + "\n");
 }

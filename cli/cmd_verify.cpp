@@ -118,6 +118,7 @@ void run_verify(const VerifyCommand& command, const Context& context) {
     };
     const auto source = open_tensor_source(verified.checkpoint, AbsentShards::allow);
     verified.statistics = scan_tensors(verified.checkpoint, *source, run);
+    stop_if_interrupted();
   }
   find_bad_values(verified, verified.findings);
   if (expected) add_hash_findings(expected->compare(verified.statistics), verified.findings);

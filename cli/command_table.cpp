@@ -38,6 +38,7 @@ constexpr FlagId kLoadFlags[] = {FlagId::device_map,
                                  FlagId::strict,
                                  FlagId::ignore_mismatched_sizes,
                                  FlagId::subset,
+                                 FlagId::load_dry_run,
                                  FlagId::offload_folder,
                                  FlagId::offload_buffers,
                                  FlagId::fallback_allocation,
@@ -92,6 +93,7 @@ constexpr Example kLoadExamples[] = {
     {"hfload load ./mistral-7b --device-map cpu --verify", "into the CPU's memory, then compare every byte"},
     {"hfload load ./mistral-7b --max-memory 0=6GiB,cpu=20GiB --emulate-gpus", "the whole path without a GPU"},
     {"hfload load ./mistral-7b --subset 'model.layers.0.*' --subset '*norm*'", "only some of the tensors"},
+    {"hfload load ./mistral-7b --dry-run", "what would be allocated and read"},
     {"hfload load ./mistral-7b --json --quiet", "for scripts"},
 };
 
@@ -202,9 +204,10 @@ constexpr Command kCommands[] = {
      .forms = kWeightForms,
      .summary = "Load every tensor onto its device and print the hf_device_map",
      .description =
-         "Plans, reads every tensor to the device that the plan gives it, and prints the "
-         "hf_device_map. Tensors that are "
-         "missing or have another shape than the model's are listed, and the exit status is 1; those "
+         "Checks that a model fits, is whole, and how fast it loads: plans, reads every tensor to the "
+         "device that the plan gives it, prints the hf_device_map, then frees everything and ends. Tensors "
+         "that are missing or have another shape than the model's are listed, and the exit status is 1; "
+         "those "
          "that the model does not use are a warning.",
      .examples = kLoadExamples,
      .flags = kLoadFlags},
@@ -316,6 +319,7 @@ constexpr ExitStatus kExitStatuses[] = {
     {"7", "reserved for the Hub denying access: no command uses the network yet"},
     {"8", "a file or model was not found"},
     {"9", "a device or the host has not enough memory"},
+    {"129", "hung up (SIGHUP)"},
     {"130", "interrupted (SIGINT)"},
     {"143", "terminated (SIGTERM)"},
 };

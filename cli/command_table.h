@@ -64,6 +64,7 @@ enum class FlagId : uint8_t {
   strict,
   ignore_mismatched_sizes,
   subset,
+  load_dry_run,
   output_dtype,
   dtype_for,
   max_shard_size,
@@ -88,7 +89,7 @@ enum class FlagId : uint8_t {
   cpu,
   product_threads,
 };
-inline constexpr size_t kFlagCount = 60;
+inline constexpr size_t kFlagCount = 61;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };

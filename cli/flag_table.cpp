@@ -193,6 +193,12 @@ constexpr Flag kFlags[] = {
      .repeatable = true,
      .help = "Load only the tensors whose name matches, as in 'model.layers.0.*'. Repeatable. The device map "
              "stays that of the whole model."},
+    {.id = FlagId::load_dry_run,
+     .name = "--dry-run",
+     .help = "Allocate and read no weights, and write no offload folder. On standard error, and with --json "
+             "in the field load_plan: the memory and tensors of each device, what stays in its file, the "
+             "reads of each shard, and the staging memory. Keys are matched, and the exit status is that of "
+             "the load, as far as planning can tell."},
     {.id = FlagId::output_dtype,
      .name = "--dtype",
      .kind = ValueKind::choice,

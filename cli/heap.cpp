@@ -44,7 +44,8 @@ void prepare_heap([[maybe_unused]] const ParsedCommand& command) {
 #ifdef __GLIBC__
   const bool streams =
       std::holds_alternative<ConvertCommand>(command) || std::holds_alternative<VerifyCommand>(command) ||
-      std::holds_alternative<DiffCommand>(command) || std::holds_alternative<ScanCommand>(command);
+      std::holds_alternative<DiffCommand>(command) || std::holds_alternative<ScanCommand>(command) ||
+      std::holds_alternative<LoadCommand>(command);
   streams ? return_freed_blocks() : advise_huge_pages();
 #endif
 }

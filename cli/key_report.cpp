@@ -74,15 +74,22 @@ Error unexpected_keys_error(const KeyMatches& keys) {
 }  // namespace
 
 KeyLists list_keys(const KeyMatches& keys) {
-  KeyLists lists{keys.missing_keys, keys.unexpected_keys, {}};
-  for (const MismatchedKey& key : keys.mismatched_keys) lists.mismatched_keys.push_back(key.name);
-  return lists;
+  return {keys.missing_keys, keys.unexpected_keys, keys.mismatched_keys};
 }
 
 void write_key_lists(JsonWriter& json, const KeyLists& keys) {
   json.key("missing_keys").strings(keys.missing_keys);
   json.key("unexpected_keys").strings(keys.unexpected_keys);
-  json.key("mismatched_keys").strings(keys.mismatched_keys);
+  std::vector<std::string> mismatched;
+  for (const MismatchedKey& key : keys.mismatched_keys) mismatched.push_back(key.name);
+  json.key("mismatched_keys").strings(mismatched);
+  json.key("mismatched_shapes").begin_array();
+  for (const MismatchedKey& key : keys.mismatched_keys) {
+    json.begin_object().key("name").string(key.name);
+    json.key("checkpoint_shape").numbers(key.checkpoint_shape);
+    json.key("model_shape").numbers(key.model_shape).end_object();
+  }
+  json.end_array();
 }
 
 void require_keys(const KeyMatches& keys, KeyMode mode, const Checkpoint& checkpoint, Compat compat,

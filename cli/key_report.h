@@ -20,11 +20,12 @@ enum class KeyMode : uint8_t {
 
 /// The names that do not match.
 struct KeyLists {
-  std::vector<std::string> missing_keys, unexpected_keys, mismatched_keys;
+  std::vector<std::string> missing_keys, unexpected_keys;
+  std::vector<MismatchedKey> mismatched_keys;
 };
 KeyLists list_keys(const KeyMatches& keys);
 
-/// The three lists as members of an open object.
+/// The three lists, and the shapes of the mismatched ones, as members of an open object.
 void write_key_lists(JsonWriter& json, const KeyLists& keys);
 
 /// A refusal of keys. Its sentence names the first, its document under --json all.

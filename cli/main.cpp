@@ -74,6 +74,8 @@ int main(int argc, char** argv) {
   } catch (const CheckFailed& found) {
     return found.exit_status;
   } catch (const Interrupted&) {
+    report(Error(ErrorCode::interrupted, "interrupted by " + signal_name(received_signal())), line,
+           environment);
     return 128 + received_signal();
   } catch (const KeyError& error) {
     return report(error, line, environment, &error.keys());

@@ -173,7 +173,8 @@ LoadCommand load_command(const std::string& model, const FlagValues& values) {
           is_given(values, FlagId::map),
           is_given(values, FlagId::gds),
           key_mode(values),
-          values_of(values, FlagId::subset)};
+          values_of(values, FlagId::subset),
+          is_given(values, FlagId::load_dry_run)};
 }
 
 GemmCommand gemm_command(const FlagValues& values) {

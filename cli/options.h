@@ -71,6 +71,7 @@ struct LoadCommand {
   bool gds = false;
   KeyMode key_mode = KeyMode::complete;
   std::vector<std::string> subset = {};  ///< globs over tensor names; empty: all
+  bool dry_run = false;
 };
 
 struct ScanCommand {

@@ -158,6 +158,27 @@ PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options) {
   return model;
 }
 
+void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_tensors) {
+  // To assign {} would keep the capacity.
+  const auto give_back = [](auto& list) { std::decay_t<decltype(list)>().swap(list); };
+  const auto keep_whole = [](std::vector<double>& by_module) {
+    by_module.resize(std::min<size_t>(1, by_module.size()));
+    by_module.shrink_to_fit();
+  };
+  keep_whole(model.sizes.module_bytes);
+  keep_whole(model.sizes.cache_bytes);
+  give_back(model.sizes.tensor_bytes);
+  give_back(model.sizes.buffer_bytes);
+  give_back(model.shell.tree.modules);
+  give_back(model.plan.steps);
+  give_back(keys.matches);
+  give_back(keys.shell_names);
+  if (keep_tensors) return;
+  model.kept_ties = model.shell.tree.tied_groups();
+  give_back(model.shell.tree.tensors);
+  model.shell.tree.texts = std::make_shared<TextPool>();
+}
+
 CacheTotals total_caches(const PlannedModel& model) {
   CacheTotals totals;
   for (const CacheBytes& cache : model.caches) {

@@ -34,7 +34,12 @@ struct PlannedModel {
   DevicePlan plan;
   ExtraBudgets extra_budgets;         ///< with --explain and a strategy, else empty
   std::vector<std::string> warnings;  ///< of every step so far
+  /// Once the shell's tensors were given back: the groups of tied parameters among them.
+  std::optional<std::vector<std::vector<std::string>>> kept_ties;
 
+  std::vector<std::vector<std::string>> tied_groups() const {
+    return kept_ties ? *kept_ties : shell.tree.tied_groups();
+  }
   /// Model type of config.json; empty where there is none.
   std::string model_type() const { return checkpoint.config.model_type(); }
 };
@@ -42,6 +47,11 @@ struct PlannedModel {
 /// Builds the shell and plans it. Throws Error; Error(does_not_fit) when a map that was given, or the caches
 /// of --context, put more on a device than its given budget.
 PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options);
+
+/// Gives back what only planning needs: modules, the sizes of all but the whole, steps, which key matched
+/// which, and, unless the names of the model's tensors are still wanted, these. 10^5 of each are megabytes
+/// beside the weights. The lists of keys, and what a plan's JSON shows, are kept.
+void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_tensors);
 
 /// What all caches take together.
 struct CacheTotals {

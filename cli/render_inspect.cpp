@@ -84,7 +84,7 @@ std::string render_shards(const Inspection& found) {
   for (size_t i = 0; i < found.checkpoint.shards.size(); ++i) {
     const Shard& shard = found.checkpoint.shards[i];
     const bool is_read = shard.is_read();
-    const uint64_t bytes = shard.present && !is_read ? shard.file_bytes : found.shard_bytes[i];
+    const uint64_t bytes = shard.present && !is_read ? shard.identity.bytes : found.shard_bytes[i];
     table.add_row(
         {escape_text(shard.file), shard.present ? "yes" : "no",
          shard.present && !is_read && shard.tensor_count == 0 ? "?" : group_digits(shard.tensor_count),

@@ -20,7 +20,7 @@ void write_shards(JsonWriter& json, const Inspection& found, bool metadata) {
     const bool is_known = shard.present || found.shard_bytes[i] > 0;
     json.begin_object().key("file").string(shard.file).key("present").boolean(shard.present);
     json.key("tensors").number(shard.tensor_count).key("bytes");
-    is_known ? json.number(shard.is_read() ? found.shard_bytes[i] : shard.file_bytes) : json.null();
+    is_known ? json.number(shard.is_read() ? found.shard_bytes[i] : shard.identity.bytes) : json.null();
     if (metadata) {
       json.key("metadata").begin_object();
       for (const auto& [key, value] : shard.metadata) json.key(key).string(value);

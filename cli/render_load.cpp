@@ -61,6 +61,42 @@ const char* name_of(ReadPath path) {
   return "auto";
 }
 
+const char* name_of(GdsLibrary::Mode mode) {
+  switch (mode) {
+    case GdsLibrary::Mode::peer_to_peer:
+      return "p2p";
+    case GdsLibrary::Mode::mixed:
+      return "mixed";
+    case GdsLibrary::Mode::compatibility:
+      break;
+  }
+  return "compat";
+}
+
+void write_load_plan(JsonWriter& json, const Checkpoint& checkpoint, const LoadOutcome& outcome) {
+  json.key("load_plan").begin_object().key("devices").begin_array();
+  for (const DeviceSummary& device : outcome.devices) {
+    json.begin_object().key("device");
+    write_device(json, device.device);
+    json.key("arena_bytes").number(device.arena_bytes);
+    json.key("tensors").number(device.tensors).key("tensor_bytes").number(device.tensor_bytes);
+    json.key("in_file_tensors").number(device.in_file_tensors);
+    json.key("in_file_bytes").number(device.in_file_bytes).end_object();
+  }
+  json.end_array();
+  if (outcome.reads) {
+    json.key("shards").begin_array();
+    for (const ShardSummary& shard : outcome.reads->shards) {
+      json.begin_object().key("file").string(checkpoint.shards.at(shard.shard).file);
+      json.key("tensors").number(shard.tensors).key("reads").number(shard.reads);
+      json.key("read_bytes").number(shard.read_bytes).end_object();
+    }
+    json.end_array().key("threads").number(outcome.reads->threads);
+    json.key("staging_bytes").number(outcome.reads->staging_bytes);
+  }
+  json.end_object();
+}
+
 void write_io(JsonWriter& json, ReadPath path, const LoadStatistics& done) {
   json.key("io").begin_object().key("path").string(name_of(path)).key("threads").number(done.threads);
   json.key("read_bytes").number(done.read_bytes);
@@ -72,7 +108,12 @@ void write_io(JsonWriter& json, ReadPath path, const LoadStatistics& done) {
   json.key("mapped_bytes").number(done.mapped_bytes);
   json.key("small_page_bytes").number(done.small_page_bytes);
   const double rate = done.seconds > 0 ? static_cast<double>(done.read_bytes) / done.seconds : 0;
-  json.key("bytes_per_second").number(static_cast<uint64_t>(rate)).end_object();
+  json.key("bytes_per_second").number(static_cast<uint64_t>(rate));
+  json.key("numa_node");
+  done.numa_node ? json.number(*done.numa_node) : json.null();
+  json.key("gds");
+  done.gds ? json.string(name_of(done.gds->mode)) : json.null();
+  json.key("gds_bytes").number(done.gds ? done.gds->bytes : 0).end_object();
 }
 
 /// How the bytes came, for --verbose.
@@ -100,10 +141,39 @@ void report_outcome(const LoadOutcome& outcome, const LoadCommand& command, Mess
   report_folder(outcome.offload, command.planning.offload_folder, messages);
 }
 
+std::string render_load_plan(const Checkpoint& checkpoint, const LoadOutcome& outcome) {
+  constexpr auto kLeft = TextTable::Align::left, kRight = TextTable::Align::right;
+  const auto bytes = [](uint64_t number) { return group_digits(number) + " B"; };
+  TextTable devices({kLeft, kRight, kRight, kRight, kRight, kRight});
+  devices.add_row({"Device", "Arena", "Tensors", "Weights", "In files", "Left there"});
+  for (const DeviceSummary& device : outcome.devices) {
+    devices.add_row({to_string(device.device), bytes(device.arena_bytes), group_digits(device.tensors),
+                     bytes(device.tensor_bytes), group_digits(device.in_file_tensors),
+                     bytes(device.in_file_bytes)});
+  }
+  TextTable shards({kLeft, kRight, kRight, kRight});
+  shards.add_row({"Shard", "Tensors", "Reads", "Bytes"});
+  for (const ShardSummary& shard : outcome.reads->shards) {
+    shards.add_row({escape_text(checkpoint.shards.at(shard.shard).file), group_digits(shard.tensors),
+                    group_digits(shard.reads), bytes(shard.read_bytes)});
+  }
+  std::string text = devices.render() + '\n';
+  text += outcome.reads->shards.empty() ? std::string("Nothing would be read.\n") : shards.render();
+  text += fmt::format("\nStaging memory: at most {}, with {}\n", bytes(outcome.reads->staging_bytes),
+                      count_of(outcome.reads->threads, "thread"));
+  if (!outcome.offload.entries.empty()) {
+    text +=
+        fmt::format("Offload folder {}: {} written, {}; {} used in place\n",
+                    escape_text(outcome.offload.folder), count_of(outcome.offload.written.size(), "tensor"),
+                    bytes(outcome.offload.written_bytes), outcome.offload.in_place_tensors);
+  }
+  return text;
+}
+
 std::string render_load_json(const PlannedModel& model, const LoadCommand& command, const KeyMatches& keys,
                              const LoadOutcome& outcome) {
   JsonWriter json;
-  json.begin_object().key("schema").string("hfload.load/1");
+  json.begin_object().key("schema").string("hfload.load/1").key("dry_run").boolean(command.dry_run);
   write_plan_fields(json, model, command.planning);
   json.key("loaded_bytes").number(outcome.statistics.loaded_bytes);
   json.key("offloaded_bytes").number(outcome.offloaded_bytes());
@@ -117,8 +187,10 @@ std::string render_load_json(const PlannedModel& model, const LoadCommand& comma
     json.key("subset").strings(command.subset);
     json.key("skipped_bytes").number(outcome.skips.bytes);
   }
+  write_load_plan(json, model.checkpoint, outcome);
   json.key("seconds").seconds(outcome.statistics.seconds);
-  write_io(json, command.read_path, outcome.statistics);
+  json.key("total_seconds").seconds(outcome.total_seconds);
+  if (!command.dry_run) write_io(json, command.read_path, outcome.statistics);
   if (outcome.verified_bytes) {
     json.key("verified_bytes").number(*outcome.verified_bytes);
     json.key("hashes").begin_object();

@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/planning.h"
 #include "cli/terminal.h"
+#include "core/load/load_summary.h"
 #include "core/load/loader.h"
 #include "core/load/offload_folder.h"
 #include "core/model/match_keys.h"
@@ -16,13 +17,16 @@
 
 namespace hfload::cli {
 
-/// What a load did.
+/// What a load did, or, where it is a dry run, would do.
 struct LoadOutcome {
   LoadStatistics statistics;
-  OffloadPlan offload;  ///< what was put into the offload folder; empty without one
-  SubsetSkips skips;    ///< what --subset left out
+  double total_seconds = 0;            ///< from the opening of the model to the last copy
+  std::vector<DeviceSummary> devices;  ///< what each of them holds
+  std::optional<ReadSummary> reads;    ///< of a dry run
+  OffloadPlan offload;                 ///< what was put into the offload folder; empty without one
+  SubsetSkips skips;                   ///< what --subset left out
   std::optional<uint64_t> verified_bytes;
-  std::vector<std::pair<std::string, uint64_t>> hashes;  ///< by tensor, with --verify
+  std::vector<std::pair<std::string, uint64_t>> hashes;  ///< by name, with --verify
 
   /// Bytes of the tensors on the disk, as they lie there.
   uint64_t offloaded_bytes() const {
@@ -33,6 +37,10 @@ struct LoadOutcome {
 /// One line about bytes and seconds, one about the offload folder, and with --verbose one about how the bytes
 /// came.
 void report_outcome(const LoadOutcome& outcome, const LoadCommand& command, Messages& messages);
+
+/// What --dry-run prints: tables of what each device would hold and of what would be read of each shard, the
+/// staging memory, and what the offload folder would get.
+std::string render_load_plan(const Checkpoint& checkpoint, const LoadOutcome& outcome);
 
 /// The document of --json, hfload.load/1.
 std::string render_load_json(const PlannedModel& model, const LoadCommand& command, const KeyMatches& keys,

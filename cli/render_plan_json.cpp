@@ -63,7 +63,7 @@ void write_plan_fields(JsonWriter& json, const PlannedModel& model, const Planni
   json.end_array();
   if (model.cache) write_cache(json, model);
   json.key("tied_weights").begin_array();
-  for (const auto& group : model.shell.tree.tied_groups()) json.strings(group);
+  for (const auto& group : model.tied_groups()) json.strings(group);
   json.end_array();
   json.key("warnings").strings(model.warnings);
   if (options.explain) write_explanation(json.key("explain"), model);

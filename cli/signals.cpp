@@ -3,11 +3,16 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstring>
 
 #include <atomic>
 
+#include "core/base/interrupted.h"
+
 namespace hfload::cli {
 namespace {
+
+constexpr int kWatched[] = {SIGINT, SIGTERM, SIGHUP};
 
 // A signal handler has no argument to reach an object by.
 std::atomic<int> received{0};
@@ -62,7 +67,7 @@ void end_with_document(int) {
 void report_lost_mappings(bool json) { set_handler(SIGBUS, json ? end_with_document : end_with_sentence, 0); }
 
 SignalWatch::SignalWatch() {
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : kWatched) {
     struct sigaction current {};
     sigaction(signal, nullptr, &current);
     // A signal that the parent has us ignore (nohup, a shell's background job) stays ignored.
@@ -71,7 +76,7 @@ SignalWatch::SignalWatch() {
 }
 
 SignalWatch::~SignalWatch() {
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : kWatched) {
     struct sigaction current {};
     sigaction(signal, nullptr, &current);
     if (current.sa_handler == remember) set_handler(signal, SIG_DFL, 0);
@@ -79,5 +84,11 @@ SignalWatch::~SignalWatch() {
 }
 
 int received_signal() { return received.load(); }
+
+std::string signal_name(int signal) { return std::string("SIG") + sigabbrev_np(signal); }
+
+void stop_if_interrupted() {
+  if (received_signal() != 0) throw Interrupted();
+}
 
 }  // namespace hfload::cli

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <string>
+
 namespace hfload::cli {
 
-/// While it lives, SIGINT and SIGTERM do not end the process but are remembered, so that what a load holds is
-/// released in order. A second signal of the same kind ends the process at once. One at a time.
+/// While it lives, SIGINT, SIGTERM and SIGHUP do not end the process but are remembered, so that what a load
+/// holds is released in order, and temporary files go. A second signal of the same kind ends the process at
+/// once. One at a time.
 class SignalWatch {
  public:
   SignalWatch();
@@ -18,5 +21,11 @@ void report_lost_mappings(bool json);
 
 /// The signal that arrived last under a SignalWatch; 0 when none did.
 int received_signal();
+
+/// "SIGINT".
+std::string signal_name(int signal);
+
+/// For the end of long work: a signal may have come after work last looked for one. Throws Interrupted.
+void stop_if_interrupted();
 
 }  // namespace hfload::cli

@@ -10,7 +10,7 @@
 /// Every failure hfload can report: stable code, exit status, meaning. The codes are a public interface
 /// (`--json`, docs/errors.md); add to the list, never rename.
 /// Exit statuses: 1 a check found a problem, 2 usage, 3 input malformed or unsafe, 4 well-formed but
-/// unsupported, 5 I/O, 8 not found, 9 out of memory on a device.
+/// unsupported, 5 I/O, 8 not found, 9 out of memory on a device, 128 and the number of a signal.
 #define HFLOAD_ERROR_CODES(X)                                                                                \
   X(does_not_fit, 1, "the model does not fit in the given devices")                                          \
   X(missing_keys, 1, "the model has tensors that the checkpoint lacks")                                      \
@@ -64,7 +64,7 @@
   X(unsupported_dtype, 4, "a tensor has a dtype that hfload does not know or cannot convert")                \
   X(unsupported_format, 4, "the weights are in a format that this command does not read")                    \
   X(unsupported_architecture, 4, "the model's architecture cannot be derived")                               \
-  X(no_cuda, 4, "this build or this machine has no CUDA device")                                             \
+  X(no_cuda, 4, "this build or machine has no CUDA device, or --gds finds no cuFile library that works")     \
   X(no_onednn, 4, "this machine has no oneDNN library, which multiplies on the CPU")                         \
   X(io_error, 5, "the operating system refused a read, a write or a mapping")                                \
   X(not_a_file, 5, "a path is a directory, a pipe or a device where a file is needed")                       \
@@ -79,6 +79,7 @@
   X(weights_not_found, 8, "a model directory holds no weights")                                              \
   X(shard_missing, 8, "a shard named by the index does not exist")                                           \
   X(out_of_memory, 9, "a device or the host has not enough memory")                                          \
+  X(interrupted, 130, "SIGINT, SIGTERM or SIGHUP ended the command; everything is released")                 \
   X(internal, 5, "a state that should be impossible; please report it")
 
 namespace hfload {

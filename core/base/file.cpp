@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +24,20 @@
 
 namespace hfload {
 namespace {
+
+// Those that linux/magic.h of older kernels lacks.
+constexpr uint64_t kNetworkFileSystems[] = {
+    NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CODA_SUPER_MAGIC, AFS_SUPER_MAGIC, V9FS_MAGIC,
+    0xff534d42,  // CIFS
+    0xfe534d42,  // SMB2
+    0x00c36400,  // Ceph
+    0x0bd00bd0,  // Lustre
+    0x65735546,  // FUSE, which object stores are mounted by
+    0x19830326,  // BeeGFS
+    0x47504653,  // GPFS
+    0x01161970,  // GFS2
+    0x6b414653,  // the kernel's AFS
+};
 
 FileIdentity identity_of(const struct stat& status) {
   return {.device = status.st_dev,
@@ -200,6 +216,18 @@ RegularFile open_regular_file_beneath(const std::string& root, const std::string
   return adopt_regular_file(BeneathWalk(std::move(directory), root_path, path).open(name), path);
 }
 
+bool is_on_network_file_system(const RegularFile& file) {
+  struct statfs status {};
+  if (fstatfs(file.fd.get(), &status) != 0) return false;
+  const auto type = static_cast<uint64_t>(static_cast<uint32_t>(status.f_type));
+  return std::ranges::find(kNetworkFileSystems, type) != std::end(kNetworkFileSystems);
+}
+
+bool is_same_state(const FileIdentity& now, const FileIdentity& before, bool on_network_file_system) {
+  if (!on_network_file_system) return now == before;
+  return now.bytes == before.bytes && now.modified_ns == before.modified_ns;
+}
+
 Error changed_during_read(const RegularFile& file) {
   return Error(ErrorCode::changed_during_read, "the file was truncated or replaced while it was read")
       .with_path(file.path)
@@ -241,12 +269,13 @@ std::string read_text_file(const RegularFile& file, uint64_t limit_bytes) {
   return text;
 }
 
-MappedFile::MappedFile(const RegularFile& file) {
+MappedFile::MappedFile(const RegularFile& file) : MappedFile() {
   const auto bytes = static_cast<size_t>(file.identity.bytes);
   if (bytes == 0) return;
   void* address = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
   if (address == MAP_FAILED) throw system_error("mapping the file", errno, file.path, PathUse::read);
   data_ = {static_cast<const std::byte*>(address), bytes};
+  require_unchanged(file);
 }
 
 MappedFile::~MappedFile() {

@@ -64,6 +64,14 @@ enum class BeneathLookup : uint8_t { kernel, by_hand };
 RegularFile open_regular_file_beneath(const std::string& root, const std::string& name,
                                       BeneathLookup lookup = BeneathLookup::kernel);
 
+/// Whether the file lies on a network file system (NFS, SMB, Ceph, Lustre, FUSE and their like), as its
+/// statfs(2) says.
+bool is_on_network_file_system(const RegularFile& file);
+
+/// Whether two openings found a file in the same state. On a network file system size and time have to do:
+/// inode and device may be others at each opening there.
+bool is_same_state(const FileIdentity& now, const FileIdentity& before, bool on_network_file_system);
+
 /// What to throw when a file ends before the bytes it was checked to have, or is another one by now.
 Error changed_during_read(const RegularFile& file);
 /// What to throw when a read fails with an errno value.
@@ -85,7 +93,8 @@ std::string read_text_file(const RegularFile& file, uint64_t limit_bytes);
 class MappedFile {
  public:
   MappedFile() = default;
-  /// Throws Error(io_error).
+  /// Throws Error(changed_during_read) when the file is not as it was opened once the mapping is there,
+  /// Error(io_error).
   explicit MappedFile(const RegularFile& file);
   MappedFile(MappedFile&& other) noexcept : data_(std::exchange(other.data_, {})) {}
   MappedFile& operator=(MappedFile&& other) noexcept {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -32,6 +33,19 @@ struct Upload {
 inline uint64_t upload_target_bytes(const Upload& upload) {
   return upload.file_bytes / cast_source_bytes(upload.cast) * cast_target_bytes(upload.cast);
 }
+
+/// The staging slots of a device.
+struct RingSize {
+  uint32_t slots = 0;
+  uint64_t slot_bytes = 0;
+};
+/// The ring of each of a load's CUDA devices. 64 MiB keep the bus busy while readers fill slots; more is slow
+/// to pin, so that several devices share that, down to 16 MiB each.
+constexpr RingSize cuda_ring(uint64_t devices) {
+  return {static_cast<uint32_t>(std::clamp<uint64_t>(16 / std::max<uint64_t>(devices, 1), 4, 16)), 4 << 20};
+}
+/// Small, as every emulated GPU has its own ring, and all are to stay within the staging that a load may use.
+inline constexpr RingSize kEmulatedGpuRing{4, 1 << 20};
 
 /// The way into memory that the host cannot write itself: a ring of staging slots, each reused once its
 /// copies are done. All functions may be called from several threads at once. After a failed copy, acquire
@@ -84,6 +98,8 @@ class Backend {
   /// Throws Error(changed_during_read, io_error).
   virtual void read_file(const RegularFile& /*file*/, uint64_t /*file_offset*/, uint64_t /*arena_offset*/,
                          uint64_t /*bytes*/) {}
+  /// What read_file goes by, where that is GPUDirect Storage; all backends of a load share one. Else null.
+  virtual const GdsLibrary* gds() const { return nullptr; }
 
   /// Copies arena bytes back to the host; call after synchronize. May be called from several threads at once.
   virtual void read_back(uint64_t arena_offset, std::span<std::byte> into) = 0;
@@ -100,9 +116,10 @@ std::unique_ptr<Backend> make_host_backend();
 /// thread that stands for the copy engine.
 std::unique_ptr<Backend> make_emulated_gpu_backend(uint32_t ordinal, uint64_t budget_bytes);
 
-/// A CUDA device, filled through a pinned ring of 16 slots of 4 MiB. Throws Error(no_cuda) in a build without
-/// CUDA, without a driver, or without that device; the hint says which. With `gds`, large tensors are read by
-/// GPUDirect Storage.
-std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal, std::shared_ptr<GdsLibrary> gds = nullptr);
+/// A CUDA device, filled through a pinned ring. Throws Error(no_cuda) in a build without CUDA, without a
+/// driver, or without that device; the hint says which. With `gds`, large tensors are read by GPUDirect
+/// Storage.
+std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal, std::shared_ptr<GdsLibrary> gds = nullptr,
+                                           RingSize ring = cuda_ring(1));
 
 }  // namespace hfload

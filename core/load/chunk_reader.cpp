@@ -1,6 +1,7 @@
 #include "core/load/chunk_reader.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/base/error.h"
 
@@ -129,66 +130,71 @@ void ChunkReader::gather_elements(const ReadChunk& chunk, const Upload& upload, 
   upload.cast == CastKind::none ? gather_into(target) : convert_into(target);
 }
 
-void ChunkReader::scatter(const ReadChunk& chunk, std::span<const Upload> uploads, OpenShard& shard,
-                          unsigned worker, Backend& backend) {
-  const std::span<std::byte> buffer = buffer_of(worker).first(chunk.file_bytes);
-  read_range(chunk.shard, chunk.file_offset, shard, buffer, worker);
-  const std::span<std::byte> arena = backend.host_arena();
-  for (const Upload& upload : uploads) {
-    backend.prepare(upload.arena_offset, upload_target_bytes(upload));
-    cast(upload.cast, buffer.data() + upload.slot_offset, arena.data() + upload.arena_offset,
-         upload.file_bytes / cast_source_bytes(upload.cast));
-  }
-}
-
-/// Reads a chunk by windows of the buffer's size and packs it into the slot, what narrows converted. Returns
-/// what is left to be done with the slot's bytes.
-std::span<const Upload> ChunkReader::fill_narrowed(const ReadChunk& chunk, std::span<const Upload> uploads,
-                                                   OpenShard& shard, unsigned worker,
-                                                   std::span<std::byte> slot) {
-  const std::span<std::byte> buffer = buffer_of(worker);
-  std::vector<Upload>& packed = scratch_[worker].uploads;
-  packed.clear();
+template <class Use>
+void ChunkReader::read_by_windows(const ReadChunk& chunk, std::span<const Upload> uploads, OpenShard& shard,
+                                  unsigned worker, Use&& use) {
+  // The end of one window is put before the next one where an element lies in both.
+  constexpr uint64_t kMostCarried = 64;
+  std::vector<std::byte>& buffer = scratch_[worker].buffer;
+  buffer.resize(kMostCarried + window_bytes_);
+  std::byte* const window = buffer.data() + kMostCarried;
   uint64_t window_begin = 0, window_end = 0;  // bytes from the start of the chunk
-  uint64_t filled = 0;
   for (const Upload& upload : uploads) {
     const uint64_t element_bytes = cast_source_bytes(upload.cast);
     Upload rest = upload;
     while (rest.file_bytes > 0) {
-      if (rest.slot_offset < window_begin || rest.slot_offset + element_bytes > window_end) {
-        window_begin = rest.slot_offset;
-        window_end = std::min(window_begin + buffer.size(), chunk.file_bytes);
-        read_range(chunk.shard, chunk.file_offset + window_begin, shard,
-                   buffer.first(window_end - window_begin), worker);
+      while (rest.slot_offset + element_bytes > window_end) {
+        const uint64_t carried = window_end - std::min(rest.slot_offset, window_end);
+        std::memmove(window - carried, window + (window_end - window_begin) - carried, carried);
+        window_begin = window_end;
+        window_end = std::min(window_begin + window_bytes_, chunk.file_bytes);
+        read_range(chunk.shard, chunk.file_offset + window_begin, shard, {window, window_end - window_begin},
+                   worker);
       }
       const uint64_t in_window = std::min(rest.file_bytes, window_end - rest.slot_offset);
-      const uint64_t bytes = in_window / element_bytes * element_bytes;
-      const std::byte* const source = buffer.data() + (rest.slot_offset - window_begin);
-      const bool is_narrowed = narrows(rest);
-      const CastKind here = is_narrowed ? rest.cast : CastKind::none;
-      const uint64_t count = bytes / cast_source_bytes(here);
-      const uint64_t packed_bytes = count * cast_target_bytes(here);
-      cast(here, source, slot.data() + filled, count);
-      const CastKind later = is_narrowed ? CastKind::none : rest.cast;
-      if (!packed.empty() && packed.back().cast == later &&
-          packed.back().arena_offset + upload_target_bytes(packed.back()) == rest.arena_offset) {
-        packed.back().file_bytes += packed_bytes;
-      } else {
-        packed.push_back({filled, packed_bytes, rest.arena_offset, later});
-      }
-      filled += packed_bytes;
-      rest.slot_offset += bytes;
-      rest.file_bytes -= bytes;
-      rest.arena_offset += bytes / element_bytes * cast_target_bytes(rest.cast);
+      Upload part = rest;
+      part.file_bytes = in_window / element_bytes * element_bytes;
+      use(window + rest.slot_offset - window_begin, part);
+      rest.slot_offset += part.file_bytes;
+      rest.file_bytes -= part.file_bytes;
+      rest.arena_offset += upload_target_bytes(part);
     }
   }
-  return packed;
 }
 
-std::span<std::byte> ChunkReader::buffer_of(unsigned worker) {
-  std::vector<std::byte>& buffer = scratch_[worker].buffer;
-  buffer.resize(kHostBufferBytes);
-  return buffer;
+void ChunkReader::scatter(const ReadChunk& chunk, std::span<const Upload> uploads, OpenShard& shard,
+                          unsigned worker, Backend& backend) {
+  const std::span<std::byte> arena = backend.host_arena();
+  read_by_windows(chunk, uploads, shard, worker, [&](const std::byte* source, const Upload& part) {
+    backend.prepare(part.arena_offset, upload_target_bytes(part));
+    cast(part.cast, source, arena.data() + part.arena_offset, part.file_bytes / cast_source_bytes(part.cast));
+  });
+}
+
+/// Packs a chunk into the slot, what narrows converted. Returns what is left to be done with the slot's
+/// bytes.
+std::span<const Upload> ChunkReader::fill_narrowed(const ReadChunk& chunk, std::span<const Upload> uploads,
+                                                   OpenShard& shard, unsigned worker,
+                                                   std::span<std::byte> slot) {
+  std::vector<Upload>& packed = scratch_[worker].uploads;
+  packed.clear();
+  uint64_t filled = 0;
+  read_by_windows(chunk, uploads, shard, worker, [&](const std::byte* source, const Upload& part) {
+    const bool is_narrowed = narrows(part);
+    const CastKind here = is_narrowed ? part.cast : CastKind::none;
+    const uint64_t count = part.file_bytes / cast_source_bytes(here);
+    const uint64_t packed_bytes = count * cast_target_bytes(here);
+    cast(here, source, slot.data() + filled, count);
+    const CastKind later = is_narrowed ? CastKind::none : part.cast;
+    if (!packed.empty() && packed.back().cast == later &&
+        packed.back().arena_offset + upload_target_bytes(packed.back()) == part.arena_offset) {
+      packed.back().file_bytes += packed_bytes;
+    } else {
+      packed.push_back({filled, packed_bytes, part.arena_offset, later});
+    }
+    filled += packed_bytes;
+  });
+  return packed;
 }
 
 void ChunkReader::read_range(uint32_t shard_index, uint64_t file_offset, OpenShard& shard,

@@ -1,10 +1,13 @@
 #include <fmt/core.h>
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/units.h"
@@ -20,9 +23,6 @@
 namespace hfload {
 namespace {
 
-// 64 MiB keep the bus busy while readers fill slots; more is slow to pin.
-constexpr uint32_t kSlots = 16;
-constexpr uint64_t kSlotBytes = 4 << 20;
 // Two streams, so that one chunk is copied while another is cast.
 constexpr uint32_t kLanes = 2;
 
@@ -88,8 +88,8 @@ std::optional<NumaNode> numa_node_of(uint32_t ordinal) {
 }
 
 /// Memory for the ring that lies, once touched, next to the GPU.
-HostMemory staging_near(const std::optional<NumaNode>& node) {
-  HostMemory memory(kSlots * kSlotBytes);
+HostMemory staging_near(const std::optional<NumaNode>& node, RingSize ring) {
+  HostMemory memory(ring.slots * ring.slot_bytes);
   if (node) prefer_numa_node(memory.bytes(), node->node);
   return memory;
 }
@@ -98,12 +98,13 @@ HostMemory staging_near(const std::optional<NumaNode>& node) {
 class CudaUploadQueue final : public UploadQueue {
  public:
   /// The device is current.
-  CudaUploadQueue(uint32_t ordinal, std::byte* arena, const std::optional<NumaNode>& node)
+  CudaUploadQueue(uint32_t ordinal, std::byte* arena, const std::optional<NumaNode>& node, RingSize ring)
       : ordinal_(ordinal),
         arena_(arena),
-        staging_(staging_near(node)),
+        staging_(staging_near(node, ring)),
         pinned_(pin(staging_.bytes(), ordinal)),
-        ring_(staging_.bytes(), kSlots, [this](uint32_t index) { wait_until_copied(index); }) {
+        copied_(ring.slots),
+        ring_(staging_.bytes(), ring.slots, [this](uint32_t index) { wait_until_copied(index); }) {
     for (Event& event : copied_) event = make_event(ordinal);
     for (Lane& lane : lanes_) lane.stream = make_stream(ordinal);
   }
@@ -116,7 +117,7 @@ class CudaUploadQueue final : public UploadQueue {
     }
   }
 
-  uint64_t slot_bytes() const override { return kSlotBytes; }
+  uint64_t slot_bytes() const override { return ring_.slot_bytes(); }
   StagingSlot acquire() override { return ring_.acquire(); }
   void release(StagingSlot slot) override { ring_.release(slot.index); }
   void synchronize() override { ring_.drain(); }
@@ -148,7 +149,7 @@ class CudaUploadQueue final : public UploadQueue {
       copy_to_device(target, source, upload.file_bytes, lane);
       return;
     }
-    if (!lane.scratch) lane.scratch = allocate_on_device(kSlotBytes + sizeof(CastVector), ordinal_);
+    if (!lane.scratch) lane.scratch = allocate_on_device(ring_.slot_bytes() + sizeof(CastVector), ordinal_);
     // The stream's order keeps the next copy from overwriting the scratch before this cast has read it.
     const uint64_t element_bytes = cast_source_bytes(upload.cast);
     std::byte* const scratch =
@@ -174,14 +175,15 @@ class CudaUploadQueue final : public UploadQueue {
   std::byte* arena_;
   HostMemory staging_;
   PinnedRange pinned_;
-  std::array<Event, kSlots> copied_;  ///< by slot: its last copy is done
+  std::vector<Event> copied_;  ///< by slot: its last copy is done
   std::array<Lane, kLanes> lanes_;
   StagingRing ring_;
 };
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(uint32_t ordinal, std::shared_ptr<GdsLibrary> gds) : ordinal_(ordinal), gds_(std::move(gds)) {}
+  CudaBackend(uint32_t ordinal, std::shared_ptr<GdsLibrary> gds, RingSize ring)
+      : ordinal_(ordinal), gds_(std::move(gds)), ring_(ring) {}
 
   ~CudaBackend() override { cudaSetDevice(static_cast<int>(ordinal_)); }
 
@@ -192,7 +194,7 @@ class CudaBackend final : public Backend {
     make_current();
     if (bytes != 0) arena_ = allocate_on_device(bytes, ordinal_);
     node_ = numa_node_of(ordinal_);
-    queue_ = std::make_unique<CudaUploadQueue>(ordinal_, arena_.get(), node_);
+    queue_ = std::make_unique<CudaUploadQueue>(ordinal_, arena_.get(), node_, ring_);
   }
 
   std::span<std::byte> host_arena() override { return {}; }
@@ -200,6 +202,7 @@ class CudaBackend final : public Backend {
   std::optional<NumaNode> numa_node() const override { return node_; }
 
   bool reads_files() const override { return gds_ != nullptr; }
+  const GdsLibrary* gds() const override { return gds_.get(); }
   void read_file(const RegularFile& file, uint64_t file_offset, uint64_t arena_offset,
                  uint64_t bytes) override {
     make_current();
@@ -215,36 +218,48 @@ class CudaBackend final : public Backend {
 
   uint64_t hash_range(uint64_t arena_offset, uint64_t bytes, uint64_t first_word) override {
     make_current();
-    // A stream and a sum of their own: several threads ask at once.
-    const Stream stream = make_stream(ordinal_);
-    const DeviceMemory sum = allocate_on_device(sizeof(uint64_t), ordinal_);
-    auto* const device_sum = reinterpret_cast<uint64_t*>(sum.get());
-    check_cuda(cudaMemsetAsync(device_sum, 0, sizeof(uint64_t), stream.get()), "cudaMemsetAsync", ordinal_);
+    HashLane& lane = hash_lanes_[next_hash_.fetch_add(1, std::memory_order_relaxed) % kLanes];
+    const std::lock_guard lock(lane.mutex);
+    if (!lane.stream) lane.stream = make_stream(ordinal_);
+    if (!lane.sum) lane.sum = allocate_on_device(sizeof(uint64_t), ordinal_);
+    auto* const device_sum = reinterpret_cast<uint64_t*>(lane.sum.get());
+    const cudaStream_t stream = lane.stream.get();
+    check_cuda(cudaMemsetAsync(device_sum, 0, sizeof(uint64_t), stream), "cudaMemsetAsync", ordinal_);
     check_cuda(static_cast<cudaError_t>(
-                   launch_hash(arena_.get() + arena_offset, bytes, first_word, device_sum, stream.get())),
+                   launch_hash(arena_.get() + arena_offset, bytes, first_word, device_sum, stream)),
                "launching the hash kernel", ordinal_);
     uint64_t result = 0;
-    check_cuda(cudaMemcpyAsync(&result, device_sum, sizeof result, cudaMemcpyDeviceToHost, stream.get()),
+    check_cuda(cudaMemcpyAsync(&result, device_sum, sizeof result, cudaMemcpyDeviceToHost, stream),
                "cudaMemcpyAsync", ordinal_);
-    check_cuda(cudaStreamSynchronize(stream.get()), "cudaStreamSynchronize", ordinal_);
+    check_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize", ordinal_);
     return result;
   }
 
  private:
+  /// Made for the first hash, and kept: several threads ask for one piece after the other.
+  struct HashLane {
+    std::mutex mutex;
+    Stream stream;
+    DeviceMemory sum;
+  };
+
   void make_current() const {
     check_cuda(cudaSetDevice(static_cast<int>(ordinal_)), "cudaSetDevice", ordinal_);
   }
 
   uint32_t ordinal_;
   std::shared_ptr<GdsLibrary> gds_;
+  RingSize ring_;
   std::optional<NumaNode> node_;
   DeviceMemory arena_;
   std::unique_ptr<CudaUploadQueue> queue_;
+  std::array<HashLane, kLanes> hash_lanes_;
+  std::atomic<uint32_t> next_hash_{0};
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal, std::shared_ptr<GdsLibrary> gds) {
+std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal, std::shared_ptr<GdsLibrary> gds, RingSize ring) {
   const CudaStatus status = cuda_status();
   if (ordinal >= static_cast<uint64_t>(status.devices)) {
     const std::string reason = status.devices == 0
@@ -253,7 +268,7 @@ std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal, std::shared_ptr<Gds
     throw Error(ErrorCode::no_cuda, fmt::format("GPU {} cannot be used: {}", ordinal, reason))
         .with_hint("Place the model on cpu or disk, or try --emulate-gpus.");
   }
-  return std::make_unique<CudaBackend>(ordinal, std::move(gds));
+  return std::make_unique<CudaBackend>(ordinal, std::move(gds), ring);
 }
 
 }  // namespace hfload

@@ -19,6 +19,7 @@ namespace {
 constexpr uint64_t kLargestPieceBytes = 1 << 20;
 constexpr uint64_t kSectorBytes = 512;  // the smallest that disks have
 constexpr uint64_t kBlockBytes = 4096;  // direct reads start and end at multiples of a disk's block
+constexpr unsigned kMostRetries = 8;    // of a piece that brings nothing
 
 }  // namespace
 
@@ -28,6 +29,7 @@ struct DirectReader::Piece {
   uint64_t bytes = 0;        ///< likewise, also where the file ends before
   uint64_t done = 0;
   std::byte* buffer = nullptr;
+  unsigned retries = 0;  ///< in a row
 };
 
 struct DirectReader::Job {
@@ -63,9 +65,11 @@ void DirectReader::CloseRing::operator()(io_uring* ring) const {
   delete ring;
 }
 
+// A regular file needs no O_NONBLOCK to be opened, and with it io_uring of kernels before 6.4 ends every read
+// over dm-crypt or md RAID with EAGAIN.
 FileDescriptor open_direct(const RegularFile& file) {
   const std::string path = fmt::format("/proc/self/fd/{}", file.fd.get());
-  return FileDescriptor(open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC | O_NONBLOCK));
+  return FileDescriptor(open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
 }
 
 DirectReader::DirectReader(uint64_t buffer_bytes) {
@@ -126,8 +130,9 @@ bool DirectReader::read_at_once(Job& job) {
   };
   const auto finish = [&](unsigned index, int result) {
     Piece& piece = pieces[index];
-    if (result == -EINTR || result == -EAGAIN) return submit(index);
-    if (result == -EINVAL || result == -EOPNOTSUPP) {
+    const bool is_to_be_retried = result == -EINTR || result == -EAGAIN;
+    if (is_to_be_retried && !refused && !failure && ++piece.retries <= kMostRetries) return submit(index);
+    if (is_to_be_retried || result == -EINVAL || result == -EOPNOTSUPP) {
       refused = true;
     } else if (result < 0) {
       failure = std::make_exception_ptr(read_failed(job.file, piece.file_offset + piece.done, -result));
@@ -136,6 +141,7 @@ bool DirectReader::read_at_once(Job& job) {
           std::make_exception_ptr(changed_during_read(job.file).with_offset(piece.file_offset + piece.done));
     } else {
       piece.done += static_cast<uint64_t>(result);
+      piece.retries = 0;
       if (job.is_cut_off(piece)) {
         failure = std::make_exception_ptr(
             changed_during_read(job.file).with_offset(piece.file_offset + piece.done));

@@ -28,9 +28,9 @@ class DirectReader {
 
   bool uses_io_uring() const { return ring_ != nullptr; }
 
-  /// Fills `into` from `offset` of the file by its direct descriptor. False when the file system refuses a
-  /// direct read after all: then nothing is known of `into`. Throws Error(changed_during_read) at an early
-  /// end of file, Error(io_error).
+  /// Fills `into` from `offset` of the file by its direct descriptor. False when the system refuses a direct
+  /// read after all, or puts it off (EAGAIN) again and again: then nothing is known of `into`. Throws
+  /// Error(changed_during_read) at an early end of file, Error(io_error).
   bool read(const RegularFile& file, const FileDescriptor& direct, uint64_t offset,
             std::span<std::byte> into);
 

@@ -18,9 +18,8 @@
 namespace hfload {
 namespace {
 
-// Small, as every emulated GPU has its own ring, and all are to stay within the staging that a load may use.
-constexpr uint32_t kSlots = 4;
-constexpr uint64_t kSlotBytes = 1 << 20;
+constexpr uint32_t kSlots = kEmulatedGpuRing.slots;
+constexpr uint64_t kSlotBytes = kEmulatedGpuRing.slot_bytes;
 
 /// A thread that copies from slots to an arena, one submission after the other, as a GPU's copy engine does.
 class EmulatedCopyEngine final : public UploadQueue {

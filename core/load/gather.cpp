@@ -7,8 +7,9 @@
 namespace hfload {
 
 GatherTurns::Turn::Turn(GatherTurns& turns) : turns_(turns) {
-  turns.free_.acquire();
-  const std::lock_guard lock(turns.mutex_);
+  std::unique_lock lock(turns.mutex_);
+  turns.changed_.wait(lock, [&] { return turns.free_ > 0; });
+  --turns.free_;
   if (turns.buffers_.empty()) return;
   buffers_ = std::move(turns.buffers_.back());
   turns.buffers_.pop_back();
@@ -18,8 +19,9 @@ GatherTurns::Turn::~Turn() {
   {
     const std::lock_guard lock(turns_.mutex_);
     turns_.buffers_.push_back(std::move(buffers_));
+    ++turns_.free_;
   }
-  turns_.free_.release();
+  turns_.changed_.notify_one();
 }
 
 std::span<std::byte> GatherTurns::Turn::buffer() {

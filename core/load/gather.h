@@ -1,9 +1,9 @@
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <semaphore>
 #include <span>
 #include <vector>
 
@@ -17,6 +17,9 @@ namespace hfload {
 /// Who may gather: two workers at a time, as each takes 5.3 MiB for it. Functions may be called from several
 /// threads at once.
 class GatherTurns {
+ public:
+  static constexpr uint64_t kMostBytes = 11 << 20;  ///< of all turns together
+
  private:
   struct Buffers {
     std::vector<std::byte> gathered;
@@ -44,10 +47,10 @@ class GatherTurns {
   };
 
  private:
-  static constexpr std::ptrdiff_t kMostAtOnce = 2;
-
-  std::counting_semaphore<kMostAtOnce> free_{kMostAtOnce};
+  // Not a std::counting_semaphore: that of GCC 12 can lose a wake-up (bug 98033).
   std::mutex mutex_;
+  std::condition_variable changed_;
+  unsigned free_ = 2;
   std::vector<Buffers> buffers_;  ///< that nobody uses
 };
 

@@ -77,6 +77,15 @@ GdsLibrary::~GdsLibrary() {
   if (auto* const close = reinterpret_cast<DriverClose>(dlsym(library_.get(), "cuFileDriverClose"))) close();
 }
 
+GdsLibrary::Statistics GdsLibrary::statistics() const {
+  const uint64_t direct = direct_bytes_.load(std::memory_order_relaxed);
+  const uint64_t buffered = buffered_bytes_.load(std::memory_order_relaxed);
+  Statistics statistics{.mode = mode_, .bytes = direct + buffered};
+  if (mode_ == Mode::peer_to_peer && buffered != 0)
+    statistics.mode = direct != 0 ? Mode::mixed : Mode::compatibility;
+  return statistics;
+}
+
 void GdsLibrary::close_files() {
   const auto deregister = function_of<HandleDeregister>(library_.get(), "cuFileHandleDeregister");
   for (const auto& [key, file] : files_) deregister(file.handle);
@@ -89,7 +98,9 @@ void GdsLibrary::open_file(const RegularFile& file) {
   const std::unique_lock lock(mutex_);
   if (files_.contains(key)) return;
   if (files_.size() >= kMostFiles) close_files();
-  OpenFile open{open_direct(file), nullptr};
+  OpenFile open{.fd = open_direct(file)};
+  open.is_direct = static_cast<bool>(open.fd);
+  // The library takes such a file in compatibility mode alone; statistics tells.
   if (!open.fd) open.fd = FileDescriptor(fcntl(file.fd.get(), F_DUPFD_CLOEXEC, 0));
   CuFileDescription description{.type = kOpaqueFd, .file = {.fd = open.fd.get()}, .operations = nullptr};
   const CuFileError status =
@@ -129,6 +140,8 @@ void GdsLibrary::read(const RegularFile& file, uint64_t offset, std::byte* devic
     }
     if (got == 0) throw changed_during_read(file).with_offset(offset + done);
     done += static_cast<uint64_t>(got);
+    (open->second.is_direct ? direct_bytes_ : buffered_bytes_)
+        .fetch_add(static_cast<uint64_t>(got), std::memory_order_relaxed);
   }
 }
 

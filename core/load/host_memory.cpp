@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <fstream>
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include "core/base/checked.h"
@@ -21,6 +24,74 @@ constexpr uint64_t kHugePageBytes = 2 << 20;
 constexpr uint64_t kPageBytes = 4096;
 // Half a millisecond for 2 MiB: what 512 small pages cost is hardly less anywhere.
 constexpr double kGoodSecondsPerByte = 0.5e-3 / kHugePageBytes;
+
+/// The text of a small file of /proc or /sys; nothing where it cannot be read.
+std::optional<std::string> text_of(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return std::nullopt;
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  return file.bad() ? std::nullopt : std::optional(std::move(text));
+}
+
+/// The number that a text begins with and a line ends; nothing for "max" or anything else.
+std::optional<uint64_t> number_in(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view rest = text.substr(static_cast<size_t>(end - text.data()));
+  if (fault != std::errc() || !(rest.empty() || rest.front() == '\n')) return std::nullopt;
+  return number;
+}
+
+/// The value of a key in lines of "key value"; 0 where there is none.
+uint64_t value_of(std::string_view text, std::string_view key) {
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    if (line.starts_with(key) && line.substr(key.size()).starts_with(' '))
+      return number_in(line.substr(key.size() + 1)).value_or(0);
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+  }
+  return 0;
+}
+
+/// What a version of control groups calls its files and values.
+struct ControlGroupNames {
+  const char *limit, *usage, *inactive_file, *active_file;
+};
+constexpr ControlGroupNames kVersion1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
+                                      "total_active_file"};
+constexpr ControlGroupNames kVersion2{"memory.max", "memory.current", "inactive_file", "active_file"};
+
+/// What is left below the limit of one group; nothing where it has none.
+std::optional<uint64_t> room_in(const std::string& group, const ControlGroupNames& names) {
+  const auto number_of = [&](const char* file) {
+    return number_in(text_of(group + "/" + file).value_or(""));
+  };
+  const std::optional<uint64_t> limit = number_of(names.limit), usage = number_of(names.usage);
+  if (!limit || !usage) return std::nullopt;
+  // Pages that were read twice are active, and are dropped as well before the group runs out of memory.
+  const std::string statistics = text_of(group + "/memory.stat").value_or("");
+  const uint64_t inactive = value_of(statistics, names.inactive_file);
+  const uint64_t active = value_of(statistics, names.active_file);
+  const uint64_t cached = checked_add(inactive, active).value_or(0);
+  const uint64_t kept = *usage - std::min(*usage, cached);
+  return *limit - std::min(*limit, kept);
+}
+
+/// The least room in the group `path` of a hierarchy and in those above it, up to where it is mounted. A
+/// container may have its own group mounted there, and then has no such path.
+std::optional<uint64_t> room_in_hierarchy(const std::string& mount, std::string_view path,
+                                          const ControlGroupNames& names) {
+  std::optional<uint64_t> least;
+  // Of a group outside the namespace, "/..", only what is mounted can be seen.
+  if (path == "/.." || path.starts_with("/../")) path = {};
+  for (;;) {
+    while (path.ends_with('/')) path.remove_suffix(1);
+    const std::optional<uint64_t> room = room_in(mount + std::string(path), names);
+    if (room && (!least || *room < *least)) least = room;
+    if (path.empty()) return least;
+    path = path.substr(0, path.rfind('/'));
+  }
+}
 
 Error refused(uint64_t bytes, int error) {
   return Error(ErrorCode::out_of_memory,
@@ -95,6 +166,35 @@ std::optional<uint64_t> available_host_bytes() {
     std::getline(file, rest);
   }
   return std::nullopt;
+}
+
+std::optional<uint64_t> control_group_bytes(const ControlGroupPaths& paths) {
+  // Lines of "number:controllers:path"; no controllers, and 0, for version 2.
+  const std::string membership = text_of(paths.membership).value_or("");
+  std::optional<uint64_t> least;
+  for (std::string_view rest = membership; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    const size_t first = line.find(':');
+    const size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);
+    if (second == std::string_view::npos || !line.substr(second + 1).starts_with('/')) continue;
+    const std::string controllers = fmt::format(",{},", line.substr(first + 1, second - first - 1));
+    const std::string_view path = line.substr(second + 1);
+    std::optional<uint64_t> room;
+    if (controllers == ",,") room = room_in_hierarchy(paths.version_2, path, kVersion2);
+    if (controllers.find(",memory,") != std::string::npos)
+      room = room_in_hierarchy(paths.version_1, path, kVersion1);
+    if (room && (!least || *room < *least)) least = room;
+  }
+  return least;
+}
+
+std::optional<HostRoom> host_room(const ControlGroupPaths& paths) {
+  const std::optional<uint64_t> host = available_host_bytes();
+  const std::optional<uint64_t> group = control_group_bytes(paths);
+  if (group && (!host || *group < *host)) return HostRoom{*group, true};
+  if (!host) return std::nullopt;
+  return HostRoom{*host, false};
 }
 
 }  // namespace hfload

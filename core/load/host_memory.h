@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -66,5 +67,28 @@ class FreshPages {
 /// Bytes that the host can give without swapping (MemAvailable of /proc/meminfo, what psutil calls
 /// available); nothing where the system does not say.
 std::optional<uint64_t> available_host_bytes();
+
+/// Where Linux tells of a process's control groups.
+struct ControlGroupPaths {
+  std::string membership = "/proc/self/cgroup";
+  std::string version_2 = "/sys/fs/cgroup";         ///< where the hierarchy is mounted
+  std::string version_1 = "/sys/fs/cgroup/memory";  ///< where the memory controller is mounted
+};
+
+/// Bytes that this process can take before a control group's limit ends it: of its groups and all above them,
+/// the least of limit - usage + page cache that can be dropped. The files are memory.max, memory.current and
+/// memory.stat (Documentation/admin-guide/cgroup-v2.rst of the kernel); of version 1
+/// memory.limit_in_bytes, memory.usage_in_bytes and memory.stat (cgroup-v1/memory.rst). Nothing where there
+/// is no limit, or none that can be read.
+std::optional<uint64_t> control_group_bytes(const ControlGroupPaths& paths = {});
+
+/// What arenas may take of the host's memory.
+struct HostRoom {
+  uint64_t bytes = 0;
+  bool is_of_control_group = false;  ///< a control group gives less than the host has
+};
+
+/// The least of available_host_bytes and control_group_bytes; nothing where neither is known.
+std::optional<HostRoom> host_room(const ControlGroupPaths& paths = {});
 
 }  // namespace hfload

@@ -11,15 +11,13 @@
 #include "core/base/units.h"
 #include "core/load/chunk_reader.h"
 #include "core/load/host_memory.h"
+#include "core/load/load_summary.h"
 #include "core/load/parallel_reads.h"
 #include "core/load/read_schedule.h"
 #include "core/load/shard_reader.h"
 
 namespace hfload {
 namespace {
-
-// For the direct reads of all threads together.
-constexpr uint64_t kDirectBufferBytes = 16 << 20;
 
 void make_backends(LoadedModel& model, const BackendFactory& make_backend) {
   uint64_t host_bytes = 0;
@@ -28,16 +26,20 @@ void make_backends(LoadedModel& model, const BackendFactory& make_backend) {
     if (model.backends.back()->in_host_memory()) host_bytes += arena.bytes;
   }
   // Linux grants more memory than there is, and kills the process that touches it: better to refuse here.
-  const std::optional<uint64_t> available = available_host_bytes();
-  if (available && host_bytes > *available) {
+  const std::optional<HostRoom> room = host_room();
+  if (room && host_bytes > room->bytes) {
     throw Error(
         ErrorCode::out_of_memory,
-        fmt::format("the weights placed in the host's memory need {} ({} bytes); {} ({} bytes) are available",
+        fmt::format("the weights placed in the host's memory need {} ({} bytes); {} ({} bytes) are {}",
                     format_byte_size(static_cast<double>(host_bytes)), host_bytes,
-                    format_byte_size(static_cast<double>(*available)), *available))
+                    format_byte_size(static_cast<double>(room->bytes)), room->bytes,
+                    room->is_of_control_group
+                        ? "left below the memory limit of this container or control group"
+                        : "available"))
         .with_hint(
-            "Give the CPU a smaller budget with --max-memory (what does not fit stays on the disk), or free "
-            "memory.");
+            fmt::format("Give the CPU a smaller budget with --max-memory (what does not fit stays on the "
+                        "disk), or {}.",
+                        room->is_of_control_group ? "raise the limit (docker run --memory)" : "free memory"));
   }
   for (size_t i = 0; i < model.backends.size(); ++i) model.backends[i]->allocate(model.plan.arenas[i].bytes);
 }
@@ -60,7 +62,7 @@ std::vector<ArenaAccess> arena_access(const LoadedModel& model) {
                         .buffer_bytes = queue->slot_bytes(),
                         .gather_bytes = std::min(kGatherBytes, queue->slot_bytes())});
     } else {
-      access.push_back({.host = true, .buffer_bytes = kHostBufferBytes});
+      access.push_back({.host = true, .buffer_bytes = kHostBufferBytes, .by_windows = true});
     }
   }
   return access;
@@ -78,15 +80,6 @@ std::optional<NumaNode> shared_numa_node(const LoadedModel& model) {
   return shared;
 }
 
-/// Whether the first shard that the plan reads is far away; the others are taken to be where it is.
-bool reads_over_network(const LoadPlan& plan, const Checkpoint& checkpoint) {
-  if (plan.copies.empty() && plan.gathers.empty()) return false;
-  const uint32_t shard =
-      plan.copies.empty() ? checkpoint.tensors.at(plan.placements.at(plan.gathers.front()).checkpoint).shard
-                          : plan.copies.front().shard;
-  return is_on_network_file_system(reopen_shard(checkpoint, shard));
-}
-
 }  // namespace
 
 LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFactory& make_backend,
@@ -98,24 +91,28 @@ LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFa
   make_backends(model, make_backend);
   map_in_place(model, checkpoint);
 
-  // A server answers many large questions at once better than a few small ones.
-  constexpr unsigned kNetworkThreads = 8;
-  constexpr uint64_t kNetworkChunkBytes = 16 << 20;
-  const bool is_remote = reads_over_network(model.plan, checkpoint);
+  const ReadSettings settings = read_settings(model.plan, checkpoint, options);
   LoadOptions reading = options;
-  reading.threads = reader_threads(options);
-  if (is_remote && options.threads == 0) reading.threads = std::max(reading.threads, kNetworkThreads);
-  const ReadSchedule schedule = make_read_schedule(model.plan, checkpoint, arena_access(model),
-                                                   is_remote ? kNetworkChunkBytes : kChunkBytes);
+  reading.threads = settings.threads;
+  const ReadSchedule schedule =
+      make_read_schedule(model.plan, checkpoint, arena_access(model), settings.chunk_bytes);
+  std::vector<CopyOperation>().swap(model.plan.copies);  // all in the schedule, and 10^5 are megabytes
   ShardReader shard_reader(options.read_path, reading.threads, kDirectBufferBytes);
-  ChunkReader reader(model, checkpoint, schedule, shard_reader, reading.threads);
+  ChunkReader reader(model, checkpoint, schedule, shard_reader, reading.threads, settings.window_bytes);
   const std::optional<NumaNode> node = shared_numa_node(model);
   std::optional<ThreadAffinity> affinity;  // the readers inherit it
   if (node) affinity.emplace(node->cpus);
   run_parallel_reads(checkpoint,
                      {.count = schedule.chunks.size(),
                       .shard = [&](uint64_t chunk) { return schedule.chunks[chunk].shard; },
-                      .bytes = [&](uint64_t chunk) { return schedule.chunks[chunk].file_bytes; },
+                      .bytes =
+                          [&](uint64_t index) {
+                            const ReadChunk& chunk = schedule.chunks[index];
+                            // Each by itself: no huge pages are filled, and the next one is for another
+                            // device.
+                            return model.backends[chunk.arena]->upload_queue() ? kChunkBytes
+                                                                               : chunk.file_bytes;
+                          },
                       .work = [&](uint64_t chunk, OpenShard& shard,
                                   unsigned worker) { return reader.read(chunk, shard, worker); },
                       .opened = [&](OpenShard& shard) { shard_reader.prepare(shard); },
@@ -132,8 +129,11 @@ LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFa
   statistics.offloaded_bytes = model.plan.disk_bytes;
   statistics.mapped_bytes = model.plan.mapped_bytes;
   statistics.threads = reading.threads;
-  for (const auto& backend : model.backends) statistics.small_page_bytes += backend->small_page_bytes();
-  if (node) statistics.numa_node = node->node;
+  for (const auto& backend : model.backends) {
+    statistics.small_page_bytes += backend->small_page_bytes();
+    if (const GdsLibrary* const gds = backend->gds()) statistics.gds = gds->statistics();
+  }
+  if (affinity && affinity->changed()) statistics.numa_node = node->node;
   statistics.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   return model;
 }

@@ -10,6 +10,7 @@
 #include "core/base/file.h"
 #include "core/base/interrupted.h"
 #include "core/load/backend.h"
+#include "core/load/gds.h"
 #include "core/load/shard_reader.h"
 #include "core/model/checkpoint.h"
 #include "core/model/module_tree.h"
@@ -42,13 +43,14 @@ struct LoadStatistics {
   uint64_t small_page_bytes = 0;  ///< of the arenas, where huge pages cost more than small ones
   double seconds = 0;             ///< from the first allocation to the last copy
   unsigned threads = 0;
-  std::optional<unsigned> numa_node;  ///< on whose CPUs the readers ran; nothing: on any
+  std::optional<unsigned> numa_node;          ///< on whose CPUs the readers ran; nothing: on any
+  std::optional<GdsLibrary::Statistics> gds;  ///< nothing: no backend has GPUDirect Storage
 };
 
 /// A model whose every tensor is on its device. Owns the arenas and, for what is offloaded to disk, the
 /// mappings.
 struct LoadedModel {
-  LoadPlan plan;
+  LoadPlan plan;                                   ///< without its copies
   std::vector<std::unique_ptr<Backend>> backends;  ///< parallel to plan.arenas
   std::vector<MappedFile> mappings;  ///< by shard; empty where nothing of the shard stays in its file
   LoadStatistics statistics;
@@ -59,9 +61,10 @@ using BackendFactory = std::function<std::unique_ptr<Backend>(Device device)>;
 
 /// Carries out a plan: allocates each arena once, reads the shards in file order in chunks of at most 4 MiB
 /// (16 MiB on a network file system) on several threads, casts on the way. Peak memory is the arenas plus a
-/// fixed staging: 256 KiB for each reader, 16 MiB for direct reads, 11 MiB where tensors are gathered, 4 MiB
-/// for each emulated GPU, 64 MiB (pinned) for each CUDA device. Throws Error(out_of_memory,
-/// changed_during_read, io_error, cuda_error, shard_missing), Interrupted; then everything is released.
+/// fixed staging: 256 KiB for each reader (on a network file system 16 MiB for all), 16 MiB for direct reads,
+/// 11 MiB where tensors are gathered, 4 MiB for each emulated GPU, the pinned rings of CUDA devices (see
+/// cuda_ring). Throws Error(out_of_memory, changed_during_read, io_error, cuda_error, shard_missing),
+/// Interrupted; then everything is released.
 LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFactory& make_backend,
                     const LoadOptions& options);
 

@@ -13,7 +13,8 @@ CudaStatus cuda_status() {
 
 std::optional<uint64_t> free_cuda_bytes(int /*ordinal*/) { return std::nullopt; }
 
-std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal, std::shared_ptr<GdsLibrary> /*gds*/) {
+std::unique_ptr<Backend> make_cuda_backend(uint32_t ordinal, std::shared_ptr<GdsLibrary> /*gds*/,
+                                           RingSize /*ring*/) {
   throw Error(ErrorCode::no_cuda,
               "GPU " + std::to_string(ordinal) + " cannot be used: this hfload was built without CUDA")
       .with_hint(

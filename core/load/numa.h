@@ -36,6 +36,9 @@ class ThreadAffinity {
   ThreadAffinity& operator=(const ThreadAffinity&) = delete;
   ~ThreadAffinity();
 
+  /// False where it was refused.
+  bool changed() const { return !before_.empty(); }
+
  private:
   std::vector<std::byte> before_;  ///< the kernel's mask; empty when nothing was changed
 };

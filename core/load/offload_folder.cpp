@@ -109,13 +109,34 @@ void require_safe_name(const std::string& name, const std::string& folder, size_
       .with_hint(kUseInPlace);
 }
 
+/// An index of someone else's making may hold names that lead out of the folder.
+bool is_file_name(std::string_view name) {
+  return name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+/// A .dat file is ours to replace where the folder's index names it.
+void require_replaceable(const std::string& path, const std::string& name,
+                         const std::vector<OffloadEntry>& existing, const EntryLookup& lookup) {
+  struct stat status {};
+  if (lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return;
+    throw Error(ErrorCode::io_error,
+                fmt::format("looking at the file failed: {}", std::generic_category().message(errno)))
+        .with_path(path);
+  }
+  const auto known = lookup.find(name);
+  const bool is_ours = known != lookup.end() && !existing[known->second].in_place();
+  if (is_ours && S_ISREG(status.st_mode)) return;
+  throw Error(ErrorCode::file_exists, "the file exists, and is no weight that the folder's index.json names")
+      .with_path(path)
+      .with_tensor(name)
+      .with_hint("Remove it if it is not needed, or give another --offload-folder.");
+}
+
 class OffloadPlanner {
  public:
   OffloadPlanner(const ModuleTree& tree, const Checkpoint& checkpoint, const std::string& folder)
-      : checkpoint_(checkpoint),
-        existing_(read_existing_index(folder)),
-        existing_lookup_(look_up(existing_)),
-        longest_name_(longest_name(folder)) {
+      : checkpoint_(checkpoint), longest_name_(longest_name(folder)) {
     plan_.folder = folder;
     for (const ShellTensor& tensor : tree.tensors) places_[tensor.object].push_back(tensor.name);
   }
@@ -132,26 +153,7 @@ class OffloadPlanner {
     }
   }
 
-  OffloadPlan finish() {
-    plan_.entries = existing_;
-    EntryLookup lookup = look_up(existing_);
-    std::vector<bool> changes(existing_.size(), false);
-    for (OffloadEntry& entry : added_) {
-      const auto known = lookup.find(entry.name);
-      if (known == lookup.end()) {
-        plan_.entries.push_back(std::move(entry));
-        continue;
-      }
-      const bool had_file = !existing_[known->second].in_place();
-      if (had_file && !entry.in_place()) changes[known->second] = plan_.replaces_files = true;
-      if (had_file && entry.in_place()) add_stale_file(entry.name);
-      plan_.entries[known->second] = std::move(entry);
-    }
-    for (size_t i = 0; i < existing_.size(); ++i) {
-      if (!changes[i]) plan_.interim_entries.push_back(existing_[i]);
-    }
-    return std::move(plan_);
-  }
+  OffloadPlan finish() { return std::move(plan_); }
 
  private:
   void add_in_place(const CheckpointTensor& source, const std::vector<std::string>& names) {
@@ -166,11 +168,11 @@ class OffloadPlanner {
           .with_path(directory)
           .with_hint("It was deleted or moved: change to another one, or give absolute paths.");
     for (const std::string& name : names) {
-      added_.push_back({.name = name,
-                        .dtype = std::string(dtype_info(source.dtype).torch_name),
-                        .shape = {},
-                        .safetensors_file = path,
-                        .weight_name = source.name.str()});
+      plan_.entries.push_back({.name = name,
+                               .dtype = std::string(dtype_info(source.dtype).torch_name),
+                               .shape = {},
+                               .safetensors_file = path,
+                               .weight_name = source.name.str()});
     }
     ++plan_.in_place_tensors;
   }
@@ -179,14 +181,13 @@ class OffloadPlanner {
     const CheckpointTensor& source = checkpoint_.tensors[checkpoint];
     for (const std::string& name : names) {
       require_safe_name(name, plan_.folder, longest_name_);
-      require_replaceable(name);
       // numpy's names are torch's; bfloat16 and those of 8 bits, which numpy lacks, accelerate calls by
       // torch's as well.
-      added_.push_back({.name = name,
-                        .dtype = std::string(dtype_info(dtype).torch_name),
-                        .shape = source.shape,
-                        .safetensors_file = {},
-                        .weight_name = {}});
+      plan_.entries.push_back({.name = name,
+                               .dtype = std::string(dtype_info(dtype).torch_name),
+                               .shape = source.shape,
+                               .safetensors_file = {},
+                               .weight_name = {}});
     }
     const CastKind cast = cast_between(source.dtype, dtype);
     const uint64_t bytes = source.bytes() / cast_source_bytes(cast) * cast_target_bytes(cast);
@@ -195,37 +196,9 @@ class OffloadPlanner {
     plan_.written_bytes += bytes;
   }
 
-  void require_replaceable(const std::string& name) const {
-    const std::string path = offloaded_file(plan_, name);
-    struct stat status {};
-    if (lstat(path.c_str(), &status) != 0) {
-      if (errno == ENOENT) return;
-      throw Error(ErrorCode::io_error,
-                  fmt::format("looking at the file failed: {}", std::generic_category().message(errno)))
-          .with_path(path);
-    }
-    const auto known = existing_lookup_.find(name);
-    const bool is_ours = known != existing_lookup_.end() && !existing_[known->second].in_place();
-    if (is_ours && S_ISREG(status.st_mode)) return;
-    throw Error(ErrorCode::file_exists,
-                "the file exists, and is no weight that the folder's index.json names")
-        .with_path(path)
-        .with_tensor(name)
-        .with_hint("Remove it if it is not needed, or give another --offload-folder.");
-  }
-
-  void add_stale_file(const std::string& name) {
-    // An index of someone else's making may hold names that lead out of the folder.
-    if (name.find('/') != std::string::npos || name.find('\0') != std::string::npos) return;
-    plan_.stale_files.push_back(offloaded_file(plan_, name));
-  }
-
   const Checkpoint& checkpoint_;
-  const std::vector<OffloadEntry> existing_;
-  const EntryLookup existing_lookup_;
   size_t longest_name_;
   std::unordered_map<TensorId, std::vector<std::string>> places_;
-  std::vector<OffloadEntry> added_;
   OffloadPlan plan_;
 };
 
@@ -245,7 +218,38 @@ OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Che
   for (const TensorPlacement& placement : plan.placements) {
     if (placement.device == Device::disk()) planner.add(placement, tree.tensors.at(placement.tensor).dtype);
   }
-  return planner.finish();
+  OffloadPlan planned = planner.finish();
+  // What is wrong with the folder is known before any weights are read.
+  plan_index_change(planned);
+  return planned;
+}
+
+IndexChange plan_index_change(const OffloadPlan& plan) {
+  const std::vector<OffloadEntry> existing = read_existing_index(plan.folder);
+  const EntryLookup lookup = look_up(existing);
+  for (const WrittenTensor& tensor : plan.written) {
+    for (const std::string& name : tensor.names)
+      require_replaceable(offloaded_file(plan, name), name, existing, lookup);
+  }
+  IndexChange change;
+  change.entries = existing;
+  std::vector<bool> is_replaced(existing.size(), false);
+  for (const OffloadEntry& entry : plan.entries) {
+    const auto known = lookup.find(entry.name);
+    if (known == lookup.end()) {
+      change.entries.push_back(entry);
+      continue;
+    }
+    const bool had_file = !existing[known->second].in_place();
+    if (had_file && !entry.in_place()) is_replaced[known->second] = change.replaces_files = true;
+    if (had_file && entry.in_place() && is_file_name(entry.name))
+      change.stale_files.push_back(offloaded_file(plan, entry.name));
+    change.entries[known->second] = entry;
+  }
+  for (size_t i = 0; i < existing.size(); ++i) {
+    if (!is_replaced[i]) change.interim_entries.push_back(existing[i]);
+  }
+  return change;
 }
 
 }  // namespace hfload

@@ -27,12 +27,7 @@ struct WrittenTensor {
 struct OffloadPlan {
   std::string folder;
   std::vector<WrittenTensor> written;  ///< by shard, then file offset
-  std::vector<OffloadEntry> entries;   ///< of index.json afterwards, those of other tensors kept
-  /// Of index.json while files that it names are replaced: the entries that stay true. Equal to what is there
-  /// where no file is replaced.
-  std::vector<OffloadEntry> interim_entries;
-  bool replaces_files = false;
-  std::vector<std::string> stale_files;  ///< paths: .dat files that no entry names afterwards
+  std::vector<OffloadEntry> entries;   ///< of these tensors
   uint64_t in_place_tensors = 0;
   uint64_t source_bytes = 0;   ///< of the written tensors, as they are in their shards
   uint64_t written_bytes = 0;  ///< each once
@@ -46,11 +41,27 @@ struct OffloadPlan {
 OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Checkpoint& checkpoint,
                          const std::string& folder);
 
-/// Carries a plan out: writes in pieces of 1 MiB of the shard on several threads (3 MiB of buffers each, and
-/// what gathering takes) into temporaries beside the final files, flushes them to the disk, renames them, and
-/// writes index.json last. At no time does an index.json name a file that is not whole. On failure the
-/// temporaries are removed and the old index.json stands, less entries whose files were to be replaced where
-/// that had begun. Throws Error(io_error), Interrupted, and as execute.
+/// What becomes of a folder's index.json when the entries of a load are added.
+struct IndexChange {
+  std::vector<OffloadEntry> entries;  ///< afterwards: those of the load, and those of other tensors
+  /// While files that the index names are replaced: the entries that stay true. Equal to what is there where
+  /// no file is replaced.
+  std::vector<OffloadEntry> interim_entries;
+  bool replaces_files = false;
+  std::vector<std::string> stale_files;  ///< paths: .dat files that no entry names afterwards
+};
+
+/// By the index as it is now, which another load may have changed since `plan` was made.
+/// Throws Error(file_exists, io_error, invalid_offload_index, …), as plan_offload.
+IndexChange plan_index_change(const OffloadPlan& plan);
+
+/// Carries a plan out: writes on several threads (kWorkBufferBytes for all together, and what gathering
+/// takes) into temporaries beside the final files, flushes them to the disk, renames them, and writes
+/// index.json last. At no time does an index.json name a file that is not whole. While files are renamed the
+/// folder is locked (flock, where the file system has it), so that several loads can write to one folder; the
+/// last one wins a tensor that several have. On failure the temporaries are removed and the old index.json
+/// stands, less entries whose files were to be replaced where that had begun. Throws Error(io_error),
+/// Interrupted, and as execute and plan_index_change.
 void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint, const LoadOptions& options);
 
 /// Compares every written tensor with its shard, cast again by the scalar reference; returns the bytes

@@ -1,14 +1,18 @@
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "core/base/atomic_file.h"
@@ -18,13 +22,16 @@
 #include "core/load/gather.h"
 #include "core/load/offload_folder.h"
 #include "core/load/parallel_reads.h"
+#include "core/load/read_schedule.h"
+#include "core/load/step_bytes.h"
 
 namespace hfload {
 namespace {
 
-constexpr uint64_t kPieceBytes = 1 << 20;  // a multiple of every element's size
+constexpr uint64_t kPieceBytes = 1 << 20;    // a multiple of every element's size
+static_assert(kPieceBytes <= kGatherBytes);  // a piece is gathered as a whole
 
-/// A part of a tensor that is read, cast and written at once.
+/// A part of a tensor that one worker reads, casts and writes, in steps.
 struct Piece {
   uint32_t written = 0;        ///< into OffloadPlan::written
   uint64_t tensor_offset = 0;  ///< bytes from the start of the tensor, of the shard's dtype
@@ -77,6 +84,27 @@ void flush(const std::string& path, int flags) {
   if (!fd || fsync(fd.get()) != 0) throw write_error("flushing to the disk", errno, path);
 }
 
+/// Keeps other loads from renaming into the folder and from writing its index.
+class FolderLock {
+ public:
+  /// Waits for whoever has it. Throws Interrupted, Error(io_error).
+  FolderLock(const std::string& folder, const LoadOptions& options)
+      : fd_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (!fd_) throw write_error("opening the offload folder", errno, folder);
+    while (flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
+      // File systems without locks.
+      if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) return;
+      if (errno != EWOULDBLOCK && errno != EINTR)
+        throw write_error("locking the offload folder", errno, folder);
+      if (options.interrupted && options.interrupted()) throw Interrupted();
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+
+ private:
+  FileDescriptor fd_;
+};
+
 /// The new files under their temporary names, which go away again unless they are renamed.
 class Temporaries {
  public:
@@ -84,7 +112,9 @@ class Temporaries {
   Temporaries(const Temporaries&) = delete;
   Temporaries& operator=(const Temporaries&) = delete;
   ~Temporaries() {
-    for (const File& file : files_) unlink(file.temporary.c_str());
+    for (const File& file : files_) {
+      if (!file.temporary.empty()) unlink(file.temporary.c_str());
+    }
   }
 
   /// One file for each name of a tensor: links to the first where the file system has hard links.
@@ -93,14 +123,16 @@ class Temporaries {
     const size_t first = files_.size();
     first_file_.push_back(first);
     for (const std::string& name : tensor.names) {
-      File file{next_name(), offloaded_file(plan_, name), false};
-      file.linked =
-          files_.size() > first && link(files_[first].temporary.c_str(), file.temporary.c_str()) == 0;
-      files_.push_back(std::move(file));
-      if (files_.back().linked) continue;
+      File& file = files_.emplace_back();
+      file.target = offloaded_file(plan_, name);
+      if (files_.size() > first + 1) {
+        const std::string& linked_to = files_[first].temporary;
+        file.linked = take_name(file, [&](const char* path) { return link(linked_to.c_str(), path) == 0; });
+        if (file.linked) continue;
+      }
       try {
         // numpy maps no empty file: accelerate's holds one byte, which is no part of the tensor.
-        create_file(files_.back(), std::max<uint64_t>(tensor.bytes, 1));
+        create_file(file, std::max<uint64_t>(tensor.bytes, 1));
       } catch (Error& error) {
         error.with_tensor(name);
         throw;
@@ -108,15 +140,25 @@ class Temporaries {
     }
   }
 
-  void write(uint32_t index, uint64_t offset, std::span<const std::byte> bytes) const {
-    const size_t first = first_file_[index];
-    for (size_t i = first; i < first + plan_.written[index].names.size(); ++i) {
-      if (files_[i].linked) continue;
-      const FileDescriptor fd(open(files_[i].temporary.c_str(), O_WRONLY | O_CLOEXEC));
-      if (!fd) throw write_error("opening the file", errno, files_[i].temporary);
-      write_exactly(fd.get(), offset, bytes, files_[i].target);
+  /// The files of a tensor, open: more than one where the file system has no hard links.
+  class Writer {
+   public:
+    Writer(const Temporaries& files, uint32_t index) {
+      const size_t first = files.first_file_[index];
+      for (size_t i = first; i < first + files.plan_.written[index].names.size(); ++i) {
+        const File& file = files.files_[i];
+        if (file.linked) continue;
+        open_.push_back({FileDescriptor(open(file.temporary.c_str(), O_WRONLY | O_CLOEXEC)), file.target});
+        if (!open_.back().first) throw write_error("opening the file", errno, file.temporary);
+      }
     }
-  }
+    void write(uint64_t offset, std::span<const std::byte> bytes) const {
+      for (const auto& [fd, target] : open_) write_exactly(fd.get(), offset, bytes, target);
+    }
+
+   private:
+    std::vector<std::pair<FileDescriptor, std::string>> open_;
+  };
 
   void flush_all(const LoadOptions& options) const {
     std::atomic<size_t> next{0};
@@ -130,9 +172,10 @@ class Temporaries {
 
   void rename_all() {
     for (; renamed_ < files_.size(); ++renamed_) {
-      const File& file = files_[renamed_];
+      File& file = files_[renamed_];
       if (rename(file.temporary.c_str(), file.target.c_str()) != 0)
         throw write_error("renaming", errno, file.target);
+      file.temporary.clear();  // another process may take the name
     }
   }
 
@@ -143,21 +186,33 @@ class Temporaries {
 
  private:
   struct File {
-    std::string temporary, target;  ///< paths
-    bool linked = false;            ///< another name of the tensor's first file
+    std::string temporary;  ///< a path; empty while there is no such file
+    std::string target;
+    bool linked = false;  ///< another name of the tensor's first file
   };
 
-  static void create_file(const File& file, uint64_t bytes) {
-    const FileDescriptor fd(open(file.temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
-    if (!fd) throw write_error("creating a file", errno, file.target);
+  void create_file(File& file, uint64_t bytes) {
+    FileDescriptor fd;
+    const bool is_made = take_name(file, [&](const char* path) {
+      fd = FileDescriptor(open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
+      return static_cast<bool>(fd);
+    });
+    if (!is_made) throw write_error("creating a file", errno, file.target);
     reserve(fd.get(), bytes, file.target);
   }
 
-  std::string next_name() {
-    // Short, so that no name is too long that is not so in the end.
+  /// Makes a file by `make(path)` under the first name that is free; false where that fails, as errno says.
+  /// Processes of several containers may have one number, so that only making it tells.
+  template <class Make>
+  bool take_name(File& file, Make&& make) {
     for (;;) {
+      // Short, so that no name is too long that is not so in the end.
       std::string name = fmt::format("{}/.hfload-{}-{}.tmp", plan_.folder, getpid(), number_++);
-      if (access(name.c_str(), F_OK) != 0) return name;
+      if (make(name.c_str())) {
+        file.temporary = std::move(name);
+        return true;
+      }
+      if (errno != EEXIST) return false;
     }
   }
 
@@ -168,48 +223,79 @@ class Temporaries {
   uint64_t number_ = 0;
 };
 
-std::vector<std::byte>& converted_in(std::vector<std::byte>& into, const Piece& piece, CastKind cast_kind) {
-  into.resize(piece.source_bytes / cast_source_bytes(cast_kind) * cast_target_bytes(cast_kind));
-  return into;
-}
-
-uint64_t target_offset(const Piece& piece, CastKind cast_kind) {
-  return piece.tensor_offset / cast_source_bytes(cast_kind) * cast_target_bytes(cast_kind);
+/// Bytes of the written file that come of so many of the shard.
+uint64_t converted_bytes(uint64_t source_bytes, CastKind cast_kind) {
+  return source_bytes / cast_source_bytes(cast_kind) * cast_target_bytes(cast_kind);
 }
 
 struct Buffers {
   std::vector<std::byte> source, target, written;
 };
 
-/// Does `work(piece, cast, buffers)` on every piece, its bytes of the shard in `buffers.source`.
-template <class Work>
-void for_each_piece(const OffloadPlan& plan, const Checkpoint& checkpoint, const LoadOptions& options,
-                    Work&& work) {
+/// Some bytes of a tensor, as they are in its shard.
+struct Step {
+  CastKind cast = CastKind::none;
+  std::span<const std::byte> source;
+  uint64_t target_offset = 0;  ///< bytes from the start of the written file
+
+  uint64_t elements() const { return source.size() / cast_source_bytes(cast); }
+  std::span<std::byte> converted_in(std::vector<std::byte>& buffer) const {
+    buffer.resize(converted_bytes(source.size(), cast));
+    return buffer;
+  }
+};
+
+/// Calls `begin(index)` for every piece, with its tensor, and what that returns for every step of the piece:
+/// `work(step, buffers)`. A step takes `factor` times the memory of its bytes in the shard.
+template <class Begin>
+void for_each_step(const OffloadPlan& plan, const Checkpoint& checkpoint, const LoadOptions& options,
+                   unsigned factor, Begin&& begin) {
   const std::vector<Piece> pieces = cut_into_pieces(plan, checkpoint);
-  std::vector<Buffers> buffers(reader_threads(options));
+  const unsigned workers = reader_threads(options);
+  const uint64_t most_bytes = step_bytes(workers, factor);
+  std::vector<Buffers> buffers(workers);
   GatherTurns turns;
-  const auto source_of = [&](uint64_t i) -> const CheckpointTensor& {
-    return checkpoint.tensors[plan.written[pieces[i].written].checkpoint];
+  const auto source_of = [&](const Piece& piece) -> const CheckpointTensor& {
+    return checkpoint.tensors[plan.written[piece.written].checkpoint];
+  };
+  const auto do_piece = [&](const Piece& piece, const RegularFile& shard, Buffers& mine) {
+    const CheckpointTensor& source = source_of(piece);
+    const CastKind kind = plan.written[piece.written].cast;
+    const auto work = begin(piece.written);
+    // A piece that has to be gathered is so as a whole: many small pieces would each read the whole storage.
+    std::optional<GatherTurns::Turn> turn;
+    std::span<std::byte> gathered;
+    if (!source.is_in_place()) {
+      gathered = turn.emplace(turns).buffer().first(piece.source_bytes);
+      gather(checkpoint, source, FileSource(shard), piece.tensor_offset, gathered, *turn);
+    }
+    for (uint64_t done = 0; done < piece.source_bytes; done += most_bytes) {
+      const uint64_t bytes = std::min(most_bytes, piece.source_bytes - done);
+      const uint64_t offset = piece.tensor_offset + done;
+      Step step{kind, {}, converted_bytes(offset, kind)};
+      if (turn) {
+        step.source = gathered.subspan(done, bytes);
+      } else {
+        mine.source.resize(bytes);
+        read_tensor(checkpoint, source, shard, offset, mine.source, turns);
+        step.source = mine.source;
+      }
+      work(step, mine);
+    }
   };
   run_parallel_reads(checkpoint,
                      {.count = pieces.size(),
-                      .shard = [&](uint64_t i) { return source_of(i).shard; },
+                      .shard = [&](uint64_t i) { return source_of(pieces[i]).shard; },
                       .work =
                           [&](uint64_t i, OpenShard& shard, unsigned worker) {
-                            const Piece& piece = pieces[i];
-                            const CheckpointTensor& source = source_of(i);
-                            Buffers& mine = buffers[worker];
-                            mine.source.resize(piece.source_bytes);
                             try {
-                              read_tensor(checkpoint, source, shard.file, piece.tensor_offset, mine.source,
-                                          turns);
-                              work(piece, plan.written[piece.written].cast, mine);
+                              do_piece(pieces[i], shard.file, buffers[worker]);
                             } catch (Error& error) {
                               if (error.tensor().empty())
-                                error.with_tensor(plan.written[piece.written].names.front());
+                                error.with_tensor(plan.written[pieces[i].written].names.front());
                               throw;
                             }
-                            return piece.source_bytes;
+                            return pieces[i].source_bytes;
                           },
                       .total_bytes = plan.source_bytes},
                      options);
@@ -231,54 +317,61 @@ void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint,
 
   Temporaries files(plan);
   for (uint32_t i = 0; i < plan.written.size(); ++i) files.create(i);
-  for_each_piece(plan, checkpoint, options, [&](const Piece& piece, CastKind kind, Buffers& buffers) {
-    cast(kind, buffers.source.data(), converted_in(buffers.target, piece, kind).data(),
-         piece.source_bytes / cast_source_bytes(kind));
-    files.write(piece.written, target_offset(piece, kind), buffers.target);
+  // The bytes of the shard, and up to twice as many converted.
+  for_each_step(plan, checkpoint, options, 3, [&](uint32_t index) {
+    return [writer = Temporaries::Writer(files, index)](const Step& step, Buffers& buffers) {
+      const std::span<std::byte> target = step.converted_in(buffers.target);
+      cast(step.cast, step.source.data(), target.data(), step.elements());
+      writer.write(step.target_offset, target);
+    };
   });
   files.flush_all(options);
+  if (options.interrupted && options.interrupted()) throw Interrupted();
 
+  const FolderLock lock(plan.folder, options);
+  const IndexChange change = plan_index_change(plan);
   try {
-    if (plan.replaces_files) {
-      write_index(plan, plan.interim_entries);
+    if (change.replaces_files) {
+      write_index(plan, change.interim_entries);
       flush_folder(plan);
     }
     files.rename_all();
     flush_folder(plan);
-    write_index(plan, plan.entries);
+    write_index(plan, change.entries);
   } catch (...) {
     files.remove_renamed();
     throw;
   }
   flush_folder(plan);
-  for (const std::string& path : plan.stale_files) unlink(path.c_str());
+  for (const std::string& path : change.stale_files) unlink(path.c_str());
 }
 
 uint64_t verify_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint,
                                const LoadOptions& options) {
   std::atomic<uint64_t> compared_bytes{0};
-  for_each_piece(plan, checkpoint, options, [&](const Piece& piece, CastKind kind, Buffers& buffers) {
-    cast_reference(kind, buffers.source.data(), converted_in(buffers.target, piece, kind).data(),
-                   piece.source_bytes / cast_source_bytes(kind));
-    const std::string& name = plan.written[piece.written].names.front();
-    const RegularFile file = open_regular_file(offloaded_file(plan, name));
-    const uint64_t offset = target_offset(piece, kind);
-    buffers.written.resize(buffers.target.size());
-    read_exactly(file, offset, buffers.written);
-    const auto [differs, at_written] =
-        std::mismatch(buffers.target.begin(), buffers.target.end(), buffers.written.begin());
-    if (differs != buffers.target.end()) {
-      const uint64_t at = offset + static_cast<uint64_t>(differs - buffers.target.begin());
-      throw Error(
-          ErrorCode::verify_failed,
-          fmt::format("byte {} of the offloaded file is {:#04x}; by the shard it should be {:#04x}", at,
-                      std::to_integer<unsigned>(*at_written), std::to_integer<unsigned>(*differs)))
-          .with_path(file.path)
-          .with_tensor(name)
-          .with_offset(at)
-          .with_hint("Load again; if it differs again, suspect the memory or the disk of this machine.");
-    }
-    compared_bytes.fetch_add(buffers.target.size(), std::memory_order_relaxed);
+  // The bytes of the shard, up to twice as many converted, and as many of the written file.
+  for_each_step(plan, checkpoint, options, 5, [&](uint32_t index) {
+    const std::string& name = plan.written[index].names.front();
+    return [&compared_bytes, &name, file = open_regular_file(offloaded_file(plan, name))](const Step& step,
+                                                                                          Buffers& buffers) {
+      const std::span<std::byte> expected = step.converted_in(buffers.target);
+      cast_reference(step.cast, step.source.data(), expected.data(), step.elements());
+      buffers.written.resize(expected.size());
+      read_exactly(file, step.target_offset, buffers.written);
+      const auto [differs, at_written] = std::ranges::mismatch(expected, buffers.written);
+      if (differs != expected.end()) {
+        const uint64_t at = step.target_offset + static_cast<uint64_t>(differs - expected.begin());
+        throw Error(
+            ErrorCode::verify_failed,
+            fmt::format("byte {} of the offloaded file is {:#04x}; by the shard it should be {:#04x}", at,
+                        std::to_integer<unsigned>(*at_written), std::to_integer<unsigned>(*differs)))
+            .with_path(file.path)
+            .with_tensor(name)
+            .with_offset(at)
+            .with_hint("Load again; if it differs again, suspect the memory or the disk of this machine.");
+      }
+      compared_bytes.fetch_add(expected.size(), std::memory_order_relaxed);
+    };
   });
   return compared_bytes;
 }

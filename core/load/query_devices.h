@@ -18,7 +18,8 @@ struct CudaStatus {
 CudaStatus cuda_status();
 
 /// Free memory of every visible GPU (cudaMemGetInfo) and the memory available to the CPU (MemAvailable of
-/// /proc/meminfo, the number psutil gives), as accelerate 1.x's `get_max_memory` without an argument.
+/// /proc/meminfo, the number psutil gives), as accelerate 1.x's `get_max_memory` without an argument: limits
+/// of control groups, which that does not look at, count only when arenas are allocated (host_room).
 MaxMemory query_max_memory();
 
 }  // namespace hfload

@@ -4,11 +4,16 @@
 
 #include <algorithm>
 #include <map>
+#include <ranges>
+#include <utility>
 
 #include "core/base/error.h"
 
 namespace hfload {
 namespace {
+
+// Two readers that fill a fresh huge page at once both clear it.
+constexpr uint64_t kHugePageBytes = 2 << 20;
 
 /// A run of bytes that is contiguous in its shard and in its arena.
 struct Extent {
@@ -44,6 +49,7 @@ class ScheduleBuilder {
       : plan_(plan), checkpoint_(checkpoint), access_(access), chunk_bytes_(chunk_bytes) {
     for (uint32_t arena = 0; arena < plan.arenas.size(); ++arena)
       arena_of_[plan.arenas[arena].device] = arena;
+    schedule_.uploads.reserve(plan.copies.size());
   }
 
   ReadSchedule build() && {
@@ -60,6 +66,12 @@ class ScheduleBuilder {
     add(extent);
     for (const uint32_t placement : plan_.gathers) gather(plan_.placements.at(placement));
     if (!plan_.gathers.empty()) std::ranges::stable_sort(schedule_.chunks, {}, &ReadChunk::shard);
+    for (auto begin = schedule_.chunks.begin(); begin != schedule_.chunks.end();) {
+      const auto end = std::find_if(begin, schedule_.chunks.end(),
+                                    [&](const ReadChunk& c) { return c.shard != begin->shard; });
+      let_devices_take_turns({begin, end});
+      begin = end;
+    }
     return std::move(schedule_);
   }
 
@@ -128,18 +140,16 @@ class ScheduleBuilder {
       }
       return;
     }
+    uint64_t bytes = room_for(extent);
     while (extent.file_bytes > 0) {
-      uint64_t bytes = room_for(extent, access.buffer_bytes);
-      if (bytes == 0) {
-        start_chunk(extent, false);
-        bytes = room_for(extent, access.buffer_bytes);
-      }
-      append(extent, bytes);
+      if (bytes == 0) start_chunk(extent, false);
+      append(extent, bytes == 0 ? room_for(extent) : bytes);
+      bytes = 0;
     }
   }
 
   /// How much of the extent the last chunk can take, a whole number of elements; 0: none.
-  uint64_t room_for(const Extent& extent, uint64_t buffer_bytes) const {
+  uint64_t room_for(const Extent& extent) const {
     if (schedule_.chunks.empty()) return 0;
     const ReadChunk& chunk = schedule_.chunks.back();
     const uint64_t end = chunk.file_offset + chunk.file_bytes;
@@ -148,10 +158,42 @@ class ScheduleBuilder {
       return 0;
     }
     const uint64_t used = extent.file_offset - chunk.file_offset;
-    const uint64_t limit = std::min(buffer_bytes, chunk_bytes_);
+    const ArenaAccess& access = access_[extent.arena];
+    const uint64_t limit = access.by_windows ? chunk_bytes_ : std::min(access.buffer_bytes, chunk_bytes_);
     if (used >= limit) return 0;
-    const uint64_t room = std::min(limit - used, extent.file_bytes);
-    return room - room % cast_source_bytes(extent.cast);
+    if (limit - used >= extent.file_bytes) return extent.file_bytes;
+    const uint64_t room = (limit - used) / cast_source_bytes(extent.cast) * cast_source_bytes(extent.cast);
+    return access.by_windows ? up_to_huge_page(extent, room) : room;
+  }
+
+  /// `bytes` of the extent's beginning or less, so that the rest begins with a huge page; all of them where
+  /// they reach none.
+  static uint64_t up_to_huge_page(const Extent& extent, uint64_t bytes) {
+    const uint64_t end = extent.arena_offset + upload_target_bytes(extent.upload(0, bytes));
+    const uint64_t aligned_end = end / kHugePageBytes * kHugePageBytes;
+    if (aligned_end <= extent.arena_offset) return bytes;
+    const uint64_t elements = (aligned_end - extent.arena_offset) / cast_target_bytes(extent.cast);
+    return elements == 0 ? bytes : elements * cast_source_bytes(extent.cast);
+  }
+
+  /// Orders the chunks of one shard by how much of what it has for their arena comes before them. Readers
+  /// would else all wait for one device while the others have nothing to do.
+  void let_devices_take_turns(std::span<ReadChunk> chunks) const {
+    std::map<uint32_t, uint64_t> total_bytes;
+    for (const ReadChunk& chunk : chunks) total_bytes[chunk.arena] += chunk.file_bytes;
+    if (std::ranges::count_if(total_bytes, [&](const auto& t) { return !access_[t.first].by_windows; }) < 2)
+      return;
+    std::map<uint32_t, uint64_t> bytes_before;
+    std::vector<std::pair<double, ReadChunk>> by_progress;
+    by_progress.reserve(chunks.size());
+    for (const ReadChunk& chunk : chunks) {
+      uint64_t& before = bytes_before[chunk.arena];
+      by_progress.emplace_back(static_cast<double>(before) / static_cast<double>(total_bytes[chunk.arena]),
+                               chunk);
+      before += chunk.file_bytes;
+    }
+    std::ranges::stable_sort(by_progress, {}, &std::pair<double, ReadChunk>::first);
+    std::ranges::copy(by_progress | std::views::values, chunks.begin());
   }
 
   void start_chunk(const Extent& extent, bool direct) {

@@ -13,8 +13,8 @@ namespace hfload {
 
 /// The most that is read at once: larger reads gain nothing, smaller ones cost throughput.
 inline constexpr uint64_t kChunkBytes = 4 << 20;
-/// What is read into a buffer of its own, to be scattered or converted from there, is read in pieces that
-/// stay in a processor's L2 cache.
+/// What is read into a buffer of its own, to be scattered or converted from there into the host's memory, is
+/// read in windows that stay in a processor's L2 cache.
 inline constexpr uint64_t kHostBufferBytes = 256 << 10;
 /// Unwanted bytes between two wanted runs that are read along: fewer, larger reads are faster up to about
 /// this size.
@@ -46,8 +46,9 @@ struct ReadChunk {
   std::optional<GatheredElements> gathered = std::nullopt;
 };
 
-/// The reads of a plan: shard by shard, in each the copies in their order, then the gathered tensors. Plain
-/// data.
+/// The reads of a plan: shard by shard, in each the copies in their order, then the gathered tensors. Where a
+/// shard fills several devices by rings, the reads of its arenas take turns, each arena's own in their order,
+/// so that all get their bytes at the same pace. Plain data.
 struct ReadSchedule {
   std::vector<ReadChunk> chunks;
   std::vector<Upload> uploads;  ///< those of a chunk in file order; slot_offset counts from the chunk's start
@@ -57,12 +58,15 @@ struct ReadSchedule {
 struct ArenaAccess {
   bool host = false;          ///< files can be read straight into it
   uint64_t buffer_bytes = 0;  ///< size of the buffers or slots that are scattered or converted from
+  bool by_windows = false;    ///< a chunk may be larger than the buffer: it is read by windows of that size.
+                              ///< Else each chunk is a slot of a ring
   uint64_t gather_bytes = kGatherBytes;  ///< most bytes that are gathered at once
 };
 
 /// Merges the plan's copies where they are neighbours in file and arena, and cuts them into chunks: large
 /// unconverted runs for a host arena straight into it, everything else through buffers, many small tensors in
-/// one read. Elements never straddle chunks. `access` is parallel to the plan's arenas; `chunk_bytes` is the
+/// one read. Elements never straddle chunks; chunks that are converted by windows meet at multiples of
+/// 2 MiB of the arena. `access` is parallel to the plan's arenas; `chunk_bytes` is the
 /// most that is read at once. Throws Error(unsupported_dtype), and Error(internal) for a plan whose
 /// placements leave their arenas.
 ReadSchedule make_read_schedule(const LoadPlan& plan, const Checkpoint& checkpoint,

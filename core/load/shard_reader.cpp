@@ -1,8 +1,6 @@
 #include "core/load/shard_reader.h"
 
-#include <linux/magic.h>
 #include <sys/uio.h>
-#include <sys/vfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,20 +11,6 @@
 
 namespace hfload {
 namespace {
-
-// Those that linux/magic.h of older kernels lacks.
-constexpr uint64_t kNetworkFileSystems[] = {
-    NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CODA_SUPER_MAGIC, AFS_SUPER_MAGIC, V9FS_MAGIC,
-    0xff534d42,  // CIFS
-    0xfe534d42,  // SMB2
-    0x00c36400,  // Ceph
-    0x0bd00bd0,  // Lustre
-    0x65735546,  // FUSE, which object stores are mounted by
-    0x19830326,  // BeeGFS
-    0x47504653,  // GPFS
-    0x01161970,  // GFS2
-    0x6b414653,  // the kernel's AFS
-};
 
 /// The leading bytes of a range that are in the page cache, read. Nothing where the file system does not
 /// know.
@@ -44,13 +28,6 @@ std::optional<uint64_t> read_cached(const RegularFile& file, uint64_t offset, st
 }
 
 }  // namespace
-
-bool is_on_network_file_system(const RegularFile& file) {
-  struct statfs status {};
-  if (fstatfs(file.fd.get(), &status) != 0) return false;
-  const auto type = static_cast<uint64_t>(static_cast<uint32_t>(status.f_type));
-  return std::ranges::find(kNetworkFileSystems, type) != std::end(kNetworkFileSystems);
-}
 
 ShardReader::ShardReader(ReadPath path, unsigned workers, uint64_t buffer_bytes)
     : path_(path), worker_buffer_bytes_(buffer_bytes / std::max(workers, 1U)), workers_(workers) {}

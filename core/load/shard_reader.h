@@ -40,9 +40,8 @@ struct ReadStatistics {
   bool io_uring = false;      ///< whether direct reads went by it
 };
 
-/// Whether the file lies on a network file system (NFS, SMB, Ceph, Lustre, FUSE and their like), as its
-/// statfs(2) says.
-bool is_on_network_file_system(const RegularFile& file);
+/// For the direct reads of all threads of a load together.
+inline constexpr uint64_t kDirectBufferBytes = 16 << 20;
 
 /// Reads ranges of shards, each the way that `path` says or that is best for it. All functions may be called
 /// from several threads at once, as long as each has a `worker` of its own.

@@ -12,6 +12,7 @@
 #include "core/load/loader.h"
 #include "core/load/parallel_reads.h"
 #include "core/load/read_schedule.h"
+#include "core/load/step_bytes.h"
 #include "core/load/storage_checks.h"
 #include "kernels/hash.h"
 
@@ -20,8 +21,9 @@ namespace {
 
 // A multiple of every element's size, and converted still one of the words that a hash is made of.
 constexpr uint64_t kPieceBytes = 1 << 20;
+static_assert(kPieceBytes <= kGatherBytes);  // a piece is gathered as a whole
 
-/// A part of a tensor that is compared at once, or a part of a storage whose checksum is.
+/// A part of a tensor that one worker compares, or a part of a storage whose checksum is.
 struct Piece {
   enum class Of : uint8_t { tensor, storage } of = Of::tensor;
   uint32_t index = 0;  ///< into LoadPlan::placements, or into the storages
@@ -57,10 +59,11 @@ std::vector<Piece> cut_into_pieces(const LoadPlan& plan, const Checkpoint& check
   return pieces;
 }
 
-/// The buffers of one worker.
+/// The buffers of one worker: bytes of the file, and up to twice as many converted.
 struct Buffers {
-  std::vector<std::byte> file, expected, loaded;
+  std::vector<std::byte> file, expected;
 };
+constexpr unsigned kBufferFactor = 3;
 
 class Comparison {
  public:
@@ -72,6 +75,7 @@ class Comparison {
         storages_(storages),
         pieces_(pieces),
         buffers_(workers),
+        step_bytes_(step_bytes(workers, kBufferFactor)),
         sums_(model.plan.placements.size()),
         crcs_(storages.empty() ? 0 : pieces.size()) {}
 
@@ -81,51 +85,22 @@ class Comparison {
     if (index > first_bad_piece_.load(std::memory_order_relaxed)) return 0;
     const Piece& piece = pieces_[index];
     Buffers& buffers = buffers_[worker];
-    buffers.file.resize(piece.bytes);
     if (piece.of == Piece::Of::storage) {
-      read_exactly(file, piece.begin + piece.offset, buffers.file);
-      crcs_[index] = crc32(0, buffers.file);
+      crcs_[index] = crc_of(piece, file, buffers);
       return piece.bytes;
     }
     const TensorPlacement& placement = model_.plan.placements[piece.index];
-    const CheckpointTensor& tensor = checkpoint_.tensors[placement.checkpoint];
-    read_tensor(checkpoint_, tensor, file, piece.offset, buffers.file, turns_);
-
-    const bool in_file = placement.in_file;
-    const CastKind kind = in_file ? CastKind::none : cast_between(tensor.dtype, placement.dtype);
-    std::span<const std::byte> expected = buffers.file;
-    if (kind != CastKind::none) {
-      const uint64_t count = piece.bytes / cast_source_bytes(kind);
-      buffers.expected.resize(count * cast_target_bytes(kind));
-      cast_reference(kind, buffers.file.data(), buffers.expected.data(), count);
-      expected = buffers.expected;
-    }
-    const uint64_t tensor_offset = piece.offset / cast_source_bytes(kind) * cast_target_bytes(kind);
-    const uint64_t loaded_offset = placement.arena_offset + tensor_offset;
-    const uint64_t expected_sum = hash_part(expected.data(), expected.size(), tensor_offset / 8);
-    std::span<const std::byte> loaded = in_file ? mapped(tensor, piece, buffers) : expected.first(0);
+    const CastKind kind = conversion_of(placement);
+    const uint64_t expected_sum = expected_sum_of(piece, kind, file, buffers);
     const uint64_t sum =
-        in_file ? hash_part(loaded.data(), loaded.size(), tensor_offset / 8)
-                : backend_of(placement.device).hash_range(loaded_offset, expected.size(), tensor_offset / 8);
-    if (sum != expected_sum) {
-      if (!in_file) loaded = read_back(placement.device, loaded_offset, expected.size(), buffers);
-      const auto [differs, at_loaded] = std::mismatch(expected.begin(), expected.end(), loaded.begin());
-      const auto byte = static_cast<uint64_t>(differs - expected.begin());
-      std::optional<uint64_t> file_offset;
-      if (tensor.is_in_place())
-        file_offset = piece.begin + piece.offset + byte / cast_target_bytes(kind) * cast_source_bytes(kind);
-      note_difference(
-          index, file, file_offset,
-          differs == expected.end()
-              ? fmt::format(
-                    "the checksum of bytes {} to {} of the tensor on {} is wrong; read back, they are right",
-                    tensor_offset, tensor_offset + expected.size(), describe(placement.device))
-              : fmt::format("byte {} of the tensor on {} is {:#04x}; by the file it should be {:#04x}",
-                            tensor_offset + byte, describe(placement.device),
-                            std::to_integer<unsigned>(*at_loaded), std::to_integer<unsigned>(*differs)));
-    }
+        placement.in_file
+            ? mapped_sum_of(piece)
+            : backend_of(placement.device)
+                  .hash_range(placement.arena_offset + converted_bytes(piece.offset, kind),
+                              converted_bytes(piece.bytes, kind), converted_bytes(piece.offset, kind) / 8);
+    if (sum != expected_sum) find_difference(index, file);
     sums_[piece.index].fetch_add(sum, std::memory_order_relaxed);
-    compared_bytes_.fetch_add(expected.size(), std::memory_order_relaxed);
+    compared_bytes_.fetch_add(converted_bytes(piece.bytes, kind), std::memory_order_relaxed);
     return piece.bytes;
   }
 
@@ -146,14 +121,77 @@ class Comparison {
     return device.is_gpu() ? fmt::format("GPU {}", device.ordinal) : fmt::format("the {}", to_string(device));
   }
 
-  /// A piece of a tensor that stays in its file, through the mapping.
-  std::span<const std::byte> mapped(const CheckpointTensor& tensor, const Piece& piece, Buffers& buffers) {
-    const std::span<const std::byte> mapping = model_.mappings.at(tensor.shard).bytes();
-    if (tensor.is_in_place()) return mapping.subspan(piece.begin + piece.offset, piece.bytes);
+  static uint64_t converted_bytes(uint64_t file_bytes, CastKind kind) {
+    return file_bytes / cast_source_bytes(kind) * cast_target_bytes(kind);
+  }
+  const CheckpointTensor& tensor_of(const Piece& piece) const {
+    return checkpoint_.tensors[model_.plan.placements[piece.index].checkpoint];
+  }
+  std::span<const std::byte> mapping_of(const CheckpointTensor& tensor) const {
+    return model_.mappings.at(tensor.shard).bytes();
+  }
+  CastKind conversion_of(const TensorPlacement& placement) const {
+    return placement.in_file ? CastKind::none
+                             : cast_between(checkpoint_.tensors[placement.checkpoint].dtype, placement.dtype);
+  }
+
+  uint32_t crc_of(const Piece& piece, const RegularFile& file, Buffers& buffers) const {
+    uint32_t crc = 0;
+    for (uint64_t done = 0; done < piece.bytes; done += step_bytes_) {
+      buffers.file.resize(std::min(step_bytes_, piece.bytes - done));
+      read_exactly(file, piece.begin + piece.offset + done, buffers.file);
+      crc = crc32(crc, buffers.file);
+    }
+    return crc;
+  }
+
+  /// The sum of a piece's bytes as the file says that they should be in memory.
+  uint64_t expected_sum_of(const Piece& piece, CastKind kind, const RegularFile& file, Buffers& buffers) {
+    const CheckpointTensor& tensor = tensor_of(piece);
+    // A piece that has to be gathered is so as a whole: many small pieces would each read the whole storage.
+    std::optional<GatherTurns::Turn> turn;
+    std::span<std::byte> gathered;
+    if (!tensor.is_in_place()) {
+      gathered = turn.emplace(turns_).buffer().first(piece.bytes);
+      gather(checkpoint_, tensor, FileSource(file), piece.offset, gathered, *turn);
+    }
+    uint64_t sum = 0;
+    for (uint64_t done = 0; done < piece.bytes; done += step_bytes_) {
+      const uint64_t bytes = std::min(step_bytes_, piece.bytes - done);
+      std::span<const std::byte> step;
+      if (turn) {
+        step = gathered.subspan(done, bytes);
+      } else {
+        buffers.file.resize(bytes);
+        read_tensor(checkpoint_, tensor, file, piece.offset + done, buffers.file, turns_);
+        step = buffers.file;
+      }
+      step = converted(step, kind, buffers.expected);
+      sum += hash_part(step.data(), step.size(), converted_bytes(piece.offset + done, kind) / 8);
+    }
+    return sum;
+  }
+
+  static std::span<const std::byte> converted(std::span<const std::byte> bytes, CastKind kind,
+                                              std::vector<std::byte>& into) {
+    if (kind == CastKind::none) return bytes;
+    into.resize(converted_bytes(bytes.size(), kind));
+    cast_reference(kind, bytes.data(), into.data(), bytes.size() / cast_source_bytes(kind));
+    return into;
+  }
+
+  /// The sum of a piece of a tensor that stays in its file, through the mapping.
+  uint64_t mapped_sum_of(const Piece& piece) {
+    const CheckpointTensor& tensor = tensor_of(piece);
+    if (tensor.is_in_place()) {
+      const std::span<const std::byte> bytes =
+          mapping_of(tensor).subspan(piece.begin + piece.offset, piece.bytes);
+      return hash_part(bytes.data(), bytes.size(), piece.offset / 8);
+    }
     GatherTurns::Turn turn(turns_);
-    buffers.loaded.resize(piece.bytes);
-    gather(checkpoint_, tensor, MemorySource(mapping), piece.offset, buffers.loaded, turn);
-    return buffers.loaded;
+    const std::span<std::byte> bytes = turn.buffer().first(piece.bytes);
+    gather(checkpoint_, tensor, MemorySource(mapping_of(tensor)), piece.offset, bytes, turn);
+    return hash_part(bytes.data(), bytes.size(), piece.offset / 8);
   }
 
   void require_storages() const {
@@ -168,11 +206,41 @@ class Comparison {
     }
   }
 
-  std::span<const std::byte> read_back(Device device, uint64_t offset, uint64_t bytes,
-                                       Buffers& buffers) const {
-    buffers.loaded.resize(bytes);
-    backend_of(device).read_back(offset, buffers.loaded);
-    return buffers.loaded;
+  /// Notes where a piece whose sum is wrong differs first.
+  void find_difference(uint64_t index, const RegularFile& file) {
+    const std::lock_guard lock(mutex_);  // so that only one has a whole piece in memory
+    if (index >= first_bad_piece_) return;
+    const Piece& piece = pieces_[index];
+    const TensorPlacement& placement = model_.plan.placements[piece.index];
+    const CheckpointTensor& tensor = tensor_of(piece);
+    const CastKind kind = conversion_of(placement);
+    std::vector<std::byte> in_file(piece.bytes), buffer;
+    read_tensor(checkpoint_, tensor, file, piece.offset, in_file, turns_);
+    const std::span<const std::byte> expected = converted(in_file, kind, buffer);
+    const uint64_t tensor_offset = converted_bytes(piece.offset, kind);
+    std::vector<std::byte> loaded(expected.size());
+    if (!placement.in_file) {
+      backend_of(placement.device).read_back(placement.arena_offset + tensor_offset, loaded);
+    } else if (tensor.is_in_place()) {
+      std::ranges::copy(mapping_of(tensor).subspan(piece.begin + piece.offset, piece.bytes), loaded.begin());
+    } else {
+      GatherTurns::Turn turn(turns_);
+      gather(checkpoint_, tensor, MemorySource(mapping_of(tensor)), piece.offset, loaded, turn);
+    }
+    const auto [differs, at_loaded] = std::ranges::mismatch(expected, loaded);
+    const auto byte = static_cast<uint64_t>(differs - expected.begin());
+    std::optional<uint64_t> file_offset;
+    if (tensor.is_in_place())
+      file_offset = piece.begin + piece.offset + byte / cast_target_bytes(kind) * cast_source_bytes(kind);
+    note_difference(
+        index, file, file_offset,
+        differs == expected.end()
+            ? fmt::format(
+                  "the checksum of bytes {} to {} of the tensor on {} is wrong; read back, they are right",
+                  tensor_offset, tensor_offset + expected.size(), describe(placement.device))
+            : fmt::format("byte {} of the tensor on {} is {:#04x}; by the file it should be {:#04x}",
+                          tensor_offset + byte, describe(placement.device),
+                          std::to_integer<unsigned>(*at_loaded), std::to_integer<unsigned>(*differs)));
   }
 
   Backend& backend_of(Device device) const {
@@ -182,10 +250,9 @@ class Comparison {
     throw Error(ErrorCode::internal, "the load plan is inconsistent: a device has no arena");
   }
 
+  /// mutex_ is held.
   void note_difference(uint64_t index, const RegularFile& file, std::optional<uint64_t> file_offset,
                        std::string message) {
-    const std::lock_guard lock(mutex_);
-    if (index >= first_bad_piece_) return;
     first_bad_piece_ = index;
     const TensorPlacement& placement = model_.plan.placements[pieces_[index].index];
     first_difference_ =
@@ -202,6 +269,7 @@ class Comparison {
   std::span<const StorageCheck> storages_;
   std::span<const Piece> pieces_;
   std::vector<Buffers> buffers_;             ///< by worker; each touches its own alone
+  uint64_t step_bytes_;                      ///< of the file, in a worker's buffers at once
   std::vector<std::atomic<uint64_t>> sums_;  ///< by placement: of the hash's parts
   std::vector<uint32_t> crcs_;               ///< by piece, of those of storages
   GatherTurns turns_;

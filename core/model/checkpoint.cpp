@@ -157,7 +157,7 @@ void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
     try {
       const RegularFile file = open_shard(checkpoint, s);
       shard.present = true;
-      shard.file_bytes = file.identity.bytes;
+      shard.identity = file.identity;
       if (shard.is_read()) {
         Wanted wanted(index.weight_map, entries_of[s]);
         read_shard(checkpoint, s, file, &wanted, findings);
@@ -230,7 +230,7 @@ void open_single(Checkpoint& checkpoint, std::vector<Finding>* findings) {
   const bool is_named_by_user = checkpoint.location.trust_root.empty();
   if (!shard.is_read() && is_named_by_user) shard.format = require_known_start(checkpoint.location, file);
   shard.present = true;
-  shard.file_bytes = file.identity.bytes;
+  shard.identity = file.identity;
   if (shard.is_read()) {
     try {
       read_shard(checkpoint, 0, file, nullptr, findings);
@@ -346,9 +346,9 @@ RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard) {
 
 RegularFile reopen_shard(const Checkpoint& checkpoint, uint32_t shard) {
   RegularFile file = open_shard(checkpoint, shard);
-  if (file.identity.bytes != checkpoint.shards.at(shard).file_bytes) {
+  if (!is_same_state(file.identity, checkpoint.shards.at(shard).identity, is_on_network_file_system(file))) {
     throw Error(ErrorCode::changed_during_read,
-                "the file's size is no longer the one that its header was checked against")
+                "the file was replaced or written to after its header was read")
         .with_path(file.path)
         .with_hint("Wait until nothing writes to the file and run the command again.");
   }

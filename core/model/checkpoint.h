@@ -61,7 +61,8 @@ struct Shard {
   ShardFormat format = ShardFormat::safetensors;
   bool present = false;
   bool damaged = false;  ///< its header could not be read; only open_damaged_checkpoint gives such shards
-  uint64_t file_bytes = 0;
+  FileIdentity
+      identity;  ///< of the file when it was opened to read its header; zeros where it is not present
   uint64_t data_start = 0;  ///< bytes from the start of the file to the data section
   uint64_t tensor_count = 0;
   std::vector<std::pair<std::string, std::string>> metadata;
@@ -154,8 +155,8 @@ StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTens
 /// Opens one shard for reading, again below the location's trust root. Throws Error(shard_missing) besides.
 RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard);
 
-/// Opens a shard and checks that it has the size it had when its header was read.
-/// Throws Error(shard_missing, changed_during_read, …).
+/// Opens a shard and checks that it is the file whose header was read, neither replaced nor written to since
+/// (is_same_state). Throws Error(shard_missing, changed_during_read, …).
 RegularFile reopen_shard(const Checkpoint& checkpoint, uint32_t shard);
 
 }  // namespace hfload

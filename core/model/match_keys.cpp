@@ -85,8 +85,14 @@ class Matcher {
     std::string_view operator()(TensorId id) const { return tensors[id].name; }
   };
   NameOf name_of() const { return {tree_.tensors}; }
-  /// kNoId where there is none of that name.
-  TensorId tensor(std::string_view name) const { return by_name_.find(name, name_of()); }
+  /// kNoId where there is none of that name. Checkpoints name many tensors in the order of the model.
+  TensorId tensor(std::string_view name) const {
+    const TensorId next = after_last_found_;
+    const bool is_next = next < tree_.tensors.size() && tree_.tensors[next].name == name;
+    const TensorId id = is_next ? next : by_name_.find(name, name_of());
+    if (id != kNoId) after_last_found_ = id + 1;
+    return id;
+  }
 
   /// The shell tensor that a state dict of the model would list under this name; kNoId for none.
   TensorId expected(std::string_view name) const {
@@ -228,7 +234,8 @@ class Matcher {
 
   const ModuleTree& tree_;
   const Checkpoint& checkpoint_;
-  NameTable by_name_;  ///< the tree's tensors
+  NameTable by_name_;                      ///< the tree's tensors
+  mutable TensorId after_last_found_ = 0;  ///< where `tensor` looks first
   std::string prefix_dot_;
   Prefix prefix_ = Prefix::same;
   std::vector<std::pair<std::regex, std::string>> renames_;

@@ -14,13 +14,30 @@ bool matches_any(const std::vector<std::string>& patterns, const std::string& na
   return std::ranges::any_of(patterns, [&](const std::string& glob) { return matches_glob(glob, name); });
 }
 
+/// A name that the pattern may have meant: one that it matches once parts before it are put on or taken off.
+std::string_view nearest_name(const ModuleTree& tree, std::string_view pattern) {
+  for (;;) {
+    const std::string glob = fmt::format("*{}", pattern);
+    for (const ShellTensor& tensor : tree.tensors) {
+      if (tensor.persistent && matches_glob(glob, tensor.name)) return tensor.name;
+    }
+    const size_t dot = pattern.find('.');
+    if (dot == std::string_view::npos) return {};
+    pattern.remove_prefix(dot + 1);
+  }
+}
+
 void require_matches(const ModuleTree& tree, const std::vector<std::string>& patterns) {
   for (const std::string& pattern : patterns) {
     const auto is_meant = [&](const ShellTensor& t) { return t.persistent && matches_glob(pattern, t.name); };
     if (std::ranges::any_of(tree.tensors, is_meant)) continue;
+    const std::string_view near = nearest_name(tree, pattern);
     throw Error(ErrorCode::empty_subset,
                 fmt::format("--subset '{}' matches no tensor that checkpoints of this model hold", pattern))
-        .with_hint("hfload inspect --tensors lists the names; * also matches dots.");
+        .with_hint(
+            fmt::format("Patterns match the model's names{}{}, which may differ from the checkpoint's. "
+                        "hfload inspect --tree shows them; * also matches dots.",
+                        near.empty() ? "" : ", such as ", near));
   }
 }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/name_table.h"
@@ -70,14 +72,16 @@ class NameTrie {
   }
 
   std::vector<uint32_t> sorted_children(uint32_t node) const {
-    std::vector<uint32_t> children;
-    for (uint32_t child = nodes_[node].children.first; child != kNone; child = nodes_[child].next)
-      children.push_back(child);
-    if (is_layer_list(node)) {
-      std::ranges::stable_sort(children, {}, [&](uint32_t child) { return number_of(name(child)); });
-    } else {
-      std::ranges::stable_sort(children, {}, [&](uint32_t child) { return rank(name(child)); });
+    const bool is_list = is_layer_list(node);
+    std::vector<std::pair<uint64_t, uint32_t>> keyed;
+    for (uint32_t child = nodes_[node].children.first; child != kNone; child = nodes_[child].next) {
+      const std::string_view component = name(child);
+      keyed.emplace_back(is_list ? number_of(component) : static_cast<uint64_t>(rank(component)), child);
     }
+    const auto key = &std::pair<uint64_t, uint32_t>::first;
+    if (!std::ranges::is_sorted(keyed, {}, key)) std::ranges::stable_sort(keyed, {}, key);
+    std::vector<uint32_t> children(keyed.size());
+    std::ranges::transform(keyed, children.begin(), &std::pair<uint64_t, uint32_t>::second);
     return children;
   }
 

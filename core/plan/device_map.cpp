@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "core/base/error.h"
 
@@ -83,28 +84,36 @@ DeviceMap clean_device_map(DeviceMap map) {
 }
 
 DeviceMapLookup::DeviceMapLookup(const DeviceMap& map) {
-  for (const DeviceMapEntry& entry : map) entries_.insert_or_assign(entry.module, entry.device);
+  for (const DeviceMapEntry& entry : map) {
+    entries_.insert_or_assign(entry.module, entry.device);
+    longest_ = std::max(longest_, entry.module.size());
+  }
 }
 
 const Device* DeviceMapLookup::find(std::string_view name) const {
-  for (std::string prefix(name);;) {
+  const auto parent = [](std::string_view module) {
+    const size_t dot = module.rfind('.');
+    return module.substr(0, dot == std::string_view::npos ? 0 : dot);
+  };
+  while (name.size() > longest_) name = parent(name);
+  for (std::string prefix(name);; prefix.resize(parent(prefix).size())) {
     if (const auto it = entries_.find(prefix); it != entries_.end()) return &it->second;
     if (prefix.empty()) return nullptr;
-    const size_t dot = prefix.rfind('.');
-    prefix.resize(dot == std::string::npos ? 0 : dot);
   }
 }
 
 std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map) {
-  const ModuleIndex index(tree);
+  std::optional<ModuleIndex> index;  // not for a map of everything at once, as it takes long for many modules
+  const auto is_known = [&](const std::string& name) {
+    if (!index) index.emplace(tree);
+    return index->module(name) != kNoId || index->tensor(name) != kNoId;
+  };
   const DeviceMapLookup lookup(map);
   std::vector<std::string> warnings;
 
   std::vector<std::string> strangers;
   for (const DeviceMapEntry& entry : map) {
-    if (!entry.module.empty() && index.module(entry.module) == kNoId && index.tensor(entry.module) == kNoId) {
-      strangers.push_back(entry.module);
-    }
+    if (!entry.module.empty() && !is_known(entry.module)) strangers.push_back(entry.module);
   }
   if (!strangers.empty()) {
     warnings.push_back(fmt::format("the device map names modules that the model does not have: {}",

@@ -32,6 +32,7 @@ class DeviceMapLookup {
 
  private:
   std::unordered_map<std::string, Device, NameHash> entries_;
+  size_t longest_ = 0;  ///< bytes of the longest name in the map: no longer one needs to be looked up
 };
 
 /// A user's own map, in its own order. `text` is a JSON object of module to device (an integer or a string),

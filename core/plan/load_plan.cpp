@@ -89,14 +89,16 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
     plan.placements.push_back(placement);
   }
 
-  std::ranges::sort(plan.placements, [&](const TensorPlacement& a, const TensorPlacement& b) {
+  const auto by_position = [&](const TensorPlacement& a, const TensorPlacement& b) {
     const CheckpointTensor& x = checkpoint.tensors[a.checkpoint];
     const CheckpointTensor& y = checkpoint.tensors[b.checkpoint];
     const auto key = [](const CheckpointTensor& t) {
       return std::tuple(t.shard, t.begin, t.end, t.name.view());
     };
     return key(x) < key(y);
-  });
+  };
+  // Mostly they are, as matches stand in checkpoint order.
+  if (!std::ranges::is_sorted(plan.placements, by_position)) std::ranges::sort(plan.placements, by_position);
 
   std::map<Device, std::vector<TensorPlacement*>> by_device;
   for (TensorPlacement& p : plan.placements) {
@@ -118,17 +120,21 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
     plan.arenas.push_back({device, bytes});
   }
 
+  const auto is_read = [&](const TensorPlacement& p) {
+    return !p.in_file && checkpoint.tensors[p.checkpoint].bytes() != 0;
+  };
+  plan.copies.reserve(static_cast<size_t>(std::ranges::count_if(plan.placements, is_read)));
   for (uint32_t i = 0; i < plan.placements.size(); ++i) {
     const TensorPlacement& p = plan.placements[i];
     const CheckpointTensor& source = checkpoint.tensors[p.checkpoint];
-    if (p.in_file || source.bytes() == 0) continue;
+    if (!is_read(p)) continue;
     plan.copied_file_bytes += source.bytes();
     if (!source.is_in_place()) {
       plan.gathers.push_back(i);
       continue;
     }
     plan.copies.push_back(
-        {source.shard, checkpoint.shards[source.shard].data_start + source.begin, source.bytes(), i});
+        {source.shard, i, checkpoint.shards[source.shard].data_start + source.begin, source.bytes()});
   }
   return plan;
 }

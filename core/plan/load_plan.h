@@ -10,14 +10,15 @@
 
 namespace hfload {
 
-/// Where one tensor of the shell ends up.
+/// Where one tensor of the shell ends up. There may be 10^5 and more, while the memory beside the weights is
+/// bounded.
 struct TensorPlacement {
-  TensorId tensor = kNoId;  ///< the first place of its object
-  uint32_t checkpoint = 0;  ///< into Checkpoint::tensors
-  Device device;
-  Dtype dtype = Dtype::f32;   ///< in memory
+  TensorId tensor = kNoId;    ///< the first place of its object
+  uint32_t checkpoint = 0;    ///< into Checkpoint::tensors
   uint64_t arena_offset = 0;  ///< bytes from the start of the device's arena; in_file: of the file
   uint64_t bytes = 0;         ///< in memory; in_file: in the file
+  Device device;
+  Dtype dtype = Dtype::f32;  ///< in memory
   bool in_file = false;  ///< stays in its shard, which is mapped: on the disk, or on the CPU without a copy
 };
 
@@ -30,9 +31,9 @@ struct Arena {
 /// Bytes of one shard that become bytes of one tensor.
 struct CopyOperation {
   uint32_t shard = 0;
+  uint32_t placement = 0;    ///< into LoadPlan::placements
   uint64_t file_offset = 0;  ///< bytes from the start of the shard
   uint64_t file_bytes = 0;
-  uint32_t placement = 0;  ///< into LoadPlan::placements
 };
 
 /// Everything a load does, as plain data: executed by the loader, tested without I/O.

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstring>
 #include <list>
-#include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -63,10 +63,7 @@ class CheckpointSource final : public TensorSource {
 
   void require_unchanged() const override {
     const std::lock_guard lock(mutex_);
-    for (const auto& [shard, identity] : identities_) {
-      const RegularFile file = reopen_shard(checkpoint_, shard);
-      require_same(file, identity);
-    }
+    for (const uint32_t shard : read_) reopen_shard(checkpoint_, shard);
   }
 
  private:
@@ -106,28 +103,34 @@ class CheckpointSource final : public TensorSource {
       return open_.front().second;
     }
     auto file = std::make_shared<const RegularFile>(reopen_shard(checkpoint_, shard));
-    const auto [known, is_new] = identities_.emplace(shard, file->identity);
-    if (!is_new) require_same(*file, known->second);
+    read_.insert(shard);
     open_.emplace_front(shard, file);
     if (open_.size() > kMostOpen) open_.pop_back();
     return file;
-  }
-
-  static void require_same(const RegularFile& file, const FileIdentity& identity) {
-    if (file.identity == identity) return;
-    throw Error(ErrorCode::changed_during_read, "the file was truncated or replaced while it was read")
-        .with_path(file.path)
-        .with_hint("Wait until nothing writes to the file and run the command again.");
   }
 
   const Checkpoint& checkpoint_;
   std::unordered_set<uint32_t> repeated_;  ///< tensors whose elements others have too
   mutable std::mutex mutex_;
   mutable std::list<std::pair<uint32_t, std::shared_ptr<const RegularFile>>> open_;  ///< latest first
-  mutable std::map<uint32_t, FileIdentity> identities_;
+  mutable std::set<uint32_t> read_;  ///< shards that were opened
 };
 
 }  // namespace
+
+void PieceReader::Slots::acquire() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return free_ > 0; });
+  --free_;
+}
+
+void PieceReader::Slots::release() {
+  {
+    const std::lock_guard lock(mutex_);
+    ++free_;
+  }
+  changed_.notify_one();
+}
 
 PieceReader::PieceReader(const TensorSource& source, uint32_t tensor, uint64_t first_byte, uint64_t bytes,
                          Slots& slots)

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
-#include <semaphore>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -58,8 +59,20 @@ class TensorSource {
 class PieceReader {
  public:
   /// Bounds the memory of all readers of one run: so many gather at once, and others wait.
-  static constexpr std::ptrdiff_t kMostGathering = 4;
-  using Slots = std::counting_semaphore<kMostGathering>;
+  static constexpr int kMostGathering = 4;
+  /// Not a std::counting_semaphore: that of GCC 12 can lose a wake-up (bug 98033).
+  class Slots {
+   public:
+    explicit Slots(int free) : free_(free) {}
+    /// Waits for a slot.
+    void acquire();
+    void release();
+
+   private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    int free_;
+  };
 
   /// Reads `bytes` bytes of the elements from `first_byte` on.
   PieceReader(const TensorSource& source, uint32_t tensor, uint64_t first_byte, uint64_t bytes, Slots& slots);

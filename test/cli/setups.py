@@ -69,6 +69,11 @@ def llama_config_only(work):
     write_llama(work / "llama", None)
 
 
+def llama_saved_as_base_model(work):
+    tensors = [(n.removeprefix("model."), d, s) for n, d, s in LLAMA_TENSORS if n != "lm_head.weight"]
+    write_llama(work / "llama", tensors, tie_word_embeddings=True)
+
+
 def llama_with_missing_tensors(work):
     write_llama(work / "llama", [t for t in LLAMA_TENSORS if t[0] not in ("model.norm.weight", "lm_head.weight")])
 

@@ -3,6 +3,8 @@
      kill      SIGKILL before the call
      tear      SIGKILL in the middle of it: half of the bytes are written
      short     half of the bytes, for calls that count bytes
+     SIGINT, SIGTERM, SIGHUP   that signal to the process before the call, which is then made
+     sleep+    from there on, 50 ms before each call
      EIO, ENOSPC, EINTR   that error, once
      EIO+, ENOSPC+        that error, from there on
    At the end the number of calls is written to HFLOAD_FAULT_COUNT.
@@ -21,6 +23,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 enum action { NONE, KILL, TEAR, SHORT, FAIL };
@@ -55,6 +58,15 @@ static enum action at_call(const char* name, int fd) {
   const int persistent = text[strlen(text) - 1] == '+';
   if (number != wanted && !(persistent && number > wanted)) return NONE;
   if (strcmp(text, "kill") == 0) kill(getpid(), SIGKILL);
+  if (strcmp(text, "sleep+") == 0) {
+    const struct timespec pause = {0, 50 * 1000 * 1000};
+    nanosleep(&pause, NULL);
+    return NONE;
+  }
+  if (strncmp(text, "SIG", 3) == 0) {
+    kill(getpid(), strcmp(text, "SIGINT") == 0 ? SIGINT : strcmp(text, "SIGTERM") == 0 ? SIGTERM : SIGHUP);
+    return NONE;
+  }
   if (strcmp(text, "tear") == 0) return TEAR;
   if (strcmp(text, "short") == 0) return SHORT;
   errno = error_of(text);

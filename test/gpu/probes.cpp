@@ -69,7 +69,7 @@ Model make_model(const std::filesystem::path& file, uint64_t bytes, uint32_t ten
   model.checkpoint.location.weights_path = file;
   Shard shard;
   shard.file = file.filename();
-  shard.file_bytes = bytes;
+  shard.identity = open_regular_file(file).identity;
   model.checkpoint.shards.push_back(shard);
   const uint64_t each = bytes / tensors / 256 * 256;
   const uint64_t in_memory = each / (dtype_info(from).bits / 8) * (dtype_info(to).bits / 8);
@@ -81,7 +81,7 @@ Model make_model(const std::filesystem::path& file, uint64_t bytes, uint32_t ten
     tensor.end = tensor.begin + each;
     model.checkpoint.tensors.push_back(tensor);
     model.plan.placements.push_back({i, i, Device::gpu(0), to, in_memory * i, in_memory});
-    model.plan.copies.push_back({0, tensor.begin, each, i});
+    model.plan.copies.push_back({0, i, tensor.begin, each});
   }
   model.plan.arenas.push_back({Device::gpu(0), in_memory * tensors});
   model.plan.copied_file_bytes = each * tensors;

@@ -17,6 +17,7 @@ if __name__ == "__main__":
         import make_offload
         import make_safetensors_files
         import make_saved
+        import make_sharded
         import make_shard_splits
         import make_sizes
         import make_small_models
@@ -24,8 +25,8 @@ if __name__ == "__main__":
         import make_torch_loads
         import make_weight_statistics
 
-        # The checkpoints come first: make_keys loads them.
-        scripts = (make_checkpoints, make_modules, make_device_maps, make_small_models, make_keys, make_casts, make_caches,
+        # The checkpoints come first: make_keys and make_sharded load them.
+        scripts = (make_checkpoints, make_modules, make_device_maps, make_small_models, make_keys, make_sharded, make_casts, make_caches,
                    make_sizes, make_dtypes, make_offload, make_hashes, make_gemms, make_family_caches, make_torch_files, make_torch_loads, make_safetensors_files, make_saved, make_shard_splits,
                    make_weight_statistics)
     else:

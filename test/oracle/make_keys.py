@@ -2,19 +2,21 @@
 
 Makes test/fixtures/loading/keys.jsonl from the tiny checkpoints. A case's `edit` is applied to the checkpoint's
 tensors, in this order: remove [names], rename [[old, new]], add [[name, dtype, shape]], reshape [[name, shape]]; an
-edited checkpoint is one file. Keys are sorted. Where Python raises, `error` holds the text. Versions:
-requirements.txt. Run: python test/oracle/make_keys.py
+edited checkpoint is one file. Keys are sorted; a mismatched one is [name, shape in the checkpoint, shape in the model].
+Where Python raises, `error` holds the text. Versions: requirements.txt. Run: python test/oracle/make_keys.py
 """
 
 import json
 import shutil
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import torch
 import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
+from transformers import modeling_utils
 
 from common import FIXTURES, write_lines, write_versions
 
@@ -177,13 +179,23 @@ def apply(tensors, change):
 
 
 def loading_info(class_name, folder, ignore_mismatched_sizes):
-    try:
-        _, info = getattr(transformers, class_name).from_pretrained(
-            folder, dtype="auto", output_loading_info=True, ignore_mismatched_sizes=ignore_mismatched_sizes
-        )
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
-    return {key: sorted(info[key]) for key in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+    find, shapes = modeling_utils._find_mismatched_keys, {}
+
+    def find_and_keep(*args):
+        names, pairs = find(*args)
+        shapes.update(zip(names, pairs))
+        return names, pairs
+
+    with mock.patch.object(modeling_utils, "_find_mismatched_keys", find_and_keep):
+        try:
+            _, info = getattr(transformers, class_name).from_pretrained(
+                folder, dtype="auto", output_loading_info=True, ignore_mismatched_sizes=ignore_mismatched_sizes
+            )
+        except Exception as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+    lists = {key: sorted(info[key]) for key in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+    # from_pretrained returns their names alone.
+    return {**lists, "mismatched_keys": [[name, *map(list, shapes[name])] for name in lists["mismatched_keys"]]}
 
 
 def cases():

@@ -4,11 +4,15 @@ interrupted or cut short in a call goes on, and loads the same bytes."""
 import json
 import os
 import re
+import shutil
+import subprocess
 
 import running
 import safetensors_writer
 import setups
+from scenarios.conversions import is_sanitized
 from scenarios.faults import cannot_preload
+from scenarios.reading import has_direct_reads, write_model
 
 READS = "preadv2,pread"
 WAYS = (["--device-map", "cpu", "--io", "auto"], ["--device-map", "cpu", "--io", "pread"], ["--device-map", "cpu", "--io", "direct"],
@@ -103,6 +107,125 @@ def test_a_network_file_system_is_read_by_more_threads_in_larger_pieces(binary, 
         threads = read(type_, name="small")[0]
         assert threads == (max(usual, 8) if system in NETWORK else usual), (system, threads)
     assert read(NETWORK["NFS"], "--threads", "3")[0] == 3
+    # What is converted takes a buffer: of 256 KiB, or of all readers' 16 MiB.
+    (work / "converted").mkdir()
+    sizes["converted"] = 32 * mebibyte
+    safetensors_writer.write(work / "converted" / "model.safetensors", [("w", "F32", [8 * mebibyte])], sparse=True)
+    to_bfloat16 = ["--dtype", "bfloat16", "--threads", "8"]
+    assert read(LOCAL["ext4"], *to_bfloat16, name="converted")[1] >= sizes["converted"] // (256 << 10)
+    fewest = sizes["converted"] // (2 * mebibyte)
+    assert fewest <= read(NETWORK["NFS"], *to_bfloat16, name="converted")[1] <= 2 * fewest
     # Direct reads take a descriptor of their own.
     opened = {type_: read(type_, name="small", calls="open")[1] for type_ in (LOCAL["ext4"], NETWORK["NFS"])}
     assert opened[NETWORK["NFS"]] == opened[LOCAL["ext4"]] - 1, opened
+
+
+def test_a_dry_run_counts_the_reads_of_the_load(binary, work):
+    """One call for each, but for the headers', which both of them read."""
+    if cannot_preload(binary):
+        return
+    mebibyte = 1 << 20
+    tensors = [("p", "U8", [9 * mebibyte]), ("q", "F32", [100]), ("r", "F32", [100]), ("s", "F32", [700_000])]
+    safetensors_writer.write(work / "m.safetensors", tensors)
+    arguments = ["load", "m.safetensors", "--io", "pread", "--threads", "1", "--max-memory", "0=1GB,cpu=1GB", "--emulate-gpus", "--json", "-q"]
+    for device_map, dtype in [("cpu", "float32"), ("cpu", "float16"), ("0", "float16"), ('{"p": 0, "q": "cpu", "r": "disk", "s": "cpu"}', "float32")]:
+        counts, documents = [], []
+        for flags in ([], ["--dry-run"]):
+            env = {"LD_PRELOAD": os.environ["HFLOAD_FAULT_SHIM"], "HFLOAD_FAULT_CALLS": READS, "HFLOAD_FAULT_COUNT": str(work / "calls")}
+            result = running.run(binary, [*arguments, "--device-map", device_map, "--dtype", dtype, *flags], work, env)
+            assert result.status == 0, result
+            counts.append(int((work / "calls").read_text()))
+            documents.append(json.loads(result.stdout))
+        (shard,) = documents[1]["load_plan"]["shards"]
+        assert shard["reads"] == counts[0] - counts[1] > 1, (device_map, dtype, shard, counts)
+        assert shard["read_bytes"] == documents[0]["io"]["read_bytes"], (shard, documents[0]["io"])
+
+
+def cannot_trace(binary):
+    """Sanitizers trace their own process at its end, and need memory that is refused here."""
+    if is_sanitized(binary):
+        return True
+    strace = shutil.which("strace")
+    if strace and subprocess.run([strace, "-f", "-o", "/dev/null", "true"], check=False, capture_output=True).returncode == 0:
+        return False
+    print("skipped: there is no strace, or it may not trace")
+    return True
+
+
+def traced(binary, work, inject, *arguments, log="/dev/null"):
+    injected = [option for fault in inject for option in ("-e", fault)]
+    return running.run("/usr/bin/env", ["strace", "-f", "-y", "-qq", "-o", str(log), *injected, binary, *arguments], work)
+
+
+def load_llama(*flags):
+    return ["load", "llama", "--device-map", "cpu", "--max-memory", "cpu=1GB", "--verify", "--json", "--threads", "1", *flags]
+
+
+def check_one_error(result, status, code):
+    assert result.status == status, result
+    assert json.loads(result.stdout)["error"]["code"] == code, result
+    assert re.findall(r"^error: .*\[(\w+)\]$", result.stderr, re.M) == [code], result.stderr
+
+
+def test_io_uring_that_fails(binary, work):
+    expected = write_model(work)
+    if cannot_trace(binary) or not has_direct_reads(work / "llama" / "model.safetensors"):
+        return
+    direct = load_llama("--io", "direct")
+
+    def hashes(result):
+        assert result.status == 0, result
+        document = json.loads(result.stdout)
+        assert document["hashes"] == expected and document["io"]["direct_bytes"] == 2512, document
+        return document["io"]["io_uring"]
+
+    usual = hashes(traced(binary, work, [], *direct))
+    # Without io_uring the reads are as direct.
+    assert not hashes(traced(binary, work, ["inject=io_uring_setup:error=ENOSYS"], *direct))
+    if not usual:
+        print("skipped: no io_uring here")
+        return
+    assert hashes(traced(binary, work, ["inject=io_uring_enter:error=EINTR:when=1"], *direct))
+    check_one_error(traced(binary, work, ["inject=io_uring_enter:error=EIO"], *direct), 5, "io_error")
+
+
+def test_system_calls_that_fail(binary, work):
+    expected = write_model(work)
+    if cannot_trace(binary):
+        return
+    through = load_llama("--io", "pread")
+    trace = work / "trace"
+    assert traced(binary, work, ["trace=pread64"], *through, log=trace).status == 0
+    # strace counts for each thread alone, and the reads of the program's loader too.
+    threads = {}
+    for line in trace.read_text().splitlines():
+        threads.setdefault(line.split()[0], []).append(".safetensors>" in line)
+    most = max(map(len, threads.values()))
+    numbers = [n for n in range(1, most + 1) if all(reads[n - 1] for reads in threads.values() if len(reads) >= n)]
+    # Header and weights, then the weights again for --verify.
+    assert len(numbers) >= 3, trace.read_text()
+    for fault in [f"pread64:error=EINTR:when={n}" for n in numbers] + ["madvise:error=EINVAL", "io_uring_setup:error=ENOSYS"]:
+        result = traced(binary, work, [f"inject={fault}"], *through)
+        assert result.status == 0, (fault, result)
+        assert json.loads(result.stdout)["hashes"] == expected, fault
+    for n in numbers:
+        check_one_error(traced(binary, work, [f"inject=pread64:error=EIO:when={n}"], *through), 5, "io_error")
+
+
+def test_memory_that_is_refused(binary, work):
+    """The arena, which is the one mapping that is larger than the tensors."""
+    if cannot_trace(binary):
+        return
+    (work / "model").mkdir()
+    size = 48 << 20
+    safetensors_writer.write(work / "model" / "model.safetensors", [("w", "U8", [size])], sparse=True)
+    arguments = ["load", "model", "--device-map", "cpu", "--max-memory", "cpu=1GB", "--threads", "1", "--json"]
+    trace = work / "trace"
+    assert traced(binary, work, ["trace=mmap"], *arguments, log=trace).status == 0
+    lines = trace.read_text().splitlines()
+    main = [line for line in lines if line.split()[0] == lines[0].split()[0] and " mmap(" in line]
+    large = [at for at, line in enumerate(main, 1) if int(re.search(r"mmap\(\w+, (\d+),", line).group(1)) >= size]
+    assert large, trace.read_text()
+    result = traced(binary, work, [f"inject=mmap:error=ENOMEM:when={large[0]}"], *arguments)
+    check_one_error(result, 9, "out_of_memory")
+    assert "48.0 MiB" in result.stderr or str(size) in result.stderr, result.stderr

@@ -1,4 +1,5 @@
-"""Commands that stream weights take at most 64 MiB, also of a model of 120,000 tensors; what they write is right by the format's specification."""
+"""Commands that stream weights take at most 64 MiB, and `load` 32 MiB beside the weights, also of a model of 120,000 tensors; what they write
+is right by the format's specification."""
 
 import json
 import os
@@ -152,3 +153,15 @@ def test_little_memory_for_a_transposed_tensor(binary, work):
             file.seek(start + 4 * (j * side + i))
             assert file.read(4) == struct.pack("<f", value), (i, j)
     (work / "m.safetensors").unlink()
+
+
+def test_load_takes_little_beside_the_weights(binary, work):
+    """The destination is what the design says: every tensor at a multiple of 256 bytes, and of the same dtype or float32. --verify keeps the
+    names of the model's tensors besides."""
+    if is_sanitized(binary):
+        return
+    write_checkpoint(work / "a.safetensors")
+    arena = TENSORS * 256
+    for most_mib, flags in (32, []), (32, ["--dtype", "float32"]), (32, ["--threads", "16", "--io", "direct"]), (48, ["--verify", "--json"]):
+        peak = most_anonymous_bytes(binary, work, ["load", "a.safetensors", "--device-map", "cpu", "--max-memory", "cpu=1GB", "-q", *flags])
+        assert arena < peak <= arena + most_mib * 2**20, (flags, (peak - arena) / 2**20)

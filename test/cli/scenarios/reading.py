@@ -2,12 +2,15 @@
 
 import json
 import os
+import random
 import struct
 import subprocess
+import sys
 
 import running
 import safetensors_writer
 import setups
+from scenarios.conversions import is_sanitized
 
 MASK = 2**64 - 1
 
@@ -128,3 +131,82 @@ def test_a_mapping_that_is_lost_ends_with_a_sentence(binary, work):
             assert json.loads(out)["error"]["code"] == "changed_during_read", out
         else:
             assert out == b"", out
+
+
+def test_cold_files_are_whole_whatever_way_was_chosen(binary, work):
+    """64 MiB that have left the page cache. Two tensors are checked by the formula, the rest by what another way brings."""
+    mebibyte = 1 << 20
+    (work / "llama").mkdir()
+    path = work / "llama" / "model.safetensors"
+    sizes = {"head": mebibyte // 8 + 3, "middle": 32 * mebibyte, "tail": mebibyte // 8, "end": 32 * mebibyte - 5}
+    safetensors_writer.write(path, [(name, "U8", [size]) for name, size in sizes.items()], sparse=True)
+    start, content = path.stat().st_size - sum(sizes.values()), random.Random(1).randbytes(sum(sizes.values()))
+    with open(path, "r+b") as file:
+        file.seek(start)
+        file.write(content)
+    middle = sizes["head"] + sizes["middle"]
+    expected = {"head": tensor_hash(content[: sizes["head"]]), "tail": tensor_hash(content[middle : middle + sizes["tail"]])}
+
+    def cold(*flags):
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        document = load(binary, work, "--device-map", "cpu", *flags)
+        assert expected.items() <= document["hashes"].items(), flags
+        io = document["io"]
+        assert io["read_bytes"] == sum(io[f"{way}_bytes"] for way in ("cached", "buffered", "direct", "mmap")) == sum(sizes.values()), io
+        return document
+
+    reference = cold("--io", "mmap")["hashes"]
+    assert len(set(reference.values())) == len(sizes)
+    assert cold("--io", "auto")["hashes"] == reference
+    if has_direct_reads(path):
+        direct = cold("--io", "direct")
+        assert direct["hashes"] == reference
+        assert direct["io"]["direct_bytes"] == sum(sizes.values())
+
+
+# The largest memory of a process counts from its fork on: so from a small one.
+MEASURE = """
+import json, resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, check=True)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([json.loads(done.stdout), {name: getattr(usage, name) for name in ("ru_maxrss", "ru_minflt", "ru_inblock")}]))
+"""
+
+
+def usage_of(binary, work, *arguments):
+    result = running.run(sys.executable, ["-c", MEASURE, binary, "load", *arguments, "--json", "-q"], work)
+    assert result.status == 0, result
+    return json.loads(result.stdout)
+
+
+def test_a_mapping_of_any_size_takes_no_memory(binary, work):
+    sizes = {"small": 2**12, "large": 2**36}
+    usages = {}
+    for name, size in sizes.items():
+        (work / name).mkdir()
+        safetensors_writer.write(work / name / "model.safetensors", [("w", "U8", [size])], sparse=True)
+        document, usages[name] = usage_of(binary, work, name, "--device-map", "cpu", "--max-memory", "cpu=100GB", "--map")
+        assert document["io"]["read_bytes"] == document["loaded_bytes"] == 0
+        assert document["io"]["mapped_bytes"] == size
+    # Each page that was looked at would be a fault, or a few of them together one.
+    assert usages["large"]["ru_minflt"] - usages["small"]["ru_minflt"] < 500, usages
+    assert usages["large"]["ru_maxrss"] - usages["small"]["ru_maxrss"] < 8 << 10, usages
+    assert is_sanitized(binary) or usages["large"]["ru_maxrss"] < 64 << 10, usages
+
+
+def test_every_name_of_a_tied_tensor_has_its_hash(binary, work):
+    setups.llama_tied(work)
+    expected = {name: tensor_hash(data) for name, data in stored_tensors(work / "llama" / "model.safetensors").items()}
+    expected["lm_head.weight"] = expected["model.embed_tokens.weight"]
+    for device in ("cpu", "disk"):
+        assert load(binary, work, "--device-map", device)["hashes"] == expected, device
+
+
+def test_the_whole_time_is_longer_than_the_reading(binary, work):
+    """Which begins with the first allocation; before it, the model is opened and planned."""
+    write_model(work)
+    document = load(binary, work, "--device-map", "cpu")
+    assert 0 < document["seconds"] < document["total_seconds"] < 60, document
+    assert document["io"]["numa_node"] is None and document["io"]["gds"] is None and document["io"]["gds_bytes"] == 0, document["io"]

@@ -98,6 +98,22 @@ TEST_CASE("A file that changes while it is open is noticed") {
   }
   CHECK(error_of([&] { require_unchanged(file); }).code() == ErrorCode::changed_during_read);
   CHECK(error_of([&] { content(file); }).code() == ErrorCode::changed_during_read);
+  CHECK(error_of([&] { MappedFile mapping(file); }).code() == ErrorCode::changed_during_read);
+}
+
+TEST_CASE(
+    "Two openings of a file are compared by all that tells its state, over a network by size and time") {
+  const FileIdentity before{.device = 1, .inode = 2, .bytes = 3, .modified_ns = 4};
+  for (const bool on_network : {false, true}) {
+    const auto same_as_before = [&](const FileIdentity& now) {
+      return is_same_state(now, before, on_network);
+    };
+    CHECK(same_as_before(before));
+    CHECK(same_as_before({.device = 9, .inode = 2, .bytes = 3, .modified_ns = 4}) == on_network);
+    CHECK(same_as_before({.device = 1, .inode = 9, .bytes = 3, .modified_ns = 4}) == on_network);
+    CHECK_FALSE(same_as_before({.device = 1, .inode = 2, .bytes = 9, .modified_ns = 4}));
+    CHECK_FALSE(same_as_before({.device = 1, .inode = 2, .bytes = 3, .modified_ns = 9}));
+  }
 }
 
 TEST_CASE("A text file above its limit is refused before it is read") {

@@ -2,10 +2,16 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <bit>
 #include <catch2/catch.hpp>
+#include <fstream>
+#include <iterator>
 #include <random>
+#include <set>
+#include <sstream>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 
 #include "kernels/cast_paths.h"
@@ -44,6 +50,29 @@ size_t first_wrong(Cast convert, CastKind kind, const std::vector<uint32_t>& pat
     if (!right) return i;
   }
   return patterns.size();
+}
+
+#if defined(__x86_64__)
+/// Whether Linux lists all of these among the processor's features.
+bool system_lists(const std::vector<std::string>& wanted) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line) && !line.starts_with("flags")) {
+  }
+  std::istringstream words(line);
+  const std::set<std::string> listed{std::istream_iterator<std::string>(words), {}};
+  REQUIRE(listed.contains("sse2"));
+  return std::ranges::all_of(wanted, [&](const std::string& feature) { return listed.contains(feature); });
+}
+#endif
+
+TEST_CASE("no way to cast that this processor has is left untested") {
+#if defined(__x86_64__)
+  CHECK(has_cast_avx2() == system_lists({"avx2", "f16c"}));
+  CHECK(has_cast_avx512() == system_lists({"avx512f", "avx512bw", "avx512vl", "avx512dq"}));
+#endif
+  if (!has_cast_avx2()) WARN("not tested: casts by AVX2 and F16C, which this processor lacks");
+  if (!has_cast_avx512()) WARN("not tested: casts by AVX-512, which this processor lacks");
 }
 
 TEST_CASE("casts are the nearest number by definition, for all patterns") {
@@ -90,8 +119,7 @@ TEST_CASE("fast casts give the reference's bits, whatever the length and alignme
   std::mt19937 random(2);
   std::vector<size_t> counts;
   for (size_t count = 0; count < 70; ++count) counts.push_back(count);
-  counts.insert(counts.end(),
-                {4096, 16384, 32768 + 5, 65536 + 17});  // the larger ones are written around the cache
+  counts.insert(counts.end(), {4096, 16384, 32768 + 5, 65536 + 17});
   std::vector<std::byte> source(70'000 * 4 + 64);
   for (std::byte& byte : source) byte = static_cast<std::byte>(random());
   for (const CastKind kind : kCastKinds) {

@@ -49,7 +49,7 @@ class ViewedModel {
     checkpoint.shards.push_back({.file = "pytorch_model.bin",
                                  .format = ShardFormat::pytorch,
                                  .present = true,
-                                 .file_bytes = content_.size(),
+                                 .identity = open_regular_file(directory_ / "pytorch_model.bin").identity,
                                  .metadata = {}});
     tree.modules.emplace_back();
     KeyMatches keys;

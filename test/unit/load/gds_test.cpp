@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/load/direct_reader.h"
 #include "test/unit/load/synthetic_model.h"
 
 namespace hfload::test {
@@ -45,6 +46,7 @@ class GdsBackend final : public Backend {
   std::span<std::byte> host_arena() override { return {}; }
   UploadQueue* upload_queue() override { return ring_->upload_queue(); }
   bool reads_files() const override { return true; }
+  const GdsLibrary* gds() const override { return gds_.get(); }
   void read_file(const RegularFile& file, uint64_t file_offset, uint64_t arena_offset,
                  uint64_t bytes) override {
     gds_->read(file, file_offset, memory_.data(), arena_offset, bytes);
@@ -106,6 +108,9 @@ TEST_CASE("large tensors are read by GPUDirect Storage, the others through the r
     CHECK(gpu->direct_bytes >= 14'000'000);
     CHECK(gpu->direct_bytes <= 14'000'101);
     CHECK(open_handles() == 2);
+    REQUIRE(model.statistics.gds);
+    CHECK(model.statistics.gds->bytes == gpu->direct_bytes);
+    CHECK(model.statistics.gds->mode == GdsLibrary::Mode::compatibility);
   }
   CHECK(open_handles() == 0);
 }
@@ -113,6 +118,40 @@ TEST_CASE("large tensors are read by GPUDirect Storage, the others through the r
 TEST_CASE("GPUDirect Storage says whether it is real") {
   CHECK(GdsLibrary(HFLOAD_FAKE_CUFILE, "/nonexistent").mode() == GdsLibrary::Mode::compatibility);
   CHECK(GdsLibrary(HFLOAD_FAKE_CUFILE, "/proc").mode() == GdsLibrary::Mode::peer_to_peer);
+}
+
+TEST_CASE("files without direct reads are counted as read in compatibility mode") {
+  const TempDirectory directory;
+  const RegularFile direct = open_regular_file(directory.write("direct", std::string(10'000, 'd')));
+  if (!open_direct(direct)) {
+    WARN("skipped: the file system of temporary files has no direct reads");
+    return;
+  }
+  // A regular file whose file system has none.
+  const RegularFile buffered = open_regular_file("/proc/self/status");
+  REQUIRE_FALSE(open_direct(buffered));
+  using Mode = GdsLibrary::Mode;
+  std::vector<std::byte> memory(10'000);
+  const auto read = [&](GdsLibrary& gds, const RegularFile& file, uint64_t bytes) {
+    gds.read(file, 0, memory.data(), 0, bytes);
+    return gds.statistics();
+  };
+  {
+    GdsLibrary gds(HFLOAD_FAKE_CUFILE, "/proc");
+    CHECK(gds.statistics().mode == Mode::peer_to_peer);
+    CHECK(gds.statistics().bytes == 0);
+    CHECK(read(gds, direct, 10'000).mode == Mode::peer_to_peer);
+    const GdsLibrary::Statistics both = read(gds, buffered, 40);
+    CHECK(both.mode == Mode::mixed);
+    CHECK(both.bytes == 10'040);
+    CHECK(gds.mode() == Mode::peer_to_peer);
+  }
+  GdsLibrary all_buffered(HFLOAD_FAKE_CUFILE, "/proc");
+  CHECK(read(all_buffered, buffered, 40).mode == Mode::compatibility);
+  GdsLibrary no_driver(HFLOAD_FAKE_CUFILE, "/nonexistent");
+  CHECK(read(no_driver, direct, 50).mode == Mode::compatibility);
+  CHECK(read(no_driver, buffered, 40).mode == Mode::compatibility);
+  CHECK(no_driver.statistics().bytes == 90);
 }
 
 TEST_CASE("a missing library, a driver, a file and a read that fail are errors") {

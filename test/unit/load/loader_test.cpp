@@ -176,6 +176,46 @@ TEST_CASE("a shard of another size than its header was checked against is refuse
   }
 }
 
+/// A change of a shard that leaves its size as it was, after its header was read.
+void change_shard(const SyntheticModel& synthetic, std::string_view how) {
+  const std::string path = synthetic.path(0);
+  const auto time = std::filesystem::last_write_time(path);
+  if (how == "rewritten in place") {
+    std::fstream(path, std::ios::in | std::ios::out | std::ios::binary) << "other bytes";
+    // The clock of files may stand still for milliseconds.
+    std::filesystem::last_write_time(path, time + std::chrono::seconds(1));
+    return;
+  }
+  const std::string replacement = path + ".new";
+  std::ofstream(replacement, std::ios::binary) << std::string(synthetic.contents(0).size(), 'x');
+  if (how == "replaced, with its time") std::filesystem::last_write_time(replacement, time);
+  std::filesystem::rename(replacement, path);
+}
+
+TEST_CASE("a shard that was replaced or rewritten after its header was read is refused, whatever its size") {
+  for (const std::string_view how : {"replaced", "replaced, with its time", "rewritten in place"}) {
+    INFO(how);
+    for (const Device device : {Device::cpu(), Device::gpu(0), Device::disk()}) {
+      const SyntheticModel synthetic({{.device = device, .elements = 1000}});
+      CHECK_NOTHROW(load(synthetic));
+      change_shard(synthetic, how);
+      const Error error = error_of([&] { load(synthetic); });
+      CHECK(error.code() == ErrorCode::changed_during_read);
+      CHECK(error.path() == synthetic.path(0));
+      CHECK_FALSE(error.hint().empty());
+    }
+  }
+}
+
+TEST_CASE("a shard that is replaced between loading and verifying is refused") {
+  const SyntheticModel synthetic({{.device = Device::cpu(), .elements = 1000}});
+  const LoadedModel model =
+      execute(synthetic.plan, synthetic.checkpoint, emulated_devices(synthetic.plan), {});
+  change_shard(synthetic, "replaced");
+  const Error error = error_of([&] { verify(model, synthetic.tree, synthetic.checkpoint, {}); });
+  CHECK(error.code() == ErrorCode::changed_during_read);
+}
+
 TEST_CASE("a shard that is truncated during the load is an error that names file, tensor and offset") {
   const SyntheticModel synthetic({{.device = Device::cpu(), .elements = 40'000'000}});
   std::atomic<int> looks{0};
@@ -236,8 +276,9 @@ TEST_CASE("arenas that together want more than the host has are refused") {
 class FailingBackend final : public Backend, private UploadQueue {
  public:
   /// The first two slots are handed out once `crowd` readers want one, after `when_crowded` was called.
-  explicit FailingBackend(int good_submissions, int crowd = 0, std::function<void()> when_crowded = nullptr)
-      : left_(good_submissions), crowd_(crowd), when_crowded_(std::move(when_crowded)) {}
+  explicit FailingBackend(int good_submissions, int crowd = 0, std::function<void()> when_crowded = nullptr,
+                          ErrorCode code = ErrorCode::cuda_error)
+      : left_(good_submissions), crowd_(crowd), when_crowded_(std::move(when_crowded)), code_(code) {}
   ~FailingBackend() override { CHECK(free_.size() == 2); }  // every slot went back
   Device device() const override { return Device::gpu(0); }
   bool in_host_memory() const override { return false; }
@@ -258,7 +299,7 @@ class FailingBackend final : public Backend, private UploadQueue {
     const auto ready = [this] { return readers_ >= crowd_ && (!free_.empty() || failed_); };
     if (!changed_.wait_for(lock, std::chrono::seconds(20), ready))
       throw std::runtime_error("a slot was lost");
-    if (failed_) throw Error(ErrorCode::cuda_error, "the copy engine failed");
+    if (failed_) throw Error(code_, "the copy engine failed");
     const uint32_t index = free_.back();
     free_.pop_back();
     return {std::span(memory_).subspan(index * kBytes, kBytes), index};
@@ -269,7 +310,7 @@ class FailingBackend final : public Backend, private UploadQueue {
     if (left_-- > 0) return;
     failed_ = true;
     changed_.notify_all();
-    throw Error(ErrorCode::cuda_error, "the copy engine failed");
+    throw Error(code_, "the copy engine failed");
   }
   void release(StagingSlot slot) override {
     const std::lock_guard lock(mutex_);
@@ -286,6 +327,7 @@ class FailingBackend final : public Backend, private UploadQueue {
   int left_;
   int crowd_;
   std::function<void()> when_crowded_;
+  ErrorCode code_;
   int readers_ = 0;
   bool failed_ = false;
 };
@@ -294,10 +336,13 @@ TEST_CASE("a failing device ends the load with its error, whatever the number of
   const SyntheticModel synthetic({{.device = Device::gpu(0), .elements = 5'000'000}});
   for (const unsigned threads : {1U, 6U}) {
     for (const int good : {0, 5}) {
-      const auto factory = [&](Device) { return std::make_unique<FailingBackend>(good); };
-      const Error error =
-          error_of([&] { execute(synthetic.plan, synthetic.checkpoint, factory, {.threads = threads}); });
-      CHECK(error.code() == ErrorCode::cuda_error);
+      // A kernel's scratch may not fit on the device any more.
+      for (const ErrorCode code : {ErrorCode::cuda_error, ErrorCode::out_of_memory}) {
+        const auto factory = [&](Device) { return std::make_unique<FailingBackend>(good, 0, nullptr, code); };
+        const Error error =
+            error_of([&] { execute(synthetic.plan, synthetic.checkpoint, factory, {.threads = threads}); });
+        CHECK(error.code() == code);
+      }
     }
   }
 }

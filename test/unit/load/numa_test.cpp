@@ -1,8 +1,14 @@
 #include "core/load/numa.h"
 
+#include <linux/mempolicy.h>
 #include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <array>
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -93,6 +99,7 @@ TEST_CASE("an affinity holds for the thread and those it starts, until it ends")
   const unsigned last = *before.rbegin();
   {
     const ThreadAffinity affinity({last, 8191});
+    CHECK(affinity.changed());
     CHECK(allowed_cpus() == std::set<unsigned>{last});
     std::set<unsigned> started;
     std::thread([&] { started = allowed_cpus(); }).join();
@@ -101,6 +108,7 @@ TEST_CASE("an affinity holds for the thread and those it starts, until it ends")
   CHECK(allowed_cpus() == before);
   {
     const ThreadAffinity refused({8190});
+    CHECK_FALSE(refused.changed());
     CHECK(allowed_cpus() == before);
   }
   CHECK(allowed_cpus() == before);
@@ -164,6 +172,65 @@ TEST_CASE("readers run on the node that all devices are next to, and on all CPUs
   CHECK(cpus_of_readers(here, there) == all);
   CHECK(cpus_of_readers(here, std::nullopt) == all);
   CHECK(cpus_of_readers(std::nullopt, std::nullopt) == all);
+}
+
+TEST_CASE("a node on whose CPUs the readers may not run is not reported") {
+  const SyntheticModel synthetic({{.device = Device::gpu(0), .elements = 500'000}});
+  std::set<unsigned> seen;
+  const auto factory = [&](Device device) {
+    return std::make_unique<NodeBackend>(device, NumaNode{1, {8190}}, seen);
+  };
+  const LoadedModel model = execute(synthetic.plan, synthetic.checkpoint, factory, {.threads = 2});
+  CHECK(seen == allowed_cpus());
+  CHECK_FALSE(model.statistics.numa_node);
+}
+
+/// The policy and the first nodes of the memory at an address; nothing where the system does not tell.
+struct MemoryPolicy {
+  int mode = -1;
+  unsigned long nodes = 0;
+};
+std::optional<MemoryPolicy> policy_of(const void* address) {
+  MemoryPolicy policy;
+  std::array<unsigned long, 1024 / (8 * sizeof(unsigned long))> nodes{};
+  if (syscall(SYS_get_mempolicy, &policy.mode, nodes.data(), 1024UL, address, MPOL_F_ADDR) != 0)
+    return std::nullopt;
+  policy.nodes = nodes[0];
+  return policy;
+}
+
+/// A node of this machine on which mbind(2) is allowed.
+std::optional<unsigned> bindable_node() {
+  std::ifstream file("/sys/devices/system/node/has_memory");
+  std::string text;
+  const auto nodes = std::getline(file, text) ? parse_cpu_list(text) : std::nullopt;
+  if (!nodes || nodes->empty() || nodes->back() >= 8 * sizeof(unsigned long)) return std::nullopt;
+  const unsigned node = nodes->back();
+  const unsigned long mask = 1UL << node;
+  void* const page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return std::nullopt;
+  const bool allowed =
+      syscall(SYS_mbind, page, 4096UL, MPOL_PREFERRED, &mask, 8 * sizeof mask, 0) == 0 && policy_of(page);
+  munmap(page, 4096);
+  return allowed ? std::optional(node) : std::nullopt;
+}
+
+TEST_CASE("memory prefers the node that it is asked to") {
+  const std::optional<unsigned> node = bindable_node();
+  if (!node) {
+    WARN("skipped: this system allows no memory policy");
+    return;
+  }
+  const HostMemory memory(3 << 20);
+  CHECK(policy_of(memory.bytes().data())->mode == MPOL_DEFAULT);
+  prefer_numa_node(memory.bytes(), *node);
+  for (const void* address : {static_cast<const void*>(&memory.bytes().front()),
+                              static_cast<const void*>(&memory.bytes().back())}) {
+    const std::optional<MemoryPolicy> policy = policy_of(address);
+    REQUIRE(policy);
+    CHECK(policy->mode == MPOL_PREFERRED);
+    CHECK(policy->nodes == 1UL << *node);
+  }
 }
 
 TEST_CASE("memory that prefers a node can be used, also where there is no such node") {

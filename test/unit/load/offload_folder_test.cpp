@@ -1,10 +1,16 @@
 #include "core/load/offload_folder.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "core/base/error.h"
 #include "test/unit/load/synthetic_model.h"
@@ -129,15 +135,155 @@ TEST_CASE("a failure while files are replaced leaves an index that is true") {
        {.device = Device::disk(), .elements = 6, .file_dtype = Dtype::f32, .memory_dtype = Dtype::f16}});
   write_offload_folder(offloaded.plan(), offloaded.synthetic.checkpoint, {});
   const OffloadPlan again = offloaded.plan();
-  CHECK(again.replaces_files);
-  CHECK(again.interim_entries.empty());
-  // No file can be renamed to a directory.
-  std::filesystem::remove(offloaded.folder() + "/tensor.1.dat");
-  std::filesystem::create_directories(offloaded.folder() + "/tensor.1.dat/in the way");
-  CHECK_THROWS_AS(write_offload_folder(again, offloaded.synthetic.checkpoint, {}), Error);
+  const IndexChange again_change = plan_index_change(again);
+  CHECK(again_change.replaces_files);
+  CHECK(again_change.interim_entries.empty());
+  // The last look is the one before files are renamed: then the second of them goes away.
+  constexpr int kLooks = 2 + 2 + 1;  // before each piece, before each file is flushed
+  int looks = 0;
+  const auto remove_temporary = [&] {
+    if (++looks == kLooks)
+      REQUIRE(
+          std::filesystem::remove(offloaded.folder() + "/.hfload-" + std::to_string(getpid()) + "-1.tmp"));
+    return false;
+  };
+  CHECK_THROWS_AS(write_offload_folder(again, offloaded.synthetic.checkpoint,
+                                       {.threads = 1, .interrupted = remove_temporary}),
+                  Error);
+  CHECK(looks == kLooks);
   CHECK(offloaded.files() == std::set<std::string>{"index.json", "tensor.1.dat"});
   std::ifstream index(offloaded.folder() + "/index.json");
   CHECK(std::string((std::istreambuf_iterator<char>(index)), {}) == "{}");
+}
+
+/// A model of so many tensors of which only the last is on the disk, and is converted there.
+std::vector<SyntheticTensor> last_on_disk(uint32_t count) {
+  std::vector<SyntheticTensor> tensors(count, {.device = Device::cpu(), .elements = 1});
+  tensors.back() = {
+      .device = Device::disk(), .elements = 700, .file_dtype = Dtype::f32, .memory_dtype = Dtype::f16};
+  return tensors;
+}
+
+/// Several models that are loaded into the folder of the first.
+struct SharedFolder {
+  explicit SharedFolder(uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) models.push_back(std::make_unique<Offloaded>(last_on_disk(i + 1)));
+    for (const auto& model : models) {
+      const SyntheticModel& synthetic = model->synthetic;
+      plans.push_back(plan_offload(synthetic.plan, synthetic.tree, synthetic.checkpoint, folder()));
+    }
+  }
+  std::string folder() const { return models.front()->folder(); }
+  void write(size_t i, const LoadOptions& options = {.threads = 1}) const {
+    write_offload_folder(plans[i], models[i]->synthetic.checkpoint, options);
+  }
+  /// Names in index.json, by a search for what JSON has of them.
+  std::set<std::string> indexed() const {
+    std::ifstream index(folder() + "/index.json");
+    const std::string text((std::istreambuf_iterator<char>(index)), {});
+    std::set<std::string> names;
+    for (uint32_t i = 0; i < models.size(); ++i) {
+      const std::string name = "tensor." + std::to_string(i);
+      if (text.find('"' + name + "\": {") != std::string::npos) names.insert(name);
+    }
+    return names;
+  }
+
+  std::vector<std::unique_ptr<Offloaded>> models;
+  std::vector<OffloadPlan> plans;
+};
+
+TEST_CASE("loads that were planned before either wrote keep each other's entries") {
+  const SharedFolder shared(2);
+  shared.write(1);
+  shared.write(0);
+  CHECK(shared.indexed() == std::set<std::string>{"tensor.0", "tensor.1"});
+  CHECK(shared.models[0]->files() == std::set<std::string>{"index.json", "tensor.0.dat", "tensor.1.dat"});
+}
+
+TEST_CASE("several loads write to one folder at the same time") {
+  // Threads of one process want the same temporary names, as containers do whose processes have one number.
+  for (int round = 0; round < 20; ++round) {
+    const SharedFolder shared(4);
+    std::vector<std::thread> loads;
+    std::atomic<int> failures{0};
+    for (size_t i = 0; i < 4; ++i) {
+      loads.emplace_back([&, i] {
+        try {
+          shared.write(i);
+        } catch (const Error&) {
+          ++failures;
+        }
+      });
+    }
+    for (std::thread& load : loads) load.join();
+    CHECK(failures == 0);
+    CHECK(shared.indexed() == std::set<std::string>{"tensor.0", "tensor.1", "tensor.2", "tensor.3"});
+    CHECK(shared.models[0]->files() == std::set<std::string>{"index.json", "tensor.0.dat", "tensor.1.dat",
+                                                             "tensor.2.dat", "tensor.3.dat"});
+    for (size_t i = 0; i < 4; ++i)
+      CHECK(verify_offload_folder(shared.plans[i], shared.models[i]->synthetic.checkpoint, {}) == 1400);
+  }
+}
+
+TEST_CASE("while another load renames its files, a load waits, and can be interrupted") {
+  const SharedFolder shared(2);
+  shared.write(0);
+  const FileDescriptor other(open(shared.folder().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  REQUIRE(flock(other.get(), LOCK_EX) == 0);
+  for (const bool interrupts : {true, false}) {
+    std::atomic<bool> stop{false}, done{false}, interrupted{false}, failed{false};
+    std::thread load([&] {
+      try {
+        shared.write(1, {.threads = 1, .interrupted = [&] { return stop.load(); }});
+      } catch (const Interrupted&) {
+        interrupted = true;
+      } catch (const Error&) {
+        failed = true;
+      }
+      done = true;
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    CHECK_FALSE(done);
+    CHECK(shared.indexed() == std::set<std::string>{"tensor.0"});
+    CHECK_FALSE(std::filesystem::exists(shared.folder() + "/tensor.1.dat"));
+    if (interrupts) {
+      stop = true;
+    } else {
+      REQUIRE(flock(other.get(), LOCK_UN) == 0);
+    }
+    load.join();
+    CHECK(interrupted == interrupts);
+    CHECK_FALSE(failed);
+    CHECK(shared.models[0]->files().size() == (interrupts ? 2 : 3));
+  }
+}
+
+TEST_CASE("a file that appears where one is to be written is kept") {
+  const SharedFolder shared(1);
+  std::filesystem::create_directory(shared.folder());
+  std::ofstream(shared.folder() + "/tensor.0.dat") << "someone else's";
+  try {
+    shared.write(0);
+    FAIL_CHECK("no error");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::file_exists);
+    CHECK(error.path() == shared.folder() + "/tensor.0.dat");
+  }
+  std::ifstream file(shared.folder() + "/tensor.0.dat");
+  CHECK(std::string((std::istreambuf_iterator<char>(file)), {}) == "someone else's");
+  CHECK(shared.models[0]->files() == std::set<std::string>{"tensor.0.dat"});
+}
+
+TEST_CASE("temporaries of others stay as they are") {
+  const SharedFolder shared(1);
+  std::filesystem::create_directory(shared.folder());
+  const std::string name = ".hfload-" + std::to_string(getpid()) + "-0.tmp";
+  std::ofstream(shared.folder() + "/" + name) << "someone else's";
+  shared.write(0);
+  CHECK(shared.models[0]->files() == std::set<std::string>{name, "index.json", "tensor.0.dat"});
+  std::ifstream file(shared.folder() + "/" + name);
+  CHECK(std::string((std::istreambuf_iterator<char>(file)), {}) == "someone else's");
 }
 
 TEST_CASE("a byte of an offloaded file that differs is found, with its place") {

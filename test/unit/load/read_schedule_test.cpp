@@ -1,6 +1,9 @@
 #include "core/load/read_schedule.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <map>
+#include <set>
 
 #include "core/base/error.h"
 #include "test/unit/load/synthetic_model.h"
@@ -12,8 +15,9 @@ namespace {
 std::vector<ArenaAccess> access_for(const LoadPlan& plan) {
   std::vector<ArenaAccess> access;
   for (const Arena& arena : plan.arenas) {
-    access.push_back(arena.device.is_gpu() ? ArenaAccess{.host = false, .buffer_bytes = 1 << 20}
-                                           : ArenaAccess{.host = true, .buffer_bytes = kHostBufferBytes});
+    access.push_back(arena.device.is_gpu()
+                         ? ArenaAccess{.host = false, .buffer_bytes = 1 << 20}
+                         : ArenaAccess{.host = true, .buffer_bytes = kHostBufferBytes, .by_windows = true});
   }
   return access;
 }
@@ -61,18 +65,22 @@ TEST_CASE("a schedule brings every tensor to its place") {
   }
 }
 
-TEST_CASE("chunks stay within their limits and in file order") {
+TEST_CASE("chunks stay within their limits, and those of one device in file order") {
   const SyntheticModel model(mixed_tensors());
   const ReadSchedule schedule = schedule_of(model);
   const std::vector<ArenaAccess> access = access_for(model.plan);
-  std::pair<uint32_t, uint64_t> end{0, 0};
+  CHECK(std::ranges::is_sorted(schedule.chunks, {}, &ReadChunk::shard));
+  std::map<uint32_t, std::pair<uint32_t, uint64_t>> ends;
+  std::set<uint64_t> first_uploads;
   uint64_t uploads = 0;
   for (const ReadChunk& chunk : schedule.chunks) {
     CHECK(chunk.file_bytes > 0);
-    CHECK(chunk.file_bytes <= (chunk.direct ? kChunkBytes : access[chunk.arena].buffer_bytes));
+    CHECK(chunk.file_bytes <=
+          (access[chunk.arena].by_windows ? kChunkBytes : access[chunk.arena].buffer_bytes));
+    auto& end = ends[chunk.arena];
     CHECK(std::pair(chunk.shard, chunk.file_offset) >= end);
     end = {chunk.shard, chunk.file_offset + chunk.file_bytes};
-    CHECK(chunk.first_upload == uploads);
+    CHECK(first_uploads.insert(chunk.first_upload).second);
     uploads += chunk.upload_count;
     if (chunk.direct) {
       CHECK(access[chunk.arena].host);
@@ -89,7 +97,7 @@ TEST_CASE("small tensors share reads") {
       std::vector<SyntheticTensor>(20'000, {.device = Device::cpu(), .elements = 1000}));
   const ReadSchedule schedule = schedule_of(model);
   CHECK(schedule.uploads.size() >= 20'000);
-  CHECK(schedule.chunks.size() == (20'000'000 + kHostBufferBytes - 1) / kHostBufferBytes);
+  CHECK(schedule.chunks.size() == (20'000'000 + kChunkBytes - 1) / kChunkBytes);
 }
 
 TEST_CASE("tensors that are neighbours in file and arena become one run") {
@@ -125,10 +133,99 @@ TEST_CASE("elements never straddle chunks") {
         .elements = 1'000'000,
         .file_dtype = Dtype::f32,
         .memory_dtype = Dtype::f16}});
-  const ReadSchedule schedule = schedule_of(model);
+  const ReadSchedule schedule =
+      make_read_schedule(model.plan, model.checkpoint, access_for(model.plan), 300'001);
   REQUIRE(schedule.chunks.size() > 10);
   for (const Upload& upload : schedule.uploads) {
     if (upload.cast != CastKind::none) CHECK(upload.file_bytes % 4 == 0);
+  }
+}
+
+/// One tensor of so many elements on the CPU, of which only the plan is used: there are no such bytes.
+struct OneTensor : SyntheticModel {
+  OneTensor(uint64_t elements, Dtype file_dtype, Dtype memory_dtype)
+      : SyntheticModel({{.device = Device::cpu(), .elements = 700},  // its end is no huge page's
+                        {.device = Device::cpu(),
+                         .elements = 1,
+                         .file_dtype = file_dtype,
+                         .memory_dtype = memory_dtype}}) {
+    const uint64_t file_bytes = elements * dtype_info(file_dtype).bits / 8;
+    CheckpointTensor& tensor = checkpoint.tensors[1];
+    tensor.shape = {elements};
+    tensor.end = tensor.begin + file_bytes;
+    TensorPlacement& placement = plan.placements[1];
+    placement.bytes = elements * dtype_info(memory_dtype).bits / 8;
+    plan.arenas[0].bytes = placement.arena_offset + placement.bytes;
+    plan.copies[1].file_bytes = file_bytes;
+  }
+};
+
+TEST_CASE("the schedule of 140 GB that are converted takes little memory") {
+  const OneTensor model(70'000'000'000, Dtype::bf16, Dtype::f32);
+  const ReadSchedule schedule = schedule_of(model);
+  CHECK(schedule.chunks.capacity() * sizeof(ReadChunk) + schedule.uploads.capacity() * sizeof(Upload) <=
+        8'000'000);
+}
+
+TEST_CASE("chunks that are converted in the host's memory meet at huge pages, and are large") {
+  for (const auto& [from, to] :
+       {std::pair{Dtype::bf16, Dtype::f32}, {Dtype::f32, Dtype::bf16}, {Dtype::f16, Dtype::bf16}}) {
+    const OneTensor model(50'000'000, from, to);
+    for (const uint64_t chunk_bytes : {kChunkBytes, uint64_t{16} << 20}) {
+      const ReadSchedule schedule =
+          make_read_schedule(model.plan, model.checkpoint, access_for(model.plan), chunk_bytes);
+      uint64_t met = model.plan.placements[1].arena_offset;
+      uint64_t largest = 0;
+      for (const Upload& upload : schedule.uploads) {
+        if (upload.cast == CastKind::none) continue;
+        CHECK(upload.arena_offset == met);
+        met += upload_target_bytes(upload);
+        if (met != model.plan.arenas[0].bytes) CHECK(met % (2 << 20) == 0);
+        CHECK(upload.file_bytes <= chunk_bytes);
+        largest = std::max(largest, upload.file_bytes);
+      }
+      CHECK(met == model.plan.arenas[0].bytes);
+      CHECK(largest == chunk_bytes);
+    }
+  }
+}
+
+/// A shard whose first bytes belong to one device and the last to another, as a contiguous device map makes
+/// it.
+std::vector<SyntheticTensor> divided_shard(Device first, Device second) {
+  return {{.device = first, .elements = 30'000'000}, {.device = second, .elements = 10'000'000}};
+}
+
+TEST_CASE("devices that one shard fills by rings get their bytes at the same pace, each in file order") {
+  std::vector<SyntheticTensor> tensors = divided_shard(Device::gpu(0), Device::gpu(1));
+  tensors.push_back({.device = Device::cpu(), .elements = 20'000'000});
+  tensors.push_back({.device = Device::gpu(1), .elements = 5'000'000, .shard = 1});
+  const SyntheticModel model(tensors);
+  const ReadSchedule schedule = schedule_of(model);
+  CHECK(std::ranges::is_sorted(schedule.chunks, {}, &ReadChunk::shard));
+  const double totals[] = {30e6, 10e6, 20e6};  // of the arenas in the first shard, GPUs first
+  double done[] = {0, 0, 0};
+  std::vector<uint64_t> next(3);
+  for (const ReadChunk& chunk : schedule.chunks) {
+    if (chunk.shard != 0) continue;
+    CHECK(chunk.file_offset >= next[chunk.arena]);
+    next[chunk.arena] = chunk.file_offset + chunk.file_bytes;
+    done[chunk.arena] += static_cast<double>(chunk.file_bytes);
+    for (const size_t i : {0, 1, 2}) {
+      // No more than a chunk ahead of the others.
+      CHECK(done[i] / totals[i] <=
+            done[chunk.arena] / totals[chunk.arena] + static_cast<double>(kChunkBytes) / totals[i]);
+    }
+  }
+  for (const size_t i : {0, 1, 2}) CHECK(done[i] == totals[i]);
+}
+
+TEST_CASE("where no two devices wait for their rings, all is read in file order") {
+  for (const auto& [first, second] : {std::pair{Device::gpu(0), Device::gpu(0)},
+                                      {Device::gpu(0), Device::cpu()},
+                                      {Device::cpu(), Device::gpu(0)}}) {
+    const ReadSchedule schedule = schedule_of(SyntheticModel(divided_shard(first, second)));
+    CHECK(std::ranges::is_sorted(schedule.chunks, {}, &ReadChunk::file_offset));
   }
 }
 
@@ -136,8 +233,8 @@ TEST_CASE("a copy may bring a part of a tensor") {
   SyntheticModel model(
       {{.device = Device::cpu(), .elements = 1000, .file_dtype = Dtype::bf16, .memory_dtype = Dtype::f32}});
   const CopyOperation whole = model.plan.copies.front();
-  model.plan.copies = {{whole.shard, whole.file_offset, 600, 0},
-                       {whole.shard, whole.file_offset + 600, 1400, 0}};
+  model.plan.copies = {{whole.shard, 0, whole.file_offset, 600},
+                       {whole.shard, 0, whole.file_offset + 600, 1400}};
   const auto arenas = carry_out(model, schedule_of(model));
   CHECK(arenas[0] == model.expected(model.plan.placements[0]));
 }
@@ -163,7 +260,7 @@ TEST_CASE("a plan that leaves its arenas is refused") {
   too_long.plan.copies[0].file_bytes += 1;
   CHECK(code_of(too_long) == ErrorCode::internal);
   SyntheticModel partial(tensors);
-  partial.plan.copies = {{0, partial.plan.copies[1].file_offset + 500, 500, 1}};
+  partial.plan.copies = {{0, 1, partial.plan.copies[1].file_offset + 500, 500}};
   partial.plan.arenas[0].bytes -= 1;
   CHECK(code_of(partial) == ErrorCode::internal);
   SyntheticModel elsewhere(tensors);

@@ -43,7 +43,7 @@ class SyntheticModel {
                                               contents_[shard].size()));
       checkpoint.shards.push_back({.file = file,
                                    .present = true,
-                                   .file_bytes = contents_[shard].size(),
+                                   .identity = open_regular_file(directory_ / file).identity,
                                    .data_start = kDataStart + shard,
                                    .metadata = {}});
     }
@@ -145,10 +145,10 @@ class SyntheticModel {
     const uint64_t begin = file_offset - kDataStart - wanted.shard;
     TensorPlacement placement{.tensor = static_cast<TensorId>(tree.tensors.size()),
                               .checkpoint = static_cast<uint32_t>(checkpoint.tensors.size()),
-                              .device = wanted.device,
-                              .dtype = wanted.memory_dtype,
                               .arena_offset = file_offset,
                               .bytes = file_bytes,
+                              .device = wanted.device,
+                              .dtype = wanted.memory_dtype,
                               .in_file = wanted.device.kind == Device::Kind::disk};
     tree.tensors.push_back({.name = name, .dtype = wanted.memory_dtype, .shape = {wanted.elements}});
     checkpoint.tensors.push_back({.name = "checkpoint." + name,
@@ -167,7 +167,7 @@ class SyntheticModel {
       arena.bytes = placement.arena_offset + placement.bytes;
       if (file_bytes != 0) {
         plan.copies.push_back(
-            {wanted.shard, file_offset, file_bytes, static_cast<uint32_t>(plan.placements.size())});
+            {wanted.shard, static_cast<uint32_t>(plan.placements.size()), file_offset, file_bytes});
       }
       plan.copied_file_bytes += file_bytes;
     }

@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <thread>
@@ -16,11 +17,16 @@ LoadedModel load(const SyntheticModel& model) {
   return execute(model.plan, model.checkpoint, emulated_devices(model.plan), {});
 }
 
-/// Changes one byte of a shard.
+/// Changes one byte of a shard, as a faulty disk does: the file's time stays.
 void flip(const SyntheticModel& model, uint32_t shard, uint64_t offset) {
-  std::fstream file(model.path(shard), std::ios::in | std::ios::out | std::ios::binary);
-  file.seekp(static_cast<std::streamoff>(offset));
-  file.put(static_cast<char>(model.contents(shard)[offset] ^ std::byte{0x40}));
+  const std::string path = model.path(shard);
+  const auto time = std::filesystem::last_write_time(path);
+  {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put(static_cast<char>(model.contents(shard)[offset] ^ std::byte{0x40}));
+  }
+  std::filesystem::last_write_time(path, time);
 }
 
 std::optional<Error> difference(const SyntheticModel& synthetic, const LoadedModel& model,

@@ -1,6 +1,7 @@
 #include "core/model/checkpoint.h"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 
 #include "core/base/error.h"
 #include "test/support/checkpoint_builder.h"
@@ -50,7 +51,26 @@ TEST_CASE("an index, its shards and a config are opened and cross-checked", "[mo
   CHECK(checkpoint.tensors[1].name == "y");
   CHECK(checkpoint.tensors[1].shape == std::vector<uint64_t>{2, 2});
   CHECK(checkpoint.first_missing_shard() == nullptr);
-  CHECK(open_shard(checkpoint, 1).identity.bytes == checkpoint.shards[1].file_bytes);
+  CHECK(open_shard(checkpoint, 1).identity == checkpoint.shards[1].identity);
+}
+
+TEST_CASE("a shard that is replaced by one of its size after its header was read is refused", "[model]") {
+  const TempDirectory directory;
+  const std::string torch = read_file(fixture_path("torch/views.pt"));
+  for (const auto& [file, content] :
+       {std::pair<std::string, std::string>{"model.safetensors", shard("x")}, {"views.pt", torch}}) {
+    const std::string path = directory.write(file, content);
+    const Checkpoint checkpoint = open_checkpoint(locate_model(path, {}));
+    CHECK(reopen_shard(checkpoint, 0).identity == checkpoint.shards[0].identity);
+    // With the time of the first, as a copy by rsync or cp -p has it.
+    const std::string replacement = directory.write("new", std::string(content.size(), 'x'));
+    std::filesystem::last_write_time(replacement, std::filesystem::last_write_time(path));
+    std::filesystem::rename(replacement, path);
+    const Error error = error_of_call([&] { reopen_shard(checkpoint, 0); });
+    CHECK(error.code() == ErrorCode::changed_during_read);
+    CHECK(error.path() == path);
+    CHECK_FALSE(error.hint().empty());
+  }
 }
 
 TEST_CASE("an absent shard is a state", "[model]") {

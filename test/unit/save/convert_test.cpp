@@ -83,6 +83,28 @@ size_t entries_in(const std::string& directory) {
 
 }  // namespace
 
+TEST_CASE("a shard that is replaced by one of its size is not read, and not taken for unchanged", "[save]") {
+  const test::TempDirectory root;
+  const std::string bytes = test::CheckpointBuilder().filled("a", "F32", {4}, 16).bytes();
+  const std::string path = root.write("a.safetensors", bytes);
+  const Checkpoint checkpoint = open_checkpoint(locate_model(path, {}));
+  const auto before = open_tensor_source(checkpoint), after = open_tensor_source(checkpoint);
+  std::vector<std::byte> element(4);
+  before->read(0, 0, element);
+  CHECK_NOTHROW(before->require_unchanged());
+  std::filesystem::rename(root.write("new", std::string(bytes.size(), 'x')), path);
+  const auto code_of = [](auto&& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::internal;
+  };
+  CHECK(code_of([&] { before->require_unchanged(); }) == ErrorCode::changed_during_read);
+  CHECK(code_of([&] { after->read(0, 0, element); }) == ErrorCode::changed_during_read);
+}
+
 TEST_CASE("a source that is no file is written by its reads", "[save]") {
   const test::TempDirectory root;
   TensorsInMemory source;
