@@ -80,7 +80,12 @@ Model make_model(const std::filesystem::path& file, uint64_t bytes, uint32_t ten
     tensor.begin = each * i;
     tensor.end = tensor.begin + each;
     model.checkpoint.tensors.push_back(tensor);
-    model.plan.placements.push_back({i, i, Device::gpu(0), to, in_memory * i, in_memory});
+    model.plan.placements.push_back({.tensor = i,
+                                     .checkpoint = i,
+                                     .arena_offset = in_memory * i,
+                                     .bytes = in_memory,
+                                     .device = Device::gpu(0),
+                                     .dtype = to});
     model.plan.copies.push_back({0, i, tensor.begin, each});
   }
   model.plan.arenas.push_back({Device::gpu(0), in_memory * tensors});
