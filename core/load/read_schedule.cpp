@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <ranges>
 #include <utility>
 
 #include "core/base/error.h"
@@ -193,7 +192,7 @@ class ScheduleBuilder {
       before += chunk.file_bytes;
     }
     std::ranges::stable_sort(by_progress, {}, &std::pair<double, ReadChunk>::first);
-    std::ranges::copy(by_progress | std::views::values, chunks.begin());
+    std::ranges::transform(by_progress, chunks.begin(), &std::pair<double, ReadChunk>::second);
   }
 
   void start_chunk(const Extent& extent, bool direct) {
