@@ -184,7 +184,7 @@ def beside_probes(name, directory, arguments):
         table.line(label.format(source, target), 1 / 1.15, shards, load(converted, target), probe(which, converted), times=times)
         shutil.rmtree(converted)
     torch = [sys.executable, HERE / "rivals.py", "to_float32", directory], "seconds"
-    table.line("load bfloat16 as float32 / load_file, .to(float32)", 3, paths, load(directory, "float32"), torch, times=2, blocks=arguments.rounds)
+    table.line("load bfloat16 as float32 / load_file, .to(float32)", 3, paths, load(directory, "float32"), torch, times=4, blocks=arguments.rounds)
 
 
 def many_beside_one(directories, arguments):

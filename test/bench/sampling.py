@@ -84,7 +84,7 @@ class MemoryAtHand:
 
     def __enter__(self):
         free = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemFree")) * 1024
-        spare = free - self.need_bytes - 2**30
+        spare = free - self.need_bytes - 3 * 2**30
         if not self.as_found and spare > 0:
             command = [self.probes, "hold", str(spare)]
             self.holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
