@@ -67,13 +67,13 @@ LoadOptions load_options(const LoadCommand& command) {
 
 /// Hashes by the model's names, sorted: a tied tensor's stands at each of them.
 std::vector<std::pair<std::string, uint64_t>> name_hashes(const std::vector<TensorHash>& hashes,
-                                                          const ModuleTree& tree) {
-  std::vector<std::optional<uint64_t>> by_object(tree.tensors.size());
+                                                          const PlannedModel& model) {
+  std::vector<std::optional<uint64_t>> by_object(model.kept_objects.size());
   for (const TensorHash& tensor : hashes) by_object[tensor.tensor] = tensor.hash;
   std::vector<std::pair<std::string, uint64_t>> named;
-  for (const ShellTensor& tensor : tree.tensors) {
-    if (const std::optional<uint64_t> hash = by_object[tensor.object]) named.emplace_back(tensor.name, *hash);
-  }
+  model.kept_names.for_each([&, object = model.kept_objects.begin()](std::string_view name) mutable {
+    if (const std::optional<uint64_t> hash = by_object[*object++]) named.emplace_back(name, *hash);
+  });
   std::sort(named.begin(), named.end());
   return named;
 }
@@ -109,7 +109,7 @@ std::vector<TensorHash> load(const PlannedModel& model, LoadPlan plan, const Loa
   Verification verification;
   outcome.verified_bytes = with_progress("verifying", [&] {
     // verify compares what is on the disk with itself, through its mapping; the converted files are apart.
-    verification = verify(loaded, model.shell.tree, model.checkpoint, options);
+    verification = verify(loaded, model.checkpoint, options);
     return verification.compared_bytes - outcome.offload.source_bytes +
            verify_offload_folder(outcome.offload, model.checkpoint, options);
   });
@@ -210,7 +210,7 @@ void run_load(const LoadCommand& command, const Context& context) {
         load(model, std::move(plan), command, context, std::move(gds), begin, outcome);
     stop_if_interrupted();
     // Once the weights are gone, as 10^5 names are megabytes.
-    outcome.hashes = name_hashes(hashes, model.shell.tree);
+    outcome.hashes = name_hashes(hashes, model);
   }
   if (!command.dry_run) report_outcome(outcome, command, context.messages);
   write_standard_output(context.common.json ? render_load_json(model, command, keys, outcome)

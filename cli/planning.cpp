@@ -158,7 +158,7 @@ PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options) {
   return model;
 }
 
-void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_tensors) {
+void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_names) {
   // To assign {} would keep the capacity.
   const auto give_back = [](auto& list) { std::decay_t<decltype(list)>().swap(list); };
   const auto keep_whole = [](std::vector<double>& by_module) {
@@ -173,7 +173,14 @@ void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_tens
   give_back(model.plan.steps);
   give_back(keys.matches);
   give_back(keys.shell_names);
-  if (keep_tensors) return;
+  if (keep_names) {
+    model.kept_objects.reserve(model.shell.tree.tensors.size());
+    for (const ShellTensor& tensor : model.shell.tree.tensors) {
+      model.kept_names.add(tensor.name);
+      model.kept_objects.push_back(tensor.object);
+    }
+    model.kept_names.shrink_to_fit();
+  }
   model.kept_ties = model.shell.tree.tied_groups();
   give_back(model.shell.tree.tensors);
   model.shell.tree.texts = std::make_shared<TextPool>();

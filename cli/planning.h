@@ -7,6 +7,7 @@
 #include "cli/environment.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "core/base/name_list.h"
 #include "core/model/checkpoint.h"
 #include "core/model/shell.h"
 #include "core/plan/cache.h"
@@ -36,6 +37,9 @@ struct PlannedModel {
   std::vector<std::string> warnings;  ///< of every step so far
   /// Once the shell's tensors were given back: the groups of tied parameters among them.
   std::optional<std::vector<std::vector<std::string>>> kept_ties;
+  /// By then, with --verify: their names, and for each its ShellTensor::object.
+  NameList kept_names;
+  std::vector<TensorId> kept_objects;
 
   std::vector<std::vector<std::string>> tied_groups() const {
     return kept_ties ? *kept_ties : shell.tree.tied_groups();
@@ -48,10 +52,10 @@ struct PlannedModel {
 /// of --context, put more on a device than its given budget.
 PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options);
 
-/// Gives back what only planning needs: modules, the sizes of all but the whole, steps, which key matched
-/// which, and, unless the names of the model's tensors are still wanted, these. 10^5 of each are megabytes
-/// beside the weights. The lists of keys, and what a plan's JSON shows, are kept.
-void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_tensors);
+/// Gives back what only planning needs: modules, the model's tensors, the sizes of all but the whole, steps,
+/// which key matched which. 10^5 of each are megabytes beside the weights. The lists of keys, what a plan's
+/// JSON shows and, if they are still wanted, the tensors' names are kept.
+void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_names);
 
 /// What all caches take together.
 struct CacheTotals {

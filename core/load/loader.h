@@ -82,8 +82,8 @@ struct Verification {
 /// Computes the checksum of every tensor where it is, and that of the file's bytes, cast again by the scalar
 /// reference where the dtype changed; what stays in its file is read through its mapping. Then compares the
 /// CRC-32 that a zip archive has of the storages of those tensors. Throws Error(verify_failed) naming the
-/// first tensor and byte that differ, Error(invalid_zip) for a wrong CRC-32, and as execute.
-Verification verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
-                    const LoadOptions& options);
+/// first tensor (as the file names it) and byte that differ, Error(invalid_zip) for a wrong CRC-32, and as
+/// execute.
+Verification verify(const LoadedModel& model, const Checkpoint& checkpoint, const LoadOptions& options);
 
 }  // namespace hfload

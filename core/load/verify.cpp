@@ -35,29 +35,64 @@ struct Piece {
 
 /// In the order of the shards' bytes: what is of a tensor and of its storage comes together, so that the
 /// second finds its bytes in the page cache.
-std::vector<Piece> cut_into_pieces(const LoadPlan& plan, const Checkpoint& checkpoint,
-                                   std::span<const StorageCheck> storages) {
-  std::vector<Piece> pieces;
-  const auto cut = [&](const Piece& whole) {
-    for (uint64_t offset = 0; offset < whole.bytes; offset += kPieceBytes) {
-      pieces.push_back(whole);
-      pieces.back().offset = offset;
-      pieces.back().bytes = std::min(kPieceBytes, whole.bytes - offset);
-    }
+class Pieces {
+ public:
+  /// All must outlive it.
+  Pieces(const LoadPlan& plan, const Checkpoint& checkpoint, std::span<const StorageCheck> storages)
+      : plan_(plan), checkpoint_(checkpoint), storages_(storages) {
+    uint64_t count = 0;
+    for_each_whole([&](Piece::Of, uint32_t, uint64_t bytes) { count += pieces_of(bytes); });
+    ids_.reserve(count);  // a list that grows has its old self beside it
+    for_each_whole([&](Piece::Of of, uint32_t index, uint64_t bytes) {
+      const uint64_t numbers = pieces_of(bytes);
+      for (uint64_t number = 0; number < numbers; ++number) {
+        ids_.push_back({index, static_cast<uint32_t>(number), of});
+      }
+    });
+    std::ranges::sort(ids_, {}, [&](const Id& id) {
+      const Piece piece = describe(id);
+      return std::tuple(piece.shard, piece.begin + piece.offset, piece.of, piece.index);
+    });
+  }
+
+  uint64_t size() const { return ids_.size(); }
+  Piece operator[](uint64_t i) const { return describe(ids_[i]); }
+
+ private:
+  /// A piece in few bytes, as there is one and more for each of 10^5 tensors.
+  struct Id {
+    uint32_t index;
+    uint32_t number;  ///< of its pieces
+    Piece::Of of;
   };
-  for (uint32_t i = 0; i < plan.placements.size(); ++i) {
-    const CheckpointTensor& tensor = checkpoint.tensors.at(plan.placements[i].checkpoint);
-    cut({Piece::Of::tensor, i, tensor.shard, checkpoint.shards.at(tensor.shard).data_start + tensor.begin, 0,
-         tensor.bytes()});
+
+  static uint64_t pieces_of(uint64_t bytes) { return bytes / kPieceBytes + (bytes % kPieceBytes != 0); }
+
+  void for_each_whole(const auto& visit) const {
+    for (uint32_t i = 0; i < plan_.placements.size(); ++i) {
+      visit(Piece::Of::tensor, i, checkpoint_.tensors.at(plan_.placements[i].checkpoint).bytes());
+    }
+    for (uint32_t i = 0; i < storages_.size(); ++i) visit(Piece::Of::storage, i, storages_[i].bytes);
   }
-  for (uint32_t i = 0; i < storages.size(); ++i) {
-    const StorageCheck& storage = storages[i];
-    cut({Piece::Of::storage, i, storage.shard, storage.begin, 0, storage.bytes});
+
+  Piece describe(const Id& id) const {
+    const uint64_t offset = id.number * kPieceBytes;
+    const auto piece = [&](uint32_t shard, uint64_t begin, uint64_t whole_bytes) {
+      return Piece{id.of, id.index, shard, begin, offset, std::min(kPieceBytes, whole_bytes - offset)};
+    };
+    if (id.of == Piece::Of::storage) {
+      const StorageCheck& storage = storages_[id.index];
+      return piece(storage.shard, storage.begin, storage.bytes);
+    }
+    const CheckpointTensor& tensor = checkpoint_.tensors[plan_.placements[id.index].checkpoint];
+    return piece(tensor.shard, checkpoint_.shards.at(tensor.shard).data_start + tensor.begin, tensor.bytes());
   }
-  const auto position = [](const Piece& p) { return std::tuple(p.shard, p.begin + p.offset, p.of, p.index); };
-  std::ranges::sort(pieces, {}, position);
-  return pieces;
-}
+
+  const LoadPlan& plan_;
+  const Checkpoint& checkpoint_;
+  std::span<const StorageCheck> storages_;
+  std::vector<Id> ids_;
+};
 
 /// The buffers of one worker: bytes of the file, and up to twice as many converted.
 struct Buffers {
@@ -67,10 +102,9 @@ constexpr unsigned kBufferFactor = 3;
 
 class Comparison {
  public:
-  Comparison(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
-             std::span<const StorageCheck> storages, std::span<const Piece> pieces, unsigned workers)
+  Comparison(const LoadedModel& model, const Checkpoint& checkpoint, std::span<const StorageCheck> storages,
+             const Pieces& pieces, unsigned workers)
       : model_(model),
-        tree_(tree),
         checkpoint_(checkpoint),
         storages_(storages),
         pieces_(pieces),
@@ -83,7 +117,7 @@ class Comparison {
   /// out, so that the first of all differences is the one that is found.
   uint64_t compare(uint64_t index, const RegularFile& file, unsigned worker) {
     if (index > first_bad_piece_.load(std::memory_order_relaxed)) return 0;
-    const Piece& piece = pieces_[index];
+    const Piece piece = pieces_[index];
     Buffers& buffers = buffers_[worker];
     if (piece.of == Piece::Of::storage) {
       crcs_[index] = crc_of(piece, file, buffers);
@@ -109,6 +143,7 @@ class Comparison {
     if (first_difference_) throw Error(*first_difference_);
     require_storages();
     Verification result{.compared_bytes = compared_bytes_, .hashes = {}};
+    result.hashes.reserve(sums_.size());
     for (size_t i = 0; i < sums_.size(); ++i) {
       const TensorPlacement& placement = model_.plan.placements[i];
       result.hashes.push_back({placement.tensor, hash_of_sum(sums_[i], placement.bytes)});
@@ -197,7 +232,7 @@ class Comparison {
   void require_storages() const {
     std::vector<uint32_t> crcs(storages_.size());
     for (size_t i = 0; i < pieces_.size(); ++i) {
-      const Piece& piece = pieces_[i];
+      const Piece piece = pieces_[i];
       if (piece.of == Piece::Of::storage)
         crcs[piece.index] = crc32_combine(crcs[piece.index], crcs_[i], piece.bytes);
     }
@@ -210,7 +245,7 @@ class Comparison {
   void find_difference(uint64_t index, const RegularFile& file) {
     const std::lock_guard lock(mutex_);  // so that only one has a whole piece in memory
     if (index >= first_bad_piece_) return;
-    const Piece& piece = pieces_[index];
+    const Piece piece = pieces_[index];
     const TensorPlacement& placement = model_.plan.placements[piece.index];
     const CheckpointTensor& tensor = tensor_of(piece);
     const CastKind kind = conversion_of(placement);
@@ -254,20 +289,18 @@ class Comparison {
   void note_difference(uint64_t index, const RegularFile& file, std::optional<uint64_t> file_offset,
                        std::string message) {
     first_bad_piece_ = index;
-    const TensorPlacement& placement = model_.plan.placements[pieces_[index].index];
     first_difference_ =
         Error(ErrorCode::verify_failed, std::move(message))
             .with_path(file.path)
-            .with_tensor(tree_.tensors.at(placement.tensor).name)
+            .with_tensor(tensor_of(pieces_[index]).name.str())
             .with_hint("Load again; if it differs again, suspect the memory or the disk of this machine.");
     if (file_offset) first_difference_->with_offset(*file_offset);
   }
 
   const LoadedModel& model_;
-  const ModuleTree& tree_;
   const Checkpoint& checkpoint_;
   std::span<const StorageCheck> storages_;
-  std::span<const Piece> pieces_;
+  const Pieces& pieces_;
   std::vector<Buffers> buffers_;             ///< by worker; each touches its own alone
   uint64_t step_bytes_;                      ///< of the file, in a worker's buffers at once
   std::vector<std::atomic<uint64_t>> sums_;  ///< by placement: of the hash's parts
@@ -281,13 +314,12 @@ class Comparison {
 
 }  // namespace
 
-Verification verify(const LoadedModel& model, const ModuleTree& tree, const Checkpoint& checkpoint,
-                    const LoadOptions& options) {
+Verification verify(const LoadedModel& model, const Checkpoint& checkpoint, const LoadOptions& options) {
   const std::vector<StorageCheck> storages = find_storage_checks(model.plan, checkpoint);
-  const std::vector<Piece> pieces = cut_into_pieces(model.plan, checkpoint, storages);
+  const Pieces pieces(model.plan, checkpoint, storages);
   uint64_t total_bytes = 0;
-  for (const Piece& piece : pieces) total_bytes += piece.bytes;
-  Comparison comparison(model, tree, checkpoint, storages, pieces, reader_threads(options));
+  for (uint64_t i = 0; i < pieces.size(); ++i) total_bytes += pieces[i].bytes;
+  Comparison comparison(model, checkpoint, storages, pieces, reader_threads(options));
   run_parallel_reads(checkpoint,
                      {.count = pieces.size(),
                       .shard = [&](uint64_t i) { return pieces[i].shard; },

@@ -156,12 +156,11 @@ def test_little_memory_for_a_transposed_tensor(binary, work):
 
 
 def test_load_takes_little_beside_the_weights(binary, work):
-    """The destination is what the design says: every tensor at a multiple of 256 bytes, and of the same dtype or float32. --verify keeps the
-    names of the model's tensors besides."""
+    """The destination is what the design says: every tensor at a multiple of 256 bytes, and of the same dtype or float32."""
     if is_sanitized(binary):
         return
     write_checkpoint(work / "a.safetensors")
     arena = TENSORS * 256
-    for most_mib, flags in (32, []), (32, ["--dtype", "float32"]), (32, ["--threads", "16", "--io", "direct"]), (48, ["--verify", "--json"]):
+    for flags in [], ["--dtype", "float32"], ["--threads", "16", "--io", "direct"], ["--verify", "--json"]:
         peak = most_anonymous_bytes(binary, work, ["load", "a.safetensors", "--device-map", "cpu", "--max-memory", "cpu=1GB", "-q", *flags])
-        assert arena < peak <= arena + most_mib * 2**20, (flags, (peak - arena) / 2**20)
+        assert arena < peak <= arena + 32 * 2**20, (flags, (peak - arena) / 2**20)

@@ -189,7 +189,7 @@ TEST_CASE("what does not lie in its shard as in memory is gathered to every devi
 TEST_CASE("gathered tensors verify, where they are and in their file") {
   const ViewedModel viewed(many_views());
   const LoadedModel model = execute(viewed.plan, viewed.checkpoint, emulated_devices(viewed.plan), {});
-  const Verification verification = verify(model, viewed.tree, viewed.checkpoint, {.threads = 3});
+  const Verification verification = verify(model, viewed.checkpoint, {.threads = 3});
   REQUIRE(verification.hashes.size() == viewed.plan.placements.size());
   for (size_t i = 0; i < verification.hashes.size(); ++i) {
     const std::vector<std::byte>& bytes = viewed.expected(viewed.plan.placements[i]);
@@ -202,7 +202,7 @@ TEST_CASE("gathered tensors verify, where they are and in their file") {
     const auto arena = model.backends[static_cast<size_t>(host - model.plan.arenas.begin())]->host_arena();
     arena[placement.arena_offset + placement.bytes - 1] ^= std::byte{1};
     try {
-      verify(model, viewed.tree, viewed.checkpoint, {});
+      verify(model, viewed.checkpoint, {});
       FAIL("not found");
     } catch (const Error& error) {
       CHECK(error.code() == ErrorCode::verify_failed);

@@ -212,7 +212,7 @@ TEST_CASE("a shard that is replaced between loading and verifying is refused") {
   const LoadedModel model =
       execute(synthetic.plan, synthetic.checkpoint, emulated_devices(synthetic.plan), {});
   change_shard(synthetic, "replaced");
-  const Error error = error_of([&] { verify(model, synthetic.tree, synthetic.checkpoint, {}); });
+  const Error error = error_of([&] { verify(model, synthetic.checkpoint, {}); });
   CHECK(error.code() == ErrorCode::changed_during_read);
 }
 
@@ -372,7 +372,7 @@ TEST_CASE("more shards than a process may have files open are loaded") {
   try {
     const LoadedModel model = load(synthetic);
     wrong = synthetic.wrong_tensors(model);
-    compared = verify(model, synthetic.tree, synthetic.checkpoint, {}).compared_bytes;
+    compared = verify(model, synthetic.checkpoint, {}).compared_bytes;
   } catch (const Error& error) {
     wrong = {error.message()};
   }

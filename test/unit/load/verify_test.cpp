@@ -32,7 +32,7 @@ void flip(const SyntheticModel& model, uint32_t shard, uint64_t offset) {
 std::optional<Error> difference(const SyntheticModel& synthetic, const LoadedModel& model,
                                 unsigned threads = 2) {
   try {
-    verify(model, synthetic.tree, synthetic.checkpoint, {.threads = threads});
+    verify(model, synthetic.checkpoint, {.threads = threads});
   } catch (const Error& error) {
     return error;
   }
@@ -45,7 +45,7 @@ TEST_CASE("a loaded model verifies, every byte of it") {
   uint64_t bytes = 0;
   for (const TensorPlacement& placement : model.plan.placements) bytes += placement.bytes;
   uint64_t done = 0;
-  CHECK(verify(model, synthetic.tree, synthetic.checkpoint,
+  CHECK(verify(model, synthetic.checkpoint,
                {.threads = 3, .progress = [&](const LoadProgress& progress) { done = progress.done_bytes; }})
             .compared_bytes == bytes);
   CHECK(done == model.plan.copied_file_bytes + model.plan.disk_bytes);
@@ -75,7 +75,7 @@ TEST_CASE("a byte that differs from the file is found on every device, first and
       REQUIRE(error);
       CHECK(error->code() == ErrorCode::verify_failed);
       CHECK(error->exit_status() == 1);
-      CHECK(error->tensor() == synthetic.tree.tensors[tensor].name);
+      CHECK(error->tensor() == entry.name);
       CHECK(error->path() == synthetic.path(entry.shard));
       REQUIRE(error->offset());
       CHECK(*error->offset() / width * width <= offset);
@@ -88,8 +88,7 @@ TEST_CASE("the checksums are those of the tensors' bytes in memory, on every dev
   const SyntheticModel synthetic(mixed_tensors());
   const LoadedModel model = load(synthetic);
   for (const unsigned threads : {1U, 5U}) {
-    const Verification verification =
-        verify(model, synthetic.tree, synthetic.checkpoint, {.threads = threads});
+    const Verification verification = verify(model, synthetic.checkpoint, {.threads = threads});
     REQUIRE(verification.hashes.size() == synthetic.plan.placements.size());
     for (size_t i = 0; i < verification.hashes.size(); ++i) {
       const TensorPlacement& placement = synthetic.plan.placements[i];
@@ -158,7 +157,7 @@ TEST_CASE("bytes between tensors do not matter") {
 TEST_CASE("an offloaded tensor is compared through its mapping") {
   const SyntheticModel synthetic({{.device = Device::disk(), .elements = 1000}});
   LoadedModel model = load(synthetic);
-  CHECK(verify(model, synthetic.tree, synthetic.checkpoint, {}).compared_bytes == 1000);
+  CHECK(verify(model, synthetic.checkpoint, {}).compared_bytes == 1000);
   // A mapping of something else than the shard.
   const SyntheticModel other(
       {{.device = Device::cpu(), .elements = 500}, {.device = Device::disk(), .elements = 1000}});
@@ -171,8 +170,7 @@ TEST_CASE("an offloaded tensor is compared through its mapping") {
 TEST_CASE("verification can be interrupted") {
   const SyntheticModel synthetic(mixed_tensors());
   const LoadedModel model = load(synthetic);
-  CHECK_THROWS_AS(verify(model, synthetic.tree, synthetic.checkpoint, {.interrupted = [] { return true; }}),
-                  Interrupted);
+  CHECK_THROWS_AS(verify(model, synthetic.checkpoint, {.interrupted = [] { return true; }}), Interrupted);
 }
 
 }  // namespace
