@@ -4,6 +4,7 @@
 #include <map>
 #include <span>
 
+#include "core/load/buffer_bytes.h"
 #include "core/load/gather.h"
 #include "core/load/parallel_reads.h"
 #include "core/load/read_schedule.h"
@@ -47,7 +48,7 @@ uint64_t staging_bytes(const LoadPlan& plan, const LoadOptions& options, const R
   uint64_t bytes = gpus_of(plan) * ring.slots * ring.slot_bytes;
   if (!plan.gathers.empty()) bytes += GatherTurns::kMostBytes;
   if (plan.copies.empty()) return bytes;
-  return bytes + settings.threads * settings.window_bytes + (may_be_direct ? kDirectBufferBytes : 0);
+  return bytes + settings.threads * settings.window_bytes + (may_be_direct ? settings.direct_bytes : 0);
 }
 
 /// Where bytes are scattered or converted on the host, they are read by windows.
@@ -88,15 +89,27 @@ ReadSettings read_settings(const LoadPlan& plan, const Checkpoint& checkpoint, c
   // A server answers many large questions at once better than a few small ones.
   constexpr unsigned kNetworkThreads = 8;
   constexpr uint64_t kNetworkChunkBytes = 16 << 20;
-  constexpr uint64_t kNetworkWindowBytes = 16 << 20;  // of all threads together
+  const uint64_t tensors = checkpoint.tensors.size();
   const unsigned threads = reader_threads(options);
-  if (!reads_over_network(plan, checkpoint)) return {threads, kChunkBytes, kHostBufferBytes, false};
+  if (!reads_over_network(plan, checkpoint)) {
+    return {.threads = threads,
+            .chunk_bytes = kChunkBytes,
+            .window_bytes = window_bytes(tensors, threads),
+            .direct_bytes = direct_buffer_bytes(tensors, threads)};
+  }
   const unsigned remote_threads = options.threads == 0 ? std::max(threads, kNetworkThreads) : threads;
-  const uint64_t window_bytes = kNetworkWindowBytes / remote_threads / kHostBufferBytes * kHostBufferBytes;
+  const uint64_t small_window_bytes = window_bytes(tensors, remote_threads);
+  const uint64_t direct_bytes = direct_buffer_bytes(tensors, remote_threads);
   // Direct reads have large buffers of their own.
   const bool is_direct = options.read_path == ReadPath::direct;
-  return {remote_threads, kNetworkChunkBytes,
-          is_direct ? kHostBufferBytes : std::max(window_bytes, kHostBufferBytes), true};
+  return {.threads = remote_threads,
+          .chunk_bytes = kNetworkChunkBytes,
+          .window_bytes = is_direct
+                              ? small_window_bytes
+                              : std::max(direct_bytes / remote_threads / kHostBufferBytes * kHostBufferBytes,
+                                         small_window_bytes),
+          .direct_bytes = direct_bytes,
+          .is_remote = true};
 }
 
 ReadSummary summarize_reads(const LoadPlan& plan, const Checkpoint& checkpoint, const LoadOptions& options,

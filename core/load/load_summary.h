@@ -57,7 +57,8 @@ struct ReadSettings {
   uint64_t chunk_bytes = 0;
   /// What one thread reads at once of what is scattered or converted into the host's memory.
   uint64_t window_bytes = 0;
-  bool is_remote = false;  ///< on a network file system, which has no direct reads
+  uint64_t direct_bytes = 0;  ///< for the direct reads of all threads together
+  bool is_remote = false;     ///< on a network file system, which has no direct reads
 };
 
 /// By the options, and by where the first shard that the plan reads lies; the others are taken to be there

@@ -97,7 +97,7 @@ LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFa
   const ReadSchedule schedule =
       make_read_schedule(model.plan, checkpoint, arena_access(model), settings.chunk_bytes);
   std::vector<CopyOperation>().swap(model.plan.copies);  // all in the schedule, and 10^5 are megabytes
-  ShardReader shard_reader(options.read_path, reading.threads, kDirectBufferBytes);
+  ShardReader shard_reader(options.read_path, reading.threads, settings.direct_bytes);
   ChunkReader reader(model, checkpoint, schedule, shard_reader, reading.threads, settings.window_bytes);
   const std::optional<NumaNode> node = shared_numa_node(model);
   std::optional<ThreadAffinity> affinity;  // the readers inherit it

@@ -19,11 +19,11 @@
 #include "core/base/error.h"
 #include "core/base/units.h"
 #include "core/base/workers.h"
+#include "core/load/buffer_bytes.h"
 #include "core/load/gather.h"
 #include "core/load/offload_folder.h"
 #include "core/load/parallel_reads.h"
 #include "core/load/read_schedule.h"
-#include "core/load/step_bytes.h"
 
 namespace hfload {
 namespace {
@@ -252,7 +252,7 @@ void for_each_step(const OffloadPlan& plan, const Checkpoint& checkpoint, const 
                    unsigned factor, Begin&& begin) {
   const std::vector<Piece> pieces = cut_into_pieces(plan, checkpoint);
   const unsigned workers = reader_threads(options);
-  const uint64_t most_bytes = step_bytes(workers, factor);
+  const uint64_t most_bytes = step_bytes(checkpoint.tensors.size(), workers, factor);
   std::vector<Buffers> buffers(workers);
   GatherTurns turns;
   const auto source_of = [&](const Piece& piece) -> const CheckpointTensor& {

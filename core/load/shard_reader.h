@@ -40,9 +40,6 @@ struct ReadStatistics {
   bool io_uring = false;      ///< whether direct reads went by it
 };
 
-/// For the direct reads of all threads of a load together.
-inline constexpr uint64_t kDirectBufferBytes = 16 << 20;
-
 /// Reads ranges of shards, each the way that `path` says or that is best for it. All functions may be called
 /// from several threads at once, as long as each has a `worker` of its own.
 class ShardReader {

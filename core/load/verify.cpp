@@ -8,11 +8,11 @@
 
 #include "core/base/crc32.h"
 #include "core/base/error.h"
+#include "core/load/buffer_bytes.h"
 #include "core/load/gather.h"
 #include "core/load/loader.h"
 #include "core/load/parallel_reads.h"
 #include "core/load/read_schedule.h"
-#include "core/load/step_bytes.h"
 #include "core/load/storage_checks.h"
 #include "kernels/hash.h"
 
@@ -109,7 +109,7 @@ class Comparison {
         storages_(storages),
         pieces_(pieces),
         buffers_(workers),
-        step_bytes_(step_bytes(workers, kBufferFactor)),
+        step_bytes_(step_bytes(checkpoint.tensors.size(), workers, kBufferFactor)),
         sums_(model.plan.placements.size()),
         crcs_(storages.empty() ? 0 : pieces.size()) {}
 

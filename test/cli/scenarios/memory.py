@@ -11,6 +11,7 @@ import safetensors_writer
 from scenarios.conversions import is_sanitized, most_anonymous_bytes, read_pytorch, read_tensors
 
 TENSORS, ROW = 120_000, 4  # bytes of each
+LARGE = 64 * 2**20
 
 
 def names():
@@ -23,12 +24,18 @@ def elements(i):
     return struct.pack("<HH", 0x3F80 + i % 97, 0x4000 + i // 97 % 113)
 
 
-def write_checkpoint(path):
+def write_checkpoint(path, large=0):
+    """TENSORS small ones, and so many of LARGE bytes, which are holes."""
     entries = ['"__metadata__":{"format":"pt"}']
     entries += [f'"{name}":{{"dtype":"BF16","shape":[1,2],"data_offsets":[{ROW * i},{ROW * i + ROW}]}}' for i, name in enumerate(names())]
+    end = ROW * TENSORS
+    for i in range(large):
+        entries.append(f'"model.large.{i}":{{"dtype":"BF16","shape":[{LARGE // 2}],"data_offsets":[{end},{end + LARGE}]}}')
+        end += LARGE
     text = ("{" + ",".join(entries) + "}").encode()
     text += b" " * (-len(text) % 8)
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(map(elements, range(TENSORS))))
+    os.truncate(path, 8 + len(text) + end)
 
 
 def test_little_memory_for_many_tensors(binary, work):
@@ -156,11 +163,13 @@ def test_little_memory_for_a_transposed_tensor(binary, work):
 
 
 def test_load_takes_little_beside_the_weights(binary, work):
-    """The destination is what the design says: every tensor at a multiple of 256 bytes, and of the same dtype or float32."""
+    """The large tensors take all buffers that there are. The destination is what the design says: every tensor at a multiple of 256 bytes, and
+    of the same dtype or float32."""
     if is_sanitized(binary):
         return
-    write_checkpoint(work / "a.safetensors")
-    arena = TENSORS * 256
-    for flags in [], ["--dtype", "float32"], ["--threads", "16", "--io", "direct"], ["--verify", "--json"]:
+    write_checkpoint(work / "a.safetensors", large=2)
+    direct, widened = ["--threads", "16", "--io", "direct"], ["--dtype", "float32"]
+    for flags in [], widened, direct, direct + widened, ["--verify", "--json"], ["--verify", "--threads", "16", *widened]:
+        arena = TENSORS * 256 + 2 * LARGE * (2 if "float32" in flags else 1)
         peak = most_anonymous_bytes(binary, work, ["load", "a.safetensors", "--device-map", "cpu", "--max-memory", "cpu=1GB", "-q", *flags])
         assert arena < peak <= arena + 32 * 2**20, (flags, (peak - arena) / 2**20)

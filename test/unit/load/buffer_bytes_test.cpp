@@ -1,4 +1,4 @@
-#include "core/load/step_bytes.h"
+#include "core/load/buffer_bytes.h"
 
 #include <malloc.h>
 
@@ -21,19 +21,42 @@ constexpr bool kIsSanitized = __has_feature(address_sanitizer) || __has_feature(
 constexpr bool kIsSanitized = false;
 #endif
 
-TEST_CASE("the buffers of all workers stay within 12 MiB, and are no smaller than they must be") {
-  for (unsigned workers = 1; workers <= 256; ++workers) {
-    for (const unsigned factor : {3U, 5U}) {
-      const uint64_t bytes = step_bytes(workers, factor);
-      CHECK(bytes % 4096 == 0);
-      CHECK(bytes >= 4096);
-      CHECK(workers * factor * bytes <= 12'582'912);
-      CHECK((bytes == 1'048'576 || workers * factor * (bytes + 4096) > 12'582'912));
+TEST_CASE("a longer list of tensors leaves less for buffers, down to 4 MiB") {
+  CHECK(buffer_bytes(0) == 20'971'520);
+  CHECK(buffer_bytes(30'000) == 20'971'520);
+  for (const uint64_t tensors : {40'000, 80'000, 120'000}) {
+    CHECK(buffer_bytes(tensors) + 190 * tensors == 27'262'976);
+  }
+  for (const uint64_t tensors : {uint64_t{130'000}, uint64_t{10'000'000}, UINT64_MAX}) {
+    CHECK(buffer_bytes(tensors) == 4'194'304);
+  }
+}
+
+TEST_CASE("the buffers of all workers stay within what there is, and are no smaller than they must be") {
+  for (const uint64_t tensors : {100, 60'000, 120'000, 1'000'000}) {
+    const uint64_t all = buffer_bytes(tensors);
+    for (unsigned workers = 1; workers <= 256; ++workers) {
+      const uint64_t direct = direct_buffer_bytes(tensors, workers), window = window_bytes(tensors, workers);
+      CHECK(direct >= workers * 65'536);
+      CHECK(direct >= all / 5 * 4);
+      CHECK((direct + workers * window <= all || direct == workers * 65'536));
+      CHECK(window % 4096 == 0);
+      CHECK((window == 262'144 || workers * (window + 4096) > all / 5));
+      CHECK((window == 4'096 || workers * window <= all / 5));
+      for (const unsigned factor : {3U, 5U}) {
+        const uint64_t step = step_bytes(tensors, workers, factor);
+        CHECK(step % 4096 == 0);
+        CHECK((step == 4'096 || workers * factor * step <= all / 2));
+        CHECK((step == 1'048'576 || workers * factor * (step + 4096) > all / 2));
+      }
     }
   }
-  CHECK(step_bytes(1, 3) == 1'048'576);
-  CHECK(step_bytes(16, 3) == 262'144);
-  CHECK(step_bytes(0, 3) == 1'048'576);
+  CHECK(direct_buffer_bytes(100, 16) == 16'777'216);
+  CHECK(window_bytes(100, 16) == 262'144);
+  CHECK(window_bytes(100, 0) == 262'144);
+  CHECK(step_bytes(100, 1, 3) == 1'048'576);
+  CHECK(step_bytes(100, 16, 3) == 217'088);
+  CHECK(step_bytes(100, 0, 3) == 1'048'576);
 }
 
 uint64_t status_bytes(std::string_view key) {
