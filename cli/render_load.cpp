@@ -40,10 +40,10 @@ void report_bytes(const LoadOutcome& outcome, Messages& messages) {
 /// What the folder of --offload-folder got.
 void report_folder(const OffloadPlan& offload, const std::string& folder, Messages& messages) {
   if (folder.empty()) return;
-  messages.note(offload.entries.empty()
+  messages.note(offload.empty()
                     ? fmt::format("nothing is written to {}: no weights stay on the disk", folder)
                     : fmt::format("offload folder {}: {} written, {} used in place, index.json of all",
-                                  folder, count_of(offload.written.size(), "tensor"),
+                                  folder, count_of(offload.written_tensors, "tensor"),
                                   offload.in_place_tensors));
 }
 
@@ -161,10 +161,10 @@ std::string render_load_plan(const Checkpoint& checkpoint, const LoadOutcome& ou
   text += outcome.reads->shards.empty() ? std::string("Nothing would be read.\n") : shards.render();
   text += fmt::format("\nStaging memory: at most {}, with {}\n", bytes(outcome.reads->staging_bytes),
                       count_of(outcome.reads->threads, "thread"));
-  if (!outcome.offload.entries.empty()) {
+  if (!outcome.offload.empty()) {
     text +=
         fmt::format("Offload folder {}: {} written, {}; {} used in place\n",
-                    escape_text(outcome.offload.folder), count_of(outcome.offload.written.size(), "tensor"),
+                    escape_text(outcome.offload.folder), count_of(outcome.offload.written_tensors, "tensor"),
                     bytes(outcome.offload.written_bytes), outcome.offload.in_place_tensors);
   }
   return text;
@@ -177,10 +177,10 @@ std::string render_load_json(const PlannedModel& model, const LoadCommand& comma
   write_plan_fields(json, model, command.planning);
   json.key("loaded_bytes").number(outcome.statistics.loaded_bytes);
   json.key("offloaded_bytes").number(outcome.offloaded_bytes());
-  if (!outcome.offload.entries.empty()) {
+  if (!outcome.offload.empty()) {
     json.key("offload_folder").begin_object().key("path").string(outcome.offload.folder);
     json.key("in_place_tensors").number(outcome.offload.in_place_tensors);
-    json.key("written_tensors").number(outcome.offload.written.size());
+    json.key("written_tensors").number(outcome.offload.written_tensors);
     json.key("written_bytes").number(outcome.offload.written_bytes).end_object();
   }
   if (!command.subset.empty()) {

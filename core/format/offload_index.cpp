@@ -4,10 +4,12 @@
 
 #include <iterator>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "core/base/error.h"
 #include "core/format/json.h"
+#include "core/format/json_file.h"
 
 namespace hfload {
 namespace {
@@ -119,35 +121,47 @@ void append_shape(std::string& out, std::span<const uint64_t> shape) {
   out += shape.empty() ? "]" : "\n    ]";
 }
 
-}  // namespace
-
-std::vector<OffloadEntry> parse_offload_index(std::string_view json) {
-  std::vector<OffloadEntry> entries;
-  json::Document document(json::padded_copy(json), 0);
+void parse(simdjson::padded_string json, const OffloadEntrySink& sink) {
+  json::Document document(std::move(json), 0);
   document.read([&](json::Value& root) {
     if (root.kind() != json::Kind::object) fail(root, "the offload index is not a JSON object");
-    root.for_each_member(
-        [&](std::string_view name, json::Value& value) { entries.push_back(read_entry(name, value)); },
-        [](Error& error, std::string_view name) { error.with_tensor(std::string(name)); });
+    root.for_each_member([&](std::string_view name, json::Value& value) { sink(read_entry(name, value)); },
+                         [](Error& error, std::string_view name) { error.with_tensor(std::string(name)); });
   });
-  return entries;
 }
 
-std::string format_offload_index(std::span<const OffloadEntry> entries) {
-  if (entries.empty()) return "{}";
-  std::string out = "{";
-  for (const OffloadEntry& entry : entries) {
-    out += &entry == entries.data() ? "\n  " : ",\n  ";
-    append_string(out, entry.name);
-    out += ": {";
-    bool first = true;
-    append_member(out, "safetensors_file", entry.safetensors_file, first);
-    append_member(out, "weight_name", entry.weight_name, first);
-    append_member(out, "dtype", entry.dtype, first);
-    if (!entry.in_place()) append_shape(out, entry.shape);
-    out += "\n  }";
+}  // namespace
+
+void parse_offload_index(std::string_view json, const OffloadEntrySink& sink) {
+  parse(json::padded_copy(json), sink);
+}
+
+void read_offload_index(const RegularFile& file, const OffloadEntrySink& sink) {
+  try {
+    parse(json::read_padded_file(file, kMaxOffloadIndexBytes), sink);
+  } catch (Error& error) {
+    if (error.path().empty()) error.with_path(file.path);
+    throw;
   }
-  return out + "\n}";
+}
+
+void OffloadIndexWriter::add(const OffloadEntry& entry) {
+  std::string& out = text_.text();
+  out += is_empty_ ? "{\n  " : ",\n  ";
+  is_empty_ = false;
+  append_string(out, entry.name);
+  out += ": {";
+  bool first = true;
+  append_member(out, "safetensors_file", entry.safetensors_file, first);
+  append_member(out, "weight_name", entry.weight_name, first);
+  append_member(out, "dtype", entry.dtype, first);
+  if (!entry.in_place()) append_shape(out, entry.shape);
+  out += "\n  }";
+}
+
+void OffloadIndexWriter::finish() {
+  text_.text() += is_empty_ ? "{}" : "\n}";
+  text_.flush();
 }
 
 }  // namespace hfload

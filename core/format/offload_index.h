@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "core/base/file.h"
+#include "core/base/text_sink.h"
 
 namespace hfload {
 
@@ -23,12 +26,32 @@ struct OffloadEntry {
   bool operator==(const OffloadEntry&) const = default;
 };
 
-/// Reads an index.json; entries in its order. Throws Error of exit status 3: invalid_offload_index for an
-/// entry of another form, also one with a field that is not known and would be lost on writing.
-std::vector<OffloadEntry> parse_offload_index(std::string_view json);
+/// The longest index.json that is read.
+inline constexpr uint64_t kMaxOffloadIndexBytes = 100'000'000;
 
-/// The text that accelerate writes for these entries: Python's json.dump with an indent of 2. A byte of a
-/// path that is no UTF-8 is written as Python reads it back (\udc80 to \udcff).
-std::string format_offload_index(std::span<const OffloadEntry> entries);
+/// Takes the entries of an index, in its order.
+using OffloadEntrySink = std::function<void(OffloadEntry entry)>;
+
+/// Reads an index.json. Throws Error of exit status 3: invalid_offload_index for an entry of another form,
+/// also one with a field that is not known and would be lost on writing. The sink may have been given entries
+/// by then.
+void parse_offload_index(std::string_view json, const OffloadEntrySink& sink);
+/// The same of a file. Errors name it; Error(json_too_large) above kMaxOffloadIndexBytes besides.
+void read_offload_index(const RegularFile& file, const OffloadEntrySink& sink);
+
+/// Writes the text that accelerate writes for the entries that are added: Python's json.dump with an indent
+/// of 2. A byte of a path that is no UTF-8 is written as Python reads it back (\udc80 to \udcff).
+class OffloadIndexWriter {
+ public:
+  /// The sink must outlive it.
+  explicit OffloadIndexWriter(const TextSink& sink) : text_(sink) {}
+  void add(const OffloadEntry& entry);
+  /// To be called once, after the last entry.
+  void finish();
+
+ private:
+  BufferedText text_;
+  bool is_empty_ = true;
+};
 
 }  // namespace hfload

@@ -61,10 +61,9 @@ using BackendFactory = std::function<std::unique_ptr<Backend>(Device device)>;
 
 /// Carries out a plan: allocates each arena once, reads the shards in file order in chunks of at most 4 MiB
 /// (16 MiB on a network file system) on several threads, casts on the way. Peak memory is the arenas plus a
-/// fixed staging: 256 KiB for each reader (on a network file system 16 MiB for all), 16 MiB for direct reads,
-/// 11 MiB where tensors are gathered, 4 MiB for each emulated GPU, the pinned rings of CUDA devices (see
-/// cuda_ring). Throws Error(out_of_memory, changed_during_read, io_error, cuda_error, shard_missing),
-/// Interrupted; then everything is released.
+/// fixed staging: for readers and direct reads what buffer_bytes says, 11 MiB where tensors are gathered,
+/// 4 MiB for each emulated GPU, the pinned rings of CUDA devices (see cuda_ring). Throws Error(out_of_memory,
+/// changed_during_read, io_error, cuda_error, shard_missing), Interrupted; then everything is released.
 LoadedModel execute(LoadPlan plan, const Checkpoint& checkpoint, const BackendFactory& make_backend,
                     const LoadOptions& options);
 

@@ -8,18 +8,16 @@
 #include <filesystem>
 #include <string_view>
 #include <system_error>
-#include <unordered_map>
 #include <utility>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
-#include "core/base/name_hash.h"
+#include "core/base/name_table.h"
 #include "core/load/read_schedule.h"
 
 namespace hfload {
 namespace {
 
-constexpr uint64_t kMaxIndexBytes = 100'000'000;
 /// NAME_MAX of Linux, for a folder that does not exist yet.
 constexpr size_t kUsualNameBytes = 255;
 constexpr const char* kUseInPlace =
@@ -40,12 +38,13 @@ void require_parent(std::string folder) {
       .with_hint("Make the directory first; hfload makes only the last one of a path.");
 }
 
-std::vector<OffloadEntry> read_existing_index(const std::string& folder) {
+/// Passes on the entries of the folder's index.json, where there is one.
+void read_existing_index(const std::string& folder, const OffloadEntrySink& sink) {
   struct stat status {};
   if (stat(folder.c_str(), &status) != 0) {
     if (errno == ENOENT) {
       require_parent(folder);
-      return {};
+      return;
     }
     throw Error(ErrorCode::io_error,
                 fmt::format("the offload folder cannot be used: {}", std::generic_category().message(errno)))
@@ -58,9 +57,9 @@ std::vector<OffloadEntry> read_existing_index(const std::string& folder) {
   }
   const std::string path = path_in(folder, "index.json");
   struct stat index {};
-  if (lstat(path.c_str(), &index) != 0 && errno == ENOENT) return {};
+  if (lstat(path.c_str(), &index) != 0 && errno == ENOENT) return;
   try {
-    return parse_offload_index(read_text_file(open_regular_file(path), kMaxIndexBytes));
+    read_offload_index(open_regular_file(path), sink);
   } catch (Error& error) {
     if (error.path().empty()) error.with_path(path);
     if (error.hint().empty())
@@ -69,32 +68,23 @@ std::vector<OffloadEntry> read_existing_index(const std::string& folder) {
   }
 }
 
-/// By the name of a tensor, its entry in a list of entries.
-using EntryLookup = NameMap<size_t>;
-
-EntryLookup look_up(const std::vector<OffloadEntry>& entries) {
-  EntryLookup lookup;
-  for (size_t i = 0; i < entries.size(); ++i) lookup.emplace(entries[i].name, i);
-  return lookup;
-}
-
 size_t longest_name(const std::string& folder) {
   const long limit = pathconf(folder.c_str(), _PC_NAME_MAX);
   return limit > 0 ? static_cast<size_t>(limit) : kUsualNameBytes;
 }
 
-void require_safe_name(const std::string& name, const std::string& folder, size_t longest) {
-  const std::string_view fault = name.empty()                           ? "is empty"
-                                 : name.find('/') != std::string::npos  ? "has a slash"
-                                 : name.find('\0') != std::string::npos ? "has a NUL character"
-                                 : name.find("..") != std::string::npos ? "has two dots in a row"
-                                                                        : "";
+void require_safe_name(std::string_view name, const std::string& folder, size_t longest) {
+  const std::string_view fault = name.empty()                                ? "is empty"
+                                 : name.find('/') != std::string_view::npos  ? "has a slash"
+                                 : name.find('\0') != std::string_view::npos ? "has a NUL character"
+                                 : name.find("..") != std::string_view::npos ? "has two dots in a row"
+                                                                             : "";
   if (!fault.empty()) {
     throw Error(
         ErrorCode::unsafe_path,
         fmt::format("the tensor's name {}, and cannot be the name of a file in the offload folder", fault))
         .with_path(folder)
-        .with_tensor(name)
+        .with_tensor(std::string(name))
         .with_hint(kUseInPlace);
   }
   const size_t bytes = name.size() + std::string_view(".dat").size();
@@ -105,7 +95,7 @@ void require_safe_name(const std::string& name, const std::string& folder, size_
                   "system takes {}",
                   bytes, longest))
       .with_path(folder)
-      .with_tensor(name)
+      .with_tensor(std::string(name))
       .with_hint(kUseInPlace);
 }
 
@@ -115,8 +105,7 @@ bool is_file_name(std::string_view name) {
 }
 
 /// A .dat file is ours to replace where the folder's index names it.
-void require_replaceable(const std::string& path, const std::string& name,
-                         const std::vector<OffloadEntry>& existing, const EntryLookup& lookup) {
+void require_replaceable(const std::string& path, std::string_view name, bool is_ours) {
   struct stat status {};
   if (lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return;
@@ -124,88 +113,110 @@ void require_replaceable(const std::string& path, const std::string& name,
                 fmt::format("looking at the file failed: {}", std::generic_category().message(errno)))
         .with_path(path);
   }
-  const auto known = lookup.find(name);
-  const bool is_ours = known != lookup.end() && !existing[known->second].in_place();
   if (is_ours && S_ISREG(status.st_mode)) return;
   throw Error(ErrorCode::file_exists, "the file exists, and is no weight that the folder's index.json names")
       .with_path(path)
-      .with_tensor(name)
+      .with_tensor(std::string(name))
       .with_hint("Remove it if it is not needed, or give another --offload-folder.");
 }
 
 class OffloadPlanner {
  public:
   OffloadPlanner(const ModuleTree& tree, const Checkpoint& checkpoint, const std::string& folder)
-      : checkpoint_(checkpoint), longest_name_(longest_name(folder)) {
+      : tree_(tree),
+        checkpoint_(checkpoint),
+        longest_name_(longest_name(folder)),
+        first_place_(tree.tensors.size(), kNoId),
+        next_place_(tree.tensors.size(), kNoId) {
     plan_.folder = folder;
-    for (const ShellTensor& tensor : tree.tensors) places_[tensor.object].push_back(tensor.name);
+    plan_.texts = tree.texts;
+    for (auto place = static_cast<TensorId>(tree.tensors.size()); place-- > 0;) {
+      TensorId& first = first_place_.at(tree.tensors[place].object);
+      next_place_[place] = first;
+      first = place;
+    }
   }
 
-  void add(const TensorPlacement& placement, Dtype memory_dtype) {
+  void add(const TensorPlacement& placement) {
     const CheckpointTensor& source = checkpoint_.tensors.at(placement.checkpoint);
-    const std::vector<std::string>& names = places_.at(placement.tensor);
+    OffloadedTensor tensor{.checkpoint = placement.checkpoint,
+                           .first_name = static_cast<uint32_t>(plan_.names.size()),
+                           .dtype = tree_.tensors.at(placement.tensor).dtype};
     // accelerate opens the file of an entry in place as safetensors.
-    const bool is_safetensors = checkpoint_.shards.at(source.shard).format == ShardFormat::safetensors;
-    if (source.dtype == memory_dtype && is_safetensors) {
-      add_in_place(source, names);
-    } else {
-      add_written(placement.checkpoint, memory_dtype, names);
+    tensor.is_written = source.dtype != tensor.dtype ||
+                        checkpoint_.shards.at(source.shard).format != ShardFormat::safetensors;
+    for (TensorId place = first_place_.at(placement.tensor); place != kNoId; place = next_place_[place]) {
+      const PooledText& name = tree_.tensors[place].name;
+      if (tensor.is_written) require_safe_name(name, plan_.folder, longest_name_);
+      plan_.names.push_back({name, static_cast<uint32_t>(plan_.tensors.size())});
+      ++tensor.name_count;
     }
+    if (tensor.is_written) {
+      ++plan_.written_tensors;
+      plan_.source_bytes += source.bytes();
+      plan_.written_bytes += written_bytes(checkpoint_, tensor);
+    } else {
+      ++plan_.in_place_tensors;
+      find_path(source.shard);
+    }
+    plan_.tensors.push_back(tensor);
   }
 
   OffloadPlan finish() { return std::move(plan_); }
 
  private:
-  void add_in_place(const CheckpointTensor& source, const std::vector<std::string>& names) {
+  /// Readable from any directory that Python is started in.
+  void find_path(uint32_t shard) {
+    plan_.shard_paths.resize(checkpoint_.shards.size());
+    std::string& path = plan_.shard_paths[shard];
+    if (!path.empty()) return;
     const std::string& directory = checkpoint_.location.directory;
-    const std::string& file = checkpoint_.shards.at(source.shard).file;
-    // Readable from any directory that Python is started in.
+    const std::string& file = checkpoint_.shards[shard].file;
     std::error_code fault;
-    const std::string path =
-        std::filesystem::absolute(directory.empty() ? file : path_in(directory, file), fault);
+    path = std::filesystem::absolute(directory.empty() ? file : path_in(directory, file), fault);
     if (fault)
       throw Error(ErrorCode::io_error, "there is no working directory: " + fault.message())
           .with_path(directory)
           .with_hint("It was deleted or moved: change to another one, or give absolute paths.");
-    for (const std::string& name : names) {
-      plan_.entries.push_back({.name = name,
-                               .dtype = std::string(dtype_info(source.dtype).torch_name),
-                               .shape = {},
-                               .safetensors_file = path,
-                               .weight_name = source.name.str()});
-    }
-    ++plan_.in_place_tensors;
   }
 
-  void add_written(uint32_t checkpoint, Dtype dtype, const std::vector<std::string>& names) {
-    const CheckpointTensor& source = checkpoint_.tensors[checkpoint];
-    for (const std::string& name : names) {
-      require_safe_name(name, plan_.folder, longest_name_);
-      // numpy's names are torch's; bfloat16 and those of 8 bits, which numpy lacks, accelerate calls by
-      // torch's as well.
-      plan_.entries.push_back({.name = name,
-                               .dtype = std::string(dtype_info(dtype).torch_name),
-                               .shape = source.shape,
-                               .safetensors_file = {},
-                               .weight_name = {}});
-    }
-    const CastKind cast = cast_between(source.dtype, dtype);
-    const uint64_t bytes = source.bytes() / cast_source_bytes(cast) * cast_target_bytes(cast);
-    plan_.written.push_back({checkpoint, cast, bytes, names});
-    plan_.source_bytes += source.bytes();
-    plan_.written_bytes += bytes;
-  }
-
+  const ModuleTree& tree_;
   const Checkpoint& checkpoint_;
   size_t longest_name_;
-  std::unordered_map<TensorId, std::vector<std::string>> places_;
+  std::vector<TensorId> first_place_;  ///< by object
+  std::vector<TensorId> next_place_;   ///< of the same object, by place
   OffloadPlan plan_;
 };
 
 }  // namespace
 
-std::string offloaded_file(const OffloadPlan& plan, const std::string& name) {
-  return path_in(plan.folder, name + ".dat");
+std::string offloaded_file(const OffloadPlan& plan, std::string_view name) {
+  return path_in(plan.folder, fmt::format("{}.dat", name));
+}
+
+uint64_t written_bytes(const Checkpoint& checkpoint, const OffloadedTensor& tensor) {
+  const CheckpointTensor& source = checkpoint.tensors[tensor.checkpoint];
+  const CastKind cast = cast_between(source.dtype, tensor.dtype);
+  return source.bytes() / cast_source_bytes(cast) * cast_target_bytes(cast);
+}
+
+OffloadEntry offload_entry(const OffloadPlan& plan, const Checkpoint& checkpoint, uint32_t name) {
+  const OffloadedTensor& tensor = plan.tensors[plan.names[name].tensor];
+  const CheckpointTensor& source = checkpoint.tensors[tensor.checkpoint];
+  // numpy's names are torch's; bfloat16 and those of 8 bits, which numpy lacks, accelerate calls by torch's
+  // as well.
+  OffloadEntry entry{.name = plan.names[name].text,
+                     .dtype = std::string(dtype_info(tensor.dtype).torch_name),
+                     .shape = {},
+                     .safetensors_file = {},
+                     .weight_name = {}};
+  if (tensor.is_written) {
+    entry.shape = source.shape;
+  } else {
+    entry.safetensors_file = plan.shard_paths[source.shard];
+    entry.weight_name = source.name.str();
+  }
+  return entry;
 }
 
 OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Checkpoint& checkpoint,
@@ -216,7 +227,7 @@ OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Che
   }
   OffloadPlanner planner(tree, checkpoint, folder);
   for (const TensorPlacement& placement : plan.placements) {
-    if (placement.device == Device::disk()) planner.add(placement, tree.tensors.at(placement.tensor).dtype);
+    if (placement.device == Device::disk()) planner.add(placement);
   }
   OffloadPlan planned = planner.finish();
   // What is wrong with the folder is known before any weights are read.
@@ -225,29 +236,27 @@ OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Che
 }
 
 IndexChange plan_index_change(const OffloadPlan& plan) {
-  const std::vector<OffloadEntry> existing = read_existing_index(plan.folder);
-  const EntryLookup lookup = look_up(existing);
-  for (const WrittenTensor& tensor : plan.written) {
-    for (const std::string& name : tensor.names)
-      require_replaceable(offloaded_file(plan, name), name, existing, lookup);
-  }
+  const auto name_of = [&](uint32_t name) { return plan.names[name].text.view(); };
+  NameTable names(plan.names.size());
+  for (uint32_t i = 0; i < plan.names.size(); ++i) names.insert(i, name_of);
   IndexChange change;
-  change.entries = existing;
-  std::vector<bool> is_replaced(existing.size(), false);
-  for (const OffloadEntry& entry : plan.entries) {
-    const auto known = lookup.find(entry.name);
-    if (known == lookup.end()) {
-      change.entries.push_back(entry);
-      continue;
+  std::vector<bool> has_file(plan.names.size(), false);
+  read_existing_index(plan.folder, [&](OffloadEntry entry) {
+    const uint32_t name = names.find(entry.name, name_of);
+    if (name == NameTable::kNone) return change.kept.push_back({std::move(entry), false});
+    if (!entry.in_place()) {
+      has_file[name] = true;
+      if (plan.tensors[plan.names[name].tensor].is_written) {
+        change.replaces_files = true;
+        return;
+      }
+      if (is_file_name(entry.name)) change.stale_names.push_back(name);
     }
-    const bool had_file = !existing[known->second].in_place();
-    if (had_file && !entry.in_place()) is_replaced[known->second] = change.replaces_files = true;
-    if (had_file && entry.in_place() && is_file_name(entry.name))
-      change.stale_files.push_back(offloaded_file(plan, entry.name));
-    change.entries[known->second] = entry;
-  }
-  for (size_t i = 0; i < existing.size(); ++i) {
-    if (!is_replaced[i]) change.interim_entries.push_back(existing[i]);
+    change.kept.push_back({std::move(entry), true});
+  });
+  for (uint32_t i = 0; i < plan.names.size(); ++i) {
+    if (!plan.tensors[plan.names[i].tensor].is_written) continue;
+    require_replaceable(offloaded_file(plan, name_of(i)), name_of(i), has_file[i]);
   }
   return change;
 }

@@ -1,36 +1,51 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "core/base/text_pool.h"
 #include "core/format/offload_index.h"
 #include "core/load/loader.h"
 #include "core/model/checkpoint.h"
 #include "core/model/module_tree.h"
 #include "core/plan/load_plan.h"
-#include "kernels/cast.h"
 
 namespace hfload {
 
-/// A tensor on the disk that accelerate cannot use in place, as its dtype in memory is not the file's or the
-/// file is none of safetensors: it goes into the offload folder as `<name>.dat`, the raw elements in C order.
-struct WrittenTensor {
-  uint32_t checkpoint = 0;  ///< into Checkpoint::tensors
-  CastKind cast = CastKind::none;
-  uint64_t bytes = 0;              ///< written; 0 for a tensor without elements, whose file has one byte
-  std::vector<std::string> names;  ///< of all places of a tied tensor: one file, several names
+/// A tensor that a load leaves on the disk. Its names, and those of all tensors, are the plan's: there may be
+/// 10^5 and more.
+struct OffloadedTensor {
+  uint32_t checkpoint = 0;   ///< into Checkpoint::tensors
+  uint32_t first_name = 0;   ///< into OffloadPlan::names
+  uint32_t name_count = 0;   ///< of all places of a tied tensor
+  Dtype dtype = Dtype::f32;  ///< in memory
+  /// accelerate cannot use it in place, as its dtype in memory is not the file's or the file is none of
+  /// safetensors: it goes into the folder as `<name>.dat`, the raw elements in C order. One file for all
+  /// names, with links, where the file system has them.
+  bool is_written = false;
+};
+
+struct OffloadName {
+  PooledText text;
+  uint32_t tensor = 0;  ///< into OffloadPlan::tensors
 };
 
 /// What a load leaves in an offload folder of accelerate's format: .dat files, and entries that lead to their
 /// safetensors file for the tensors that are used in place.
 struct OffloadPlan {
   std::string folder;
-  std::vector<WrittenTensor> written;  ///< by shard, then file offset
-  std::vector<OffloadEntry> entries;   ///< of these tensors
-  uint64_t in_place_tensors = 0;
+  std::vector<OffloadedTensor> tensors;   ///< by shard, then file offset
+  std::vector<OffloadName> names;         ///< the entries of index.json; those of one tensor stand together
+  std::shared_ptr<const TextPool> texts;  ///< holds the names
+  std::vector<std::string> shard_paths;  ///< by shard, absolute; empty where no tensor of it is used in place
+  uint64_t written_tensors = 0, in_place_tensors = 0;
   uint64_t source_bytes = 0;   ///< of the written tensors, as they are in their shards
   uint64_t written_bytes = 0;  ///< each once
+
+  bool empty() const { return tensors.empty(); }
 };
 
 /// Plans what goes into `folder`, which need not exist, but whose parent must, and looks at what is there;
@@ -41,14 +56,22 @@ struct OffloadPlan {
 OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Checkpoint& checkpoint,
                          const std::string& folder);
 
+/// Bytes of a tensor as they are written; 0 for one without elements, whose file has one byte.
+uint64_t written_bytes(const Checkpoint& checkpoint, const OffloadedTensor& tensor);
+
+/// What index.json has of OffloadPlan::names[name].
+OffloadEntry offload_entry(const OffloadPlan& plan, const Checkpoint& checkpoint, uint32_t name);
+
 /// What becomes of a folder's index.json when the entries of a load are added.
 struct IndexChange {
-  std::vector<OffloadEntry> entries;  ///< afterwards: those of the load, and those of other tensors
-  /// While files that the index names are replaced: the entries that stay true. Equal to what is there where
-  /// no file is replaced.
-  std::vector<OffloadEntry> interim_entries;
+  struct Kept {
+    OffloadEntry entry;
+    bool is_superseded;  ///< in the end, by one of the load's
+  };
+  /// What is there, less the entries of files that are to be replaced: true also while they are.
+  std::vector<Kept> kept;
   bool replaces_files = false;
-  std::vector<std::string> stale_files;  ///< paths: .dat files that no entry names afterwards
+  std::vector<uint32_t> stale_names;  ///< into OffloadPlan::names: of files that no entry leads to afterwards
 };
 
 /// By the index as it is now, which another load may have changed since `plan` was made.
@@ -70,6 +93,6 @@ uint64_t verify_offload_folder(const OffloadPlan& plan, const Checkpoint& checkp
                                const LoadOptions& options);
 
 /// The path of a tensor's .dat file.
-std::string offloaded_file(const OffloadPlan& plan, const std::string& name);
+std::string offloaded_file(const OffloadPlan& plan, std::string_view name);
 
 }  // namespace hfload

@@ -31,19 +31,33 @@ namespace {
 constexpr uint64_t kPieceBytes = 1 << 20;    // a multiple of every element's size
 static_assert(kPieceBytes <= kGatherBytes);  // a piece is gathered as a whole
 
-/// A part of a tensor that one worker reads, casts and writes, in steps.
+/// A part of a tensor that one worker reads, casts and writes, in steps. There is one and more for each of
+/// 10^5 tensors.
 struct Piece {
-  uint32_t written = 0;        ///< into OffloadPlan::written
-  uint64_t tensor_offset = 0;  ///< bytes from the start of the tensor, of the shard's dtype
-  uint64_t source_bytes = 0;
+  uint32_t tensor = 0;  ///< into OffloadPlan::tensors
+  uint32_t number = 0;  ///< of its pieces
+
+  /// Bytes from the start of the tensor, of the shard's dtype.
+  uint64_t offset() const { return number * kPieceBytes; }
+  uint64_t source_bytes(const CheckpointTensor& source) const {
+    return std::min(kPieceBytes, source.bytes() - offset());
+  }
 };
 
 std::vector<Piece> cut_into_pieces(const OffloadPlan& plan, const Checkpoint& checkpoint) {
+  const auto pieces_of = [&](const OffloadedTensor& tensor) -> uint64_t {
+    if (!tensor.is_written) return 0;
+    const uint64_t bytes = checkpoint.tensors.at(tensor.checkpoint).bytes();
+    return bytes / kPieceBytes + (bytes % kPieceBytes != 0);
+  };
+  uint64_t count = 0;
+  for (const OffloadedTensor& tensor : plan.tensors) count += pieces_of(tensor);
   std::vector<Piece> pieces;
-  for (uint32_t i = 0; i < plan.written.size(); ++i) {
-    const uint64_t bytes = checkpoint.tensors.at(plan.written[i].checkpoint).bytes();
-    for (uint64_t offset = 0; offset < bytes; offset += kPieceBytes)
-      pieces.push_back({i, offset, std::min(kPieceBytes, bytes - offset)});
+  pieces.reserve(count);
+  for (uint32_t i = 0; i < plan.tensors.size(); ++i) {
+    const uint64_t numbers = pieces_of(plan.tensors[i]);
+    for (uint64_t number = 0; number < numbers; ++number)
+      pieces.push_back({i, static_cast<uint32_t>(number)});
   }
   return pieces;
 }
@@ -108,33 +122,30 @@ class FolderLock {
 /// The new files under their temporary names, which go away again unless they are renamed.
 class Temporaries {
  public:
-  explicit Temporaries(const OffloadPlan& plan) : plan_(plan) {}
+  explicit Temporaries(const OffloadPlan& plan) : plan_(plan), files_(plan.names.size()) {}
   Temporaries(const Temporaries&) = delete;
   Temporaries& operator=(const Temporaries&) = delete;
   ~Temporaries() {
     for (const File& file : files_) {
-      if (!file.temporary.empty()) unlink(file.temporary.c_str());
+      if (file.is_temporary) unlink(path_of(file.number).c_str());
     }
   }
 
   /// One file for each name of a tensor: links to the first where the file system has hard links.
-  void create(uint32_t index) {
-    const WrittenTensor& tensor = plan_.written[index];
-    const size_t first = files_.size();
-    first_file_.push_back(first);
-    for (const std::string& name : tensor.names) {
-      File& file = files_.emplace_back();
-      file.target = offloaded_file(plan_, name);
-      if (files_.size() > first + 1) {
-        const std::string& linked_to = files_[first].temporary;
-        file.linked = take_name(file, [&](const char* path) { return link(linked_to.c_str(), path) == 0; });
-        if (file.linked) continue;
+  void create(const OffloadedTensor& tensor, uint64_t bytes) {
+    const File& first = files_[tensor.first_name];
+    for (uint32_t i = tensor.first_name; i < tensor.first_name + tensor.name_count; ++i) {
+      File& file = files_[i];
+      if (i != tensor.first_name) {
+        const std::string linked_to = path_of(first.number);
+        file.is_link = take_name(file, [&](const char* path) { return link(linked_to.c_str(), path) == 0; });
+        if (file.is_link) continue;
       }
       try {
         // numpy maps no empty file: accelerate's holds one byte, which is no part of the tensor.
-        create_file(file, std::max<uint64_t>(tensor.bytes, 1));
+        create_file(i, std::max<uint64_t>(bytes, 1));
       } catch (Error& error) {
-        error.with_tensor(name);
+        error.with_tensor(plan_.names[i].text);
         throw;
       }
     }
@@ -143,13 +154,13 @@ class Temporaries {
   /// The files of a tensor, open: more than one where the file system has no hard links.
   class Writer {
    public:
-    Writer(const Temporaries& files, uint32_t index) {
-      const size_t first = files.first_file_[index];
-      for (size_t i = first; i < first + files.plan_.written[index].names.size(); ++i) {
+    Writer(const Temporaries& files, const OffloadedTensor& tensor) {
+      for (uint32_t i = tensor.first_name; i < tensor.first_name + tensor.name_count; ++i) {
         const File& file = files.files_[i];
-        if (file.linked) continue;
-        open_.push_back({FileDescriptor(open(file.temporary.c_str(), O_WRONLY | O_CLOEXEC)), file.target});
-        if (!open_.back().first) throw write_error("opening the file", errno, file.temporary);
+        if (file.is_link) continue;
+        const std::string path = files.path_of(file.number);
+        open_.push_back({FileDescriptor(open(path.c_str(), O_WRONLY | O_CLOEXEC)), files.target_of(i)});
+        if (!open_.back().first) throw write_error("opening the file", errno, path);
       }
     }
     void write(uint64_t offset, std::span<const std::byte> bytes) const {
@@ -164,41 +175,54 @@ class Temporaries {
     std::atomic<size_t> next{0};
     run_workers(reader_threads(options), [&](unsigned) {
       for (size_t i = next++; i < files_.size(); i = next++) {
+        if (!files_[i].is_temporary || files_[i].is_link) continue;
         if (options.interrupted && options.interrupted()) throw Interrupted();
-        if (!files_[i].linked) flush(files_[i].temporary, O_WRONLY);
+        flush(path_of(files_[i].number), O_WRONLY);
       }
     });
   }
 
   void rename_all() {
-    for (; renamed_ < files_.size(); ++renamed_) {
-      File& file = files_[renamed_];
-      if (rename(file.temporary.c_str(), file.target.c_str()) != 0)
-        throw write_error("renaming", errno, file.target);
-      file.temporary.clear();  // another process may take the name
+    for (uint32_t i = 0; i < files_.size(); ++i) {
+      File& file = files_[i];
+      if (!file.is_temporary) continue;
+      if (rename(path_of(file.number).c_str(), target_of(i).c_str()) != 0)
+        throw write_error("renaming", errno, target_of(i));
+      file.is_temporary = false;  // another process may take the name
+      file.is_renamed = true;
     }
   }
 
   /// Takes back what was renamed: files that no index names.
-  void remove_renamed() const noexcept {
-    for (size_t i = 0; i < renamed_; ++i) unlink(files_[i].target.c_str());
+  void remove_renamed() const {
+    for (uint32_t i = 0; i < files_.size(); ++i) {
+      if (files_[i].is_renamed) unlink(target_of(i).c_str());
+    }
   }
 
  private:
+  /// Of 10^5 names each; those of tensors that are used in place have none.
   struct File {
-    std::string temporary;  ///< a path; empty while there is no such file
-    std::string target;
-    bool linked = false;  ///< another name of the tensor's first file
+    uint32_t number = 0;        ///< of its temporary name
+    bool is_temporary = false;  ///< there is a file of that name
+    bool is_link = false;       ///< another name of the tensor's first file
+    bool is_renamed = false;
   };
 
-  void create_file(File& file, uint64_t bytes) {
+  // Short, so that no name is too long that is not so in the end.
+  std::string path_of(uint32_t number) const {
+    return fmt::format("{}/.hfload-{}-{}.tmp", plan_.folder, getpid(), number);
+  }
+  std::string target_of(uint32_t name) const { return offloaded_file(plan_, plan_.names[name].text); }
+
+  void create_file(uint32_t name, uint64_t bytes) {
     FileDescriptor fd;
-    const bool is_made = take_name(file, [&](const char* path) {
+    const bool is_made = take_name(files_[name], [&](const char* path) {
       fd = FileDescriptor(open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
       return static_cast<bool>(fd);
     });
-    if (!is_made) throw write_error("creating a file", errno, file.target);
-    reserve(fd.get(), bytes, file.target);
+    if (!is_made) throw write_error("creating a file", errno, target_of(name));
+    reserve(fd.get(), bytes, target_of(name));
   }
 
   /// Makes a file by `make(path)` under the first name that is free; false where that fails, as errno says.
@@ -206,21 +230,16 @@ class Temporaries {
   template <class Make>
   bool take_name(File& file, Make&& make) {
     for (;;) {
-      // Short, so that no name is too long that is not so in the end.
-      std::string name = fmt::format("{}/.hfload-{}-{}.tmp", plan_.folder, getpid(), number_++);
-      if (make(name.c_str())) {
-        file.temporary = std::move(name);
-        return true;
-      }
+      file.number = number_++;
+      file.is_temporary = make(path_of(file.number).c_str());
+      if (file.is_temporary) return true;
       if (errno != EEXIST) return false;
     }
   }
 
   const OffloadPlan& plan_;
-  std::vector<File> files_;
-  std::vector<size_t> first_file_;  ///< by written tensor
-  size_t renamed_ = 0;
-  uint64_t number_ = 0;
+  std::vector<File> files_;  ///< by name
+  uint32_t number_ = 0;
 };
 
 /// Bytes of the written file that come of so many of the shard.
@@ -245,7 +264,11 @@ struct Step {
   }
 };
 
-/// Calls `begin(index)` for every piece, with its tensor, and what that returns for every step of the piece:
+std::string first_name(const OffloadPlan& plan, const OffloadedTensor& tensor) {
+  return plan.names[tensor.first_name].text;
+}
+
+/// Calls `begin(tensor)` for every piece, with its tensor, and what that returns for every step of the piece:
 /// `work(step, buffers)`. A step takes `factor` times the memory of its bytes in the shard.
 template <class Begin>
 void for_each_step(const OffloadPlan& plan, const Checkpoint& checkpoint, const LoadOptions& options,
@@ -256,22 +279,24 @@ void for_each_step(const OffloadPlan& plan, const Checkpoint& checkpoint, const 
   std::vector<Buffers> buffers(workers);
   GatherTurns turns;
   const auto source_of = [&](const Piece& piece) -> const CheckpointTensor& {
-    return checkpoint.tensors[plan.written[piece.written].checkpoint];
+    return checkpoint.tensors[plan.tensors[piece.tensor].checkpoint];
   };
   const auto do_piece = [&](const Piece& piece, const RegularFile& shard, Buffers& mine) {
     const CheckpointTensor& source = source_of(piece);
-    const CastKind kind = plan.written[piece.written].cast;
-    const auto work = begin(piece.written);
+    const OffloadedTensor& tensor = plan.tensors[piece.tensor];
+    const CastKind kind = cast_between(source.dtype, tensor.dtype);
+    const uint64_t piece_bytes = piece.source_bytes(source);
+    const auto work = begin(tensor);
     // A piece that has to be gathered is so as a whole: many small pieces would each read the whole storage.
     std::optional<GatherTurns::Turn> turn;
     std::span<std::byte> gathered;
     if (!source.is_in_place()) {
-      gathered = turn.emplace(turns).buffer().first(piece.source_bytes);
-      gather(checkpoint, source, FileSource(shard), piece.tensor_offset, gathered, *turn);
+      gathered = turn.emplace(turns).buffer().first(piece_bytes);
+      gather(checkpoint, source, FileSource(shard), piece.offset(), gathered, *turn);
     }
-    for (uint64_t done = 0; done < piece.source_bytes; done += most_bytes) {
-      const uint64_t bytes = std::min(most_bytes, piece.source_bytes - done);
-      const uint64_t offset = piece.tensor_offset + done;
+    for (uint64_t done = 0; done < piece_bytes; done += most_bytes) {
+      const uint64_t bytes = std::min(most_bytes, piece_bytes - done);
+      const uint64_t offset = piece.offset() + done;
       Step step{kind, {}, converted_bytes(offset, kind)};
       if (turn) {
         step.source = gathered.subspan(done, bytes);
@@ -292,17 +317,29 @@ void for_each_step(const OffloadPlan& plan, const Checkpoint& checkpoint, const 
                               do_piece(pieces[i], shard.file, buffers[worker]);
                             } catch (Error& error) {
                               if (error.tensor().empty())
-                                error.with_tensor(plan.written[pieces[i].written].names.front());
+                                error.with_tensor(first_name(plan, plan.tensors[pieces[i].tensor]));
                               throw;
                             }
-                            return pieces[i].source_bytes;
+                            return pieces[i].source_bytes(source_of(pieces[i]));
                           },
                       .total_bytes = plan.source_bytes},
                      options);
 }
 
-void write_index(const OffloadPlan& plan, std::span<const OffloadEntry> entries) {
-  write_file_atomically(plan.folder + "/index.json", format_offload_index(entries));
+enum class When : uint8_t { files_are_replaced, files_are_there };
+
+void write_index(const OffloadPlan& plan, const Checkpoint& checkpoint, const IndexChange& change,
+                 When when) {
+  write_file_atomically(plan.folder + "/index.json", [&](const TextSink& sink) {
+    OffloadIndexWriter index(sink);
+    for (const IndexChange::Kept& kept : change.kept) {
+      if (when == When::files_are_replaced || !kept.is_superseded) index.add(kept.entry);
+    }
+    if (when == When::files_are_there) {
+      for (uint32_t i = 0; i < plan.names.size(); ++i) index.add(offload_entry(plan, checkpoint, i));
+    }
+    index.finish();
+  });
 }
 
 void flush_folder(const OffloadPlan& plan) { flush(plan.folder, O_RDONLY | O_DIRECTORY); }
@@ -310,16 +347,18 @@ void flush_folder(const OffloadPlan& plan) { flush(plan.folder, O_RDONLY | O_DIR
 }  // namespace
 
 void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint, const LoadOptions& options) {
-  if (plan.entries.empty()) return;
+  if (plan.empty()) return;
   std::error_code failure;
   std::filesystem::create_directory(plan.folder, failure);
   if (failure) throw write_error("making the offload folder", failure.value(), plan.folder);
 
   Temporaries files(plan);
-  for (uint32_t i = 0; i < plan.written.size(); ++i) files.create(i);
+  for (const OffloadedTensor& tensor : plan.tensors) {
+    if (tensor.is_written) files.create(tensor, written_bytes(checkpoint, tensor));
+  }
   // The bytes of the shard, and up to twice as many converted.
-  for_each_step(plan, checkpoint, options, 3, [&](uint32_t index) {
-    return [writer = Temporaries::Writer(files, index)](const Step& step, Buffers& buffers) {
+  for_each_step(plan, checkpoint, options, 3, [&](const OffloadedTensor& tensor) {
+    return [writer = Temporaries::Writer(files, tensor)](const Step& step, Buffers& buffers) {
       const std::span<std::byte> target = step.converted_in(buffers.target);
       cast(step.cast, step.source.data(), target.data(), step.elements());
       writer.write(step.target_offset, target);
@@ -332,28 +371,28 @@ void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint,
   const IndexChange change = plan_index_change(plan);
   try {
     if (change.replaces_files) {
-      write_index(plan, change.interim_entries);
+      write_index(plan, checkpoint, change, When::files_are_replaced);
       flush_folder(plan);
     }
     files.rename_all();
     flush_folder(plan);
-    write_index(plan, change.entries);
+    write_index(plan, checkpoint, change, When::files_are_there);
   } catch (...) {
     files.remove_renamed();
     throw;
   }
   flush_folder(plan);
-  for (const std::string& path : change.stale_files) unlink(path.c_str());
+  for (const uint32_t name : change.stale_names) unlink(offloaded_file(plan, plan.names[name].text).c_str());
 }
 
 uint64_t verify_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint,
                                const LoadOptions& options) {
   std::atomic<uint64_t> compared_bytes{0};
   // The bytes of the shard, up to twice as many converted, and as many of the written file.
-  for_each_step(plan, checkpoint, options, 5, [&](uint32_t index) {
-    const std::string& name = plan.written[index].names.front();
-    return [&compared_bytes, &name, file = open_regular_file(offloaded_file(plan, name))](const Step& step,
-                                                                                          Buffers& buffers) {
+  for_each_step(plan, checkpoint, options, 5, [&](const OffloadedTensor& tensor) {
+    const std::string name = first_name(plan, tensor);
+    return [&compared_bytes, name, file = open_regular_file(offloaded_file(plan, name))](const Step& step,
+                                                                                         Buffers& buffers) {
       const std::span<std::byte> expected = step.converted_in(buffers.target);
       cast_reference(step.cast, step.source.data(), expected.data(), step.elements());
       buffers.written.resize(expected.size());

@@ -5,11 +5,21 @@
 namespace hfload::fuzz {
 namespace {
 
+std::vector<OffloadEntry> parse(std::string_view text) {
+  std::vector<OffloadEntry> entries;
+  parse_offload_index(text, [&](OffloadEntry entry) { entries.push_back(std::move(entry)); });
+  return entries;
+}
+
 void check_offload_index(std::string_view text) {
-  const std::vector<OffloadEntry> entries = parse_offload_index(text);
+  const std::vector<OffloadEntry> entries = parse(text);
   for (const OffloadEntry& entry : entries) require(entry.in_place() || !entry.dtype.empty());
-  const std::string written = format_offload_index(entries);
-  require(parse_offload_index(written) == entries);
+  std::string written;
+  const TextSink sink = [&](std::string_view part) { written += part; };
+  OffloadIndexWriter writer(sink);
+  for (const OffloadEntry& entry : entries) writer.add(entry);
+  writer.finish();
+  require(parse(written) == entries);
   require_json(text);
   require_json(written);
 }

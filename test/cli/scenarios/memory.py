@@ -3,6 +3,7 @@ is right by the format's specification."""
 
 import json
 import os
+import shutil
 import struct
 import zlib
 
@@ -173,3 +174,18 @@ def test_load_takes_little_beside_the_weights(binary, work):
         arena = TENSORS * 256 + 2 * LARGE * (2 if "float32" in flags else 1)
         peak = most_anonymous_bytes(binary, work, ["load", "a.safetensors", "--device-map", "cpu", "--max-memory", "cpu=1GB", "-q", *flags])
         assert arena < peak <= arena + 32 * 2**20, (flags, (peak - arena) / 2**20)
+
+
+def test_offloading_takes_little_memory(binary, work):
+    """An index of all tensors, in place; HFLOAD_LARGE=1 writes a file for each."""
+    if is_sanitized(binary):
+        return
+    write_checkpoint(work / "a.safetensors")
+    for flags in [], *([["--dtype", "float32", "--verify"]] if os.environ.get("HFLOAD_LARGE") else []):
+        folder = f"offloaded{len(flags)}"
+        arguments = ["load", "a.safetensors", "--device-map", "disk", "--offload-folder", folder, "-q", *flags]
+        peak = most_anonymous_bytes(binary, work, arguments) / 2**20
+        assert peak <= 64, (flags, peak)
+        index = json.loads((work / folder / "index.json").read_text())
+        assert set(index) == set(names())
+        shutil.rmtree(work / folder)

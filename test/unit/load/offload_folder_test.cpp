@@ -85,7 +85,7 @@ TEST_CASE("what changes its dtype on the disk is written converted, by any numbe
   for (const unsigned threads : {1U, 5U}) {
     const Offloaded offloaded(tensors_on_disk());
     const OffloadPlan plan = offloaded.plan();
-    CHECK(plan.written.size() > 10);
+    CHECK(plan.written_tensors > 10);
     CHECK(plan.in_place_tensors > 5);
     uint64_t done = 0;
     write_offload_folder(
@@ -93,7 +93,7 @@ TEST_CASE("what changes its dtype on the disk is written converted, by any numbe
         {.threads = threads, .progress = [&](const LoadProgress& p) { done = p.done_bytes; }});
     CHECK(done == plan.source_bytes);
     CHECK(offloaded.wrong_tensors().empty());
-    CHECK(offloaded.files().size() == plan.written.size() + 1);  // no temporaries are left
+    CHECK(offloaded.files().size() == plan.written_tensors + 1);  // no temporaries are left
     CHECK(verify_offload_folder(plan, offloaded.synthetic.checkpoint, {.threads = threads}) ==
           plan.written_bytes);
   }
@@ -102,7 +102,7 @@ TEST_CASE("what changes its dtype on the disk is written converted, by any numbe
 TEST_CASE("without weights on the disk nothing is made") {
   const Offloaded offloaded({{.device = Device::cpu(), .elements = 10}});
   const OffloadPlan plan = offloaded.plan();
-  CHECK(plan.entries.empty());
+  CHECK(plan.empty());
   write_offload_folder(plan, offloaded.synthetic.checkpoint, {});
   CHECK_FALSE(std::filesystem::exists(offloaded.folder()));
 }
@@ -137,7 +137,7 @@ TEST_CASE("a failure while files are replaced leaves an index that is true") {
   const OffloadPlan again = offloaded.plan();
   const IndexChange again_change = plan_index_change(again);
   CHECK(again_change.replaces_files);
-  CHECK(again_change.interim_entries.empty());
+  CHECK(again_change.kept.empty());
   // The last look is the one before files are renamed: then the second of them goes away.
   constexpr int kLooks = 2 + 2 + 1;  // before each piece, before each file is flushed
   int looks = 0;
