@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -49,7 +51,7 @@ class FreshPages {
   explicit FreshPages(std::span<std::byte> memory);
 
   /// To be called before a range is written; may be called from several threads at once, and again for the
-  /// same range.
+  /// same range. Takes some of its pieces, to see what they cost, or all where huge pages are dear.
   void prepare(uint64_t offset, uint64_t bytes);
 
   /// Bytes of the pieces that took small pages so far.
@@ -57,11 +59,15 @@ class FreshPages {
 
  private:
   void take(std::span<std::byte> piece);
+  /// A processor that does something else meanwhile makes one piece slow, and not three in a row.
+  double least_of_last_three(double seconds);
 
   std::span<std::byte> memory_;
   std::vector<std::atomic<bool>> taken_;  ///< by piece of a huge page's size
   WayChooser chooser_;                    ///< first: huge pages
   std::atomic<uint64_t> small_page_bytes_{0};
+  std::mutex mutex_;
+  std::array<double, 3> huge_seconds_{};
 };
 
 /// Bytes that the host can give without swapping (MemAvailable of /proc/meminfo, what psutil calls

@@ -18,6 +18,11 @@ WayChooser::Way WayChooser::next() {
   return first_is_better ? Way::second : Way::first;
 }
 
+bool WayChooser::is_good_enough() const {
+  const std::lock_guard lock(mutex_);
+  return cost_[0] && *cost_[0] <= good_enough_;
+}
+
 void WayChooser::report(Way way, uint64_t bytes, double seconds) {
   if (bytes == 0) return;
   const std::lock_guard lock(mutex_);

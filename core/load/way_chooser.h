@@ -20,13 +20,15 @@ class WayChooser {
   explicit WayChooser(double good_enough) : good_enough_(good_enough) {}
 
   Way next();
+  /// The first way is taken without a comparison.
+  bool is_good_enough() const;
   /// What one use of a way cost.
   void report(Way way, uint64_t bytes, double seconds);
 
  private:
   static constexpr uint32_t kFirstPause = 16, kLongestPause = 1024;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   double good_enough_;
   std::optional<double>
       cost_[2];  ///< seconds for a byte; the last report of a trial, else half from the last one

@@ -25,6 +25,15 @@ TEST_CASE("a first way that is good enough is the only one taken") {
   CHECK(use(chooser, 1000, 1.0, 0.1) == std::array{1000, 0});
 }
 
+TEST_CASE("the first way is good enough or not by what it has cost lately") {
+  WayChooser chooser(1.0);
+  CHECK_FALSE(chooser.is_good_enough());
+  chooser.report(Way::first, 1, 1.0);
+  CHECK(chooser.is_good_enough());
+  chooser.report(Way::first, 1, 1.5);
+  CHECK_FALSE(chooser.is_good_enough());
+}
+
 TEST_CASE("the cheaper way is taken nearly always, the other now and then") {
   SECTION("the second is cheaper") {
     WayChooser chooser(0.1);
