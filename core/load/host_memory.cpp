@@ -163,9 +163,9 @@ void FreshPages::take(std::span<std::byte> piece) {
 
 double FreshPages::least_of_last_three(double seconds) {
   const std::lock_guard lock(mutex_);
-  std::ranges::rotate(huge_seconds_, huge_seconds_.begin() + 1);
+  std::rotate(huge_seconds_.begin(), huge_seconds_.begin() + 1, huge_seconds_.end());
   huge_seconds_.back() = seconds;
-  return std::ranges::min(huge_seconds_);
+  return *std::min_element(huge_seconds_.begin(), huge_seconds_.end());
 }
 
 std::optional<uint64_t> available_host_bytes() {
