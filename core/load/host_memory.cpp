@@ -22,10 +22,10 @@ namespace {
 
 constexpr uint64_t kHugePageBytes = 2 << 20;
 constexpr uint64_t kPageBytes = 4096;
-// A millisecond for 2 MiB: 512 small pages cost half of that and more, and a trial of them as much again.
 // While huge pages are cheap, this many pieces have one that is timed. The others are taken by what writes to
 // them, which has them in its cache then.
 constexpr uint64_t kSampled = 8;
+// A millisecond for 2 MiB: 512 small pages cost half of that and more, and a trial of them as much again.
 constexpr double kGoodSecondsPerByte = 1e-3 / kHugePageBytes;
 
 /// The text of a small file of /proc or /sys; nothing where it cannot be read.
