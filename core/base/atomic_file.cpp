@@ -46,6 +46,7 @@ void write_all(int fd, std::string_view text, const std::string& path) {
     const ssize_t written = write(fd, text.data(), text.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) throw system_error("writing", errno, path);
+    if (written == 0) throw system_error("writing", EIO, path);
     text.remove_prefix(static_cast<size_t>(written));
   }
 }

@@ -76,6 +76,7 @@ void write_exactly(int fd, uint64_t offset, std::span<const std::byte> bytes, co
     const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) throw write_error("writing", errno, path).with_offset(offset);
+    if (written == 0) throw write_error("writing", EIO, path).with_offset(offset);
     bytes = bytes.subspan(static_cast<size_t>(written));
     offset += static_cast<uint64_t>(written);
   }
