@@ -76,7 +76,7 @@ void ShardReader::read(OpenShard& shard, uint64_t offset, std::span<std::byte> i
     cached = known.value_or(0);
     own.read.cached_bytes += cached;
   }
-  if (cached < into.size()) read_uncached(shard, offset + cached, into.subspan(cached), own);
+  if (cached < into.size()) read_uncached(shard, offset + cached, into.subspan(cached), cached, own);
 }
 
 void ShardReader::read_scattered(OpenShard& shard, uint64_t offset, std::span<std::byte> into,
@@ -87,7 +87,7 @@ void ShardReader::read_scattered(OpenShard& shard, uint64_t offset, std::span<st
 }
 
 void ShardReader::read_uncached(OpenShard& shard, uint64_t offset, std::span<std::byte> into,
-                                Worker& worker) {
+                                uint64_t cached_before, Worker& worker) {
   // Small rests are not worth a direct read's alignment.
   constexpr uint64_t kSmallestDirectBytes = 256 << 10;
   const bool can_be_direct = shard.direct && shard.knows_residency.load(std::memory_order_relaxed) &&
@@ -102,13 +102,16 @@ void ShardReader::read_uncached(OpenShard& shard, uint64_t offset, std::span<std
   const Clock::time_point begin = Clock::now();
   if (way == WayChooser::Way::second && !read_direct(shard, offset, into, worker)) {
     shard.direct_refused.store(true, std::memory_order_relaxed);
-    return read_uncached(shard, offset, into, worker);
+    return read_uncached(shard, offset, into, cached_before, worker);
   }
+  uint64_t gained_bytes = into.size();
   if (way == WayChooser::Way::first) {
     read_exactly(shard.file, offset, into);
     worker.read.buffered_bytes += into.size();
+    // Most likely read ahead by the buffered read before, which took its time.
+    gained_bytes += cached_before;
   }
-  uncached_.report(way, into.size(), std::chrono::duration<double>(Clock::now() - begin).count());
+  uncached_.report(way, gained_bytes, std::chrono::duration<double>(Clock::now() - begin).count());
 }
 
 bool ShardReader::read_direct(OpenShard& shard, uint64_t offset, std::span<std::byte> into, Worker& worker) {

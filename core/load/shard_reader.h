@@ -66,13 +66,17 @@ class ShardReader {
     ReadStatistics read;
   };
 
-  void read_uncached(OpenShard& shard, uint64_t offset, std::span<std::byte> into, Worker& worker);
+  /// What stands before it in the same piece, `cached_before` bytes, was in the page cache.
+  void read_uncached(OpenShard& shard, uint64_t offset, std::span<std::byte> into, uint64_t cached_before,
+                     Worker& worker);
   bool read_direct(OpenShard& shard, uint64_t offset, std::span<std::byte> into, Worker& worker);
 
   ReadPath path_;
   uint64_t worker_buffer_bytes_;
   std::vector<Worker> workers_;
-  WayChooser uncached_{0};  ///< first: through the page cache, second: direct
+  /// First: through the page cache, second: direct. A direct read is tried while other workers' reads ahead
+  /// have the disk busy for them, and looks better than it is once all read so.
+  WayChooser uncached_{0, 0.6};
 };
 
 }  // namespace hfload

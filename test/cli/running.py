@@ -34,6 +34,12 @@ def run(binary, arguments, work, env=None, stdout=subprocess.PIPE):
                   done.stderr.decode("utf-8", "surrogateescape"))
 
 
+def is_sanitized(binary):
+    """Sanitizers take memory of their own, and ten times as long to start."""
+    program = pathlib.Path(binary).read_bytes()
+    return b"__asan_" in program or b"__tsan_" in program
+
+
 def run_on_terminal(binary, arguments, work, env=None, columns=80, stdout=None):
     """Standard output and standard error are one terminal each; or standard output is the given open file."""
     pairs = [pty.openpty(), pty.openpty()]

@@ -10,7 +10,7 @@ import running
 import safetensors_writer
 import setups
 from run_cli_tests import check_schema
-from scenarios.conversions import convert, is_sanitized, most_anonymous_bytes
+from scenarios.conversions import convert, most_anonymous_bytes
 from scenarios.torch_files import TORCH, expected_rows
 
 CHECKS = running.FIXTURES / "checks"
@@ -186,7 +186,7 @@ def test_resharding_and_formats_are_no_difference(binary, work):
 
 
 def test_little_memory_for_large_tensors(binary, work):
-    if is_sanitized(binary):
+    if running.is_sanitized(binary):
         return
     for name in "ab":
         safetensors_writer.write(work / f"{name}.safetensors", [("w", "F32", [2**27]), ("h", "BF16", [2**28])], sparse=True)

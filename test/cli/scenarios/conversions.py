@@ -496,15 +496,9 @@ def most_anonymous_bytes(binary, work, arguments):
     return most
 
 
-def is_sanitized(binary):
-    """Sanitizers take memory of their own."""
-    program = open(binary, "rb").read()
-    return b"__asan_" in program or b"__tsan_" in program
-
-
 def test_little_memory_for_large_tensors(binary, work):
     """One tensor of 1 GiB, cast and copied; HFLOAD_LARGE=1 takes 8 GiB."""
-    if is_sanitized(binary):
+    if running.is_sanitized(binary):
         return
     size = 2**33 if os.environ.get("HFLOAD_LARGE") else 2**30
     safetensors_writer.write(work / "a.safetensors", [("w", "F32", [size // 4]), ("x", "F32", [3])], sparse=True)

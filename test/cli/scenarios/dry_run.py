@@ -7,7 +7,6 @@ import run_cli_tests
 import running
 import safetensors_writer
 import setups
-from scenarios.conversions import is_sanitized
 from scenarios.reading import usage_of
 
 # Of no config: each stands for itself, so that a device map can name it. Sizes that do not divide 256.
@@ -97,7 +96,7 @@ def test_nothing_is_read_or_allocated(binary, work):
     document, usage = usage_of(binary, work, "large", "--device-map", "cpu", "--max-memory", "cpu=100GB", "--dry-run")
     assert document["loaded_bytes"] == document["load_plan"]["devices"][0]["arena_bytes"] == 2**36
     assert document["load_plan"]["shards"][0]["reads"] == 2**36 // 2**22
-    assert is_sanitized(binary) or usage["ru_maxrss"] < 64 << 10, usage
+    assert running.is_sanitized(binary) or usage["ru_maxrss"] < 64 << 10, usage
     # In blocks of 512 bytes; the program itself may have to be read.
     assert usage["ru_inblock"] < 2**20, usage
 

@@ -162,9 +162,7 @@ def cannot_preload(binary):
     if not os.environ.get("HFLOAD_FAULT_SHIM"):
         print("skipped: HFLOAD_FAULT_SHIM does not name the shim")
         return True
-    with open(binary, "rb") as file:
-        program = file.read()
-    return b"__asan_" in program or b"__tsan_" in program
+    return running.is_sanitized(binary)
 
 
 def test_killed_at_every_writing_call(binary, work):

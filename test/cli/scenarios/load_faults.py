@@ -10,7 +10,6 @@ import subprocess
 import running
 import safetensors_writer
 import setups
-from scenarios.conversions import is_sanitized
 from scenarios.faults import cannot_preload
 from scenarios.reading import has_direct_reads, write_model
 
@@ -143,7 +142,7 @@ def test_a_dry_run_counts_the_reads_of_the_load(binary, work):
 
 def cannot_trace(binary):
     """Sanitizers trace their own process at its end, and need memory that is refused here."""
-    if is_sanitized(binary):
+    if running.is_sanitized(binary):
         return True
     strace = shutil.which("strace")
     if strace and subprocess.run([strace, "-f", "-o", "/dev/null", "true"], check=False, capture_output=True).returncode == 0:

@@ -8,8 +8,9 @@ import struct
 import zlib
 
 import hostile_pickles
+import running
 import safetensors_writer
-from scenarios.conversions import is_sanitized, most_anonymous_bytes, read_pytorch, read_tensors
+from scenarios.conversions import most_anonymous_bytes, read_pytorch, read_tensors
 
 TENSORS, ROW = 120_000, 4  # bytes of each
 LARGE = 64 * 2**20
@@ -41,7 +42,7 @@ def write_checkpoint(path, large=0):
 
 def test_little_memory_for_many_tensors(binary, work):
     """PyTorch files of 33,300 of them, as each is a member of an archive; HFLOAD_LARGE=1 takes all."""
-    if is_sanitized(binary):
+    if running.is_sanitized(binary):
         return
     write_checkpoint(work / "a.safetensors")
     peaks, some = {}, [] if os.environ.get("HFLOAD_LARGE") else ["--include", "model.layers.1*"]
@@ -95,7 +96,7 @@ def write_mixtral(path):
 
 def test_little_memory_for_many_tensors_of_a_known_architecture(binary, work):
     """Then the model's shell, of 200,000 modules, is in memory too."""
-    if is_sanitized(binary):
+    if running.is_sanitized(binary):
         return
     names = write_mixtral(work / "a")
     peaks = {}
@@ -148,7 +149,7 @@ def write_transposed(path, side):
 
 def test_little_memory_for_a_transposed_tensor(binary, work):
     """100 MiB, of which every row is a column of the file; HFLOAD_LARGE=1 takes 1 GiB."""
-    if is_sanitized(binary):
+    if running.is_sanitized(binary):
         return
     side = 16384 if os.environ.get("HFLOAD_LARGE") else 5120
     elements = write_transposed(work / "m.pt", side)
@@ -166,7 +167,7 @@ def test_little_memory_for_a_transposed_tensor(binary, work):
 def test_load_takes_little_beside_the_weights(binary, work):
     """The large tensors take all buffers that there are. The destination is what the design says: every tensor at a multiple of 256 bytes, and
     of the same dtype or float32."""
-    if is_sanitized(binary):
+    if running.is_sanitized(binary):
         return
     write_checkpoint(work / "a.safetensors", large=2)
     direct, widened = ["--threads", "16", "--io", "direct"], ["--dtype", "float32"]
@@ -178,7 +179,7 @@ def test_load_takes_little_beside_the_weights(binary, work):
 
 def test_offloading_takes_little_memory(binary, work):
     """An index of all tensors, in place; HFLOAD_LARGE=1 writes a file for each."""
-    if is_sanitized(binary):
+    if running.is_sanitized(binary):
         return
     write_checkpoint(work / "a.safetensors")
     for flags in [], *([["--dtype", "float32", "--verify"]] if os.environ.get("HFLOAD_LARGE") else []):

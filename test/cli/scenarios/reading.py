@@ -10,7 +10,6 @@ import sys
 import running
 import safetensors_writer
 import setups
-from scenarios.conversions import is_sanitized
 
 MASK = 2**64 - 1
 
@@ -193,7 +192,7 @@ def test_a_mapping_of_any_size_takes_no_memory(binary, work):
     # Each page that was looked at would be a fault, or a few of them together one.
     assert usages["large"]["ru_minflt"] - usages["small"]["ru_minflt"] < 500, usages
     assert usages["large"]["ru_maxrss"] - usages["small"]["ru_maxrss"] < 8 << 10, usages
-    assert is_sanitized(binary) or usages["large"]["ru_maxrss"] < 64 << 10, usages
+    assert running.is_sanitized(binary) or usages["large"]["ru_maxrss"] < 64 << 10, usages
 
 
 def test_every_name_of_a_tied_tensor_has_its_hash(binary, work):

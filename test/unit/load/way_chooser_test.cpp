@@ -48,6 +48,13 @@ TEST_CASE("the cheaper way is taken nearly always, the other now and then") {
   }
 }
 
+TEST_CASE("the second way is taken where it costs less than the given part of the first") {
+  WayChooser chooser(0.0, 0.5);
+  CHECK(use(chooser, 200, 4.0, 2.0)[0] > 190);
+  WayChooser other(0.0, 0.5);
+  CHECK(use(other, 200, 4.0, 1.9)[1] > 190);
+}
+
 TEST_CASE("a way that has become cheaper is found out and taken") {
   WayChooser chooser(0.1);
   use(chooser, 400, 10.0, 1.0);
