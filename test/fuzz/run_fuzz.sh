@@ -7,7 +7,7 @@ seconds=${1:?usage: run_fuzz.sh SECONDS [BUILD_DIRECTORY]}
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 build=${2:-$source/build/fuzz}
 
-cmake -S "$source" -B "$build" -DHFLOAD_FUZZ=ON -DHFLOAD_CUDA=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+cmake -S "$source" -B "$build" -DHFLOAD_FUZZ=ON -DHFLOAD_CUDA=OFF -DHFLOAD_PRECOMPILED_HEADERS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
   -DCMAKE_CXX_COMPILER=clang++ > /dev/null
 cmake --build "$build" --target hfload_fuzzers --parallel 2
 rm -rf "$build/seeds"
