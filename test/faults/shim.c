@@ -3,6 +3,7 @@
      kill      SIGKILL before the call
      tear      SIGKILL in the middle of it: half of the bytes are written
      short     half of the bytes, for calls that count bytes
+     nothing   none of the bytes, and no error
      SIGINT, SIGTERM, SIGHUP   that signal to the process before the call, which is then made
      sleep+    from there on, 50 ms before each call
      EIO, ENOSPC, EINTR   that error, once
@@ -26,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum action { NONE, KILL, TEAR, SHORT, FAIL };
+enum action { NONE, KILL, TEAR, SHORT, NOTHING, FAIL };
 
 static atomic_ulong calls;
 
@@ -69,6 +70,7 @@ static enum action at_call(const char* name, int fd) {
   }
   if (strcmp(text, "tear") == 0) return TEAR;
   if (strcmp(text, "short") == 0) return SHORT;
+  if (strcmp(text, "nothing") == 0) return NOTHING;
   errno = error_of(text);
   return FAIL;
 }
@@ -89,6 +91,7 @@ __attribute__((destructor)) static void write_count(void) {
   do {                                                 \
     const enum action action = at_call(name, fd);      \
     if (action == FAIL) return -1;                     \
+    if (action == NOTHING) return 0;                   \
     if ((action == SHORT || action == TEAR) && bytes > 1) bytes /= 2; \
     const ssize_t result = (call);                     \
     if (action == TEAR) kill(getpid(), SIGKILL);       \

@@ -72,6 +72,19 @@ def test_interrupted_and_short_reads_go_on(binary, work):
                 assert json.loads(result.stdout)["hashes"] == hashes, (way, at, action)
 
 
+def test_a_write_that_writes_nothing_is_an_error(binary, work):
+    """And not tried for ever; for a tensor's file and for index.json, of which nothing is left."""
+    if cannot_preload(binary):
+        return
+    setups.llama(work)
+    for call in ("pwrite", "write"):
+        env = {"LD_PRELOAD": os.environ["HFLOAD_FAULT_SHIM"], "HFLOAD_FAULT_CALLS": call, "HFLOAD_FAULT_AT": "1", "HFLOAD_FAULT_ACTION": "nothing"}
+        arguments = ["load", "llama", "--device-map", "disk", "--dtype", "float32", "--offload-folder", "out", "--json"]
+        result = running.run(binary, arguments, work, env)
+        assert result.status == 5 and json.loads(result.stdout)["error"]["code"] == "io_error", (call, result)
+        assert list((work / "out").iterdir()) == [], call
+
+
 # Types of statfs(2).
 NETWORK = {"NFS": 0x6969, "CIFS": 0xFF534D42, "SMB2": 0xFE534D42, "Ceph": 0x00C36400, "Lustre": 0x0BD00BD0, "FUSE": 0x65735546, "9p": 0x01021997}
 LOCAL = {"ext4": 0xEF53, "xfs": 0x58465342, "btrfs": 0x9123683E, "tmpfs": 0x01021994, "overlayfs": 0x794C7630}
