@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
+#include <span>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
@@ -41,16 +42,6 @@ FileDescriptor create_beside(const std::string& target, std::string& temporary) 
   return {};
 }
 
-void write_all(int fd, std::string_view text, const std::string& path) {
-  while (!text.empty()) {
-    const ssize_t written = write(fd, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw system_error("writing", errno, path);
-    if (written == 0) throw system_error("writing", EIO, path);
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-}
-
 }  // namespace
 
 void write_file_atomically(const std::string& path, std::string_view text) {
@@ -68,7 +59,11 @@ void write_file_atomically(const std::string& path, const std::function<void(con
   }
   if (!fd) throw system_error("creating a file beside it", errno, path);
   try {
-    write([&](std::string_view part) { write_all(fd.get(), part, path); });
+    uint64_t offset = 0;
+    write([&](std::string_view part) {
+      write_exactly(fd.get(), offset, std::as_bytes(std::span(part)), path);
+      offset += part.size();
+    });
     struct stat replaced {};
     if (stat(target.c_str(), &replaced) == 0 && fchmod(fd.get(), replaced.st_mode & 07777) != 0)
       throw system_error("setting the file's rights", errno, path);

@@ -253,6 +253,18 @@ void read_exactly(const RegularFile& file, uint64_t offset, std::span<std::byte>
   }
 }
 
+void write_exactly(int fd, uint64_t offset, std::span<const std::byte> bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t written =
+        retry_interrupted([&] { return pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
+    if (written < 0) throw system_error("writing", errno, path).with_offset(offset);
+    // Else it would be tried for ever.
+    if (written == 0) throw system_error("writing", EIO, path).with_offset(offset);
+    bytes = bytes.subspan(static_cast<size_t>(written));
+    offset += static_cast<uint64_t>(written);
+  }
+}
+
 void require_unchanged(const RegularFile& file) {
   if (identity_of(status_of(file)) != file.identity) throw changed_during_read(file);
 }

@@ -81,6 +81,10 @@ Error read_failed(const RegularFile& file, uint64_t offset, int error);
 /// Throws Error(changed_during_read) at an early end of file, Error(io_error).
 void read_exactly(const RegularFile& file, uint64_t offset, std::span<std::byte> into);
 
+/// Writes all of `bytes` at `offset`, retrying interrupted and short writes. `path` is for messages.
+/// Throws Error(no_space, io_error).
+void write_exactly(int fd, uint64_t offset, std::span<const std::byte> bytes, const std::string& path);
+
 /// Throws Error(changed_during_read) when the file behind the descriptor no longer has the identity it was
 /// opened with.
 void require_unchanged(const RegularFile& file);

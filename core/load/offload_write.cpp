@@ -17,6 +17,8 @@
 
 #include "core/base/atomic_file.h"
 #include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/base/system_error.h"
 #include "core/base/units.h"
 #include "core/base/workers.h"
 #include "core/load/buffer_bytes.h"
@@ -62,41 +64,17 @@ std::vector<Piece> cut_into_pieces(const OffloadPlan& plan, const Checkpoint& ch
   return pieces;
 }
 
-Error write_error(std::string_view action, int error, const std::string& path) {
-  Error failure(ErrorCode::io_error,
-                fmt::format("{} failed: {}", action, std::generic_category().message(error)));
-  failure.with_path(path);
-  if (error == ENOSPC || error == EDQUOT)
-    failure.with_hint("Give an --offload-folder on a disk with more room.");
-  return failure;
-}
-
-void write_exactly(int fd, uint64_t offset, std::span<const std::byte> bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw write_error("writing", errno, path).with_offset(offset);
-    if (written == 0) throw write_error("writing", EIO, path).with_offset(offset);
-    bytes = bytes.subspan(static_cast<size_t>(written));
-    offset += static_cast<uint64_t>(written);
-  }
-}
-
 /// Claims the room of a file, so that a full disk is known before anything is converted.
 void reserve(int fd, uint64_t bytes, const std::string& path) {
-  int result = -1;
-  do {
-    result = fallocate(fd, 0, 0, static_cast<off_t>(bytes));
-  } while (result != 0 && errno == EINTR);
-  if (result == 0) return;
+  if (retry_interrupted([&] { return fallocate(fd, 0, 0, static_cast<off_t>(bytes)); }) == 0) return;
   if (errno != EOPNOTSUPP && errno != ENOSYS)
-    throw write_error(fmt::format("reserving {} bytes", bytes), errno, path);
-  if (ftruncate(fd, static_cast<off_t>(bytes)) != 0) throw write_error("sizing the file", errno, path);
+    throw system_error(fmt::format("reserving {} bytes", bytes), errno, path);
+  if (ftruncate(fd, static_cast<off_t>(bytes)) != 0) throw system_error("sizing the file", errno, path);
 }
 
 void flush(const std::string& path, int flags) {
   const FileDescriptor fd(open(path.c_str(), flags | O_CLOEXEC));
-  if (!fd || fsync(fd.get()) != 0) throw write_error("flushing to the disk", errno, path);
+  if (!fd || fsync(fd.get()) != 0) throw system_error("flushing to the disk", errno, path);
 }
 
 /// Keeps other loads from renaming into the folder and from writing its index.
@@ -105,12 +83,12 @@ class FolderLock {
   /// Waits for whoever has it. Throws Interrupted, Error(io_error).
   FolderLock(const std::string& folder, const LoadOptions& options)
       : fd_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    if (!fd_) throw write_error("opening the offload folder", errno, folder);
+    if (!fd_) throw system_error("opening the offload folder", errno, folder);
     while (flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
       // File systems without locks.
       if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) return;
       if (errno != EWOULDBLOCK && errno != EINTR)
-        throw write_error("locking the offload folder", errno, folder);
+        throw system_error("locking the offload folder", errno, folder);
       if (options.interrupted && options.interrupted()) throw Interrupted();
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
@@ -161,7 +139,7 @@ class Temporaries {
         if (file.is_link) continue;
         const std::string path = files.path_of(file.number);
         open_.push_back({FileDescriptor(open(path.c_str(), O_WRONLY | O_CLOEXEC)), files.target_of(i)});
-        if (!open_.back().first) throw write_error("opening the file", errno, path);
+        if (!open_.back().first) throw system_error("opening the file", errno, path);
       }
     }
     void write(uint64_t offset, std::span<const std::byte> bytes) const {
@@ -188,7 +166,7 @@ class Temporaries {
       File& file = files_[i];
       if (!file.is_temporary) continue;
       if (rename(path_of(file.number).c_str(), target_of(i).c_str()) != 0)
-        throw write_error("renaming", errno, target_of(i));
+        throw system_error("renaming", errno, target_of(i));
       file.is_temporary = false;  // another process may take the name
       file.is_renamed = true;
     }
@@ -222,7 +200,7 @@ class Temporaries {
       fd = FileDescriptor(open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
       return static_cast<bool>(fd);
     });
-    if (!is_made) throw write_error("creating a file", errno, target_of(name));
+    if (!is_made) throw system_error("creating a file", errno, target_of(name));
     reserve(fd.get(), bytes, target_of(name));
   }
 
@@ -351,7 +329,7 @@ void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint,
   if (plan.empty()) return;
   std::error_code failure;
   std::filesystem::create_directory(plan.folder, failure);
-  if (failure) throw write_error("making the offload folder", failure.value(), plan.folder);
+  if (failure) throw system_error("making the offload folder", failure.value(), plan.folder);
 
   Temporaries files(plan);
   for (const OffloadedTensor& tensor : plan.tensors) {

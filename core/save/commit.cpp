@@ -75,17 +75,6 @@ void reserve(int fd, uint64_t bytes, const std::string& path) {
 
 }  // namespace
 
-void write_exactly(int fd, uint64_t offset, std::span<const std::byte> bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t written =
-        retry_interrupted([&] { return pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
-    if (written < 0) throw system_error("writing", errno, path).with_offset(offset);
-    if (written == 0) throw system_error("writing", EIO, path).with_offset(offset);
-    bytes = bytes.subspan(static_cast<size_t>(written));
-    offset += static_cast<uint64_t>(written);
-  }
-}
-
 void require_place(const std::string& path, bool is_directory) {
   open_directory(is_directory && exists(path) ? path : split_path(path).parent);
 }

@@ -13,10 +13,6 @@
 
 namespace hfload {
 
-/// Writes all of `bytes` at `offset`, retrying interrupted and short writes. `path` is for messages.
-/// Throws Error(no_space, io_error).
-void write_exactly(int fd, uint64_t offset, std::span<const std::byte> bytes, const std::string& path);
-
 /// What happens in an existing directory besides the renames of new files.
 struct CommitSteps {
   std::vector<std::string>

@@ -73,16 +73,19 @@ def test_interrupted_and_short_reads_go_on(binary, work):
 
 
 def test_a_write_that_writes_nothing_is_an_error(binary, work):
-    """And not tried for ever; for a tensor's file and for index.json, of which nothing is left."""
+    """And not tried for ever; for a tensor's file, the first, and for index.json, the last, of which nothing is left."""
     if cannot_preload(binary):
         return
     setups.llama(work)
-    for call in ("pwrite", "write"):
-        env = {"LD_PRELOAD": os.environ["HFLOAD_FAULT_SHIM"], "HFLOAD_FAULT_CALLS": call, "HFLOAD_FAULT_AT": "1", "HFLOAD_FAULT_ACTION": "nothing"}
-        arguments = ["load", "llama", "--device-map", "disk", "--dtype", "float32", "--offload-folder", "out", "--json"]
-        result = running.run(binary, arguments, work, env)
-        assert result.status == 5 and json.loads(result.stdout)["error"]["code"] == "io_error", (call, result)
-        assert list((work / "out").iterdir()) == [], call
+    arguments = ["load", "llama", "--device-map", "disk", "--dtype", "float32", "--offload-folder"]
+    env = {"LD_PRELOAD": os.environ["HFLOAD_FAULT_SHIM"], "HFLOAD_FAULT_CALLS": "pwrite", "HFLOAD_FAULT_COUNT": str(work / "calls")}
+    assert running.run(binary, [*arguments, "whole"], work, env).status == 0
+    writes = int((work / "calls").read_text())
+    assert writes == len(os.listdir(work / "whole")) > 2
+    for number in (1, writes):
+        result = running.run(binary, [*arguments, "out", "--json"], work, {**env, "HFLOAD_FAULT_AT": str(number), "HFLOAD_FAULT_ACTION": "nothing"})
+        assert result.status == 5 and json.loads(result.stdout)["error"]["code"] == "io_error", (number, result)
+        assert list((work / "out").iterdir()) == [], number
 
 
 # Types of statfs(2).
