@@ -176,6 +176,7 @@ void run_load(const LoadCommand& command, const Context& context) {
   if (command.planning.explain) context.messages.block(render_explanation(model, command.planning));
   if (const std::string caches = render_caches(model); !caches.empty()) context.messages.table(caches);
   if (!command.planning.svg.empty()) write_file_atomically(command.planning.svg, render_svg(model));
+  release_placement(model);
   require_gpus(model, command.emulate_gpus, context.messages);
   for (const std::string& name : untie_saved_parameters(model.shell.tree, model.checkpoint)) {
     context.messages.warning(
@@ -185,6 +186,7 @@ void run_load(const LoadCommand& command, const Context& context) {
                     escape_text(name)));
   }
   KeyMatches keys = match_keys(model.shell.tree, model.checkpoint);
+  release_modules(model);
   report_lost_mappings(context.common.json);
   LoadOutcome outcome;
   if (!command.subset.empty()) {

@@ -17,6 +17,12 @@ void append(std::vector<std::string>& to, const std::vector<std::string>& from) 
   to.insert(to.end(), from.begin(), from.end());
 }
 
+/// To assign {} would keep the capacity.
+template <class List>
+void give_back(List& list) {
+  List().swap(list);
+}
+
 bool is_over_budget(const DeviceUsage& usage) {
   return usage.device.kind != Device::Kind::disk && usage.used_bytes + usage.cache_bytes > usage.budget_bytes;
 }
@@ -158,9 +164,7 @@ PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options) {
   return model;
 }
 
-void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_names) {
-  // To assign {} would keep the capacity.
-  const auto give_back = [](auto& list) { std::decay_t<decltype(list)>().swap(list); };
+void release_placement(PlannedModel& model) {
   const auto keep_whole = [](std::vector<double>& by_module) {
     by_module.resize(std::min<size_t>(1, by_module.size()));
     by_module.shrink_to_fit();
@@ -169,8 +173,12 @@ void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_name
   keep_whole(model.sizes.cache_bytes);
   give_back(model.sizes.tensor_bytes);
   give_back(model.sizes.buffer_bytes);
-  give_back(model.shell.tree.modules);
   give_back(model.plan.steps);
+}
+
+void release_modules(PlannedModel& model) { give_back(model.shell.tree.modules); }
+
+void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_names) {
   give_back(keys.matches);
   give_back(keys.shell_names);
   if (keep_names) {

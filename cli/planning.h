@@ -52,9 +52,15 @@ struct PlannedModel {
 /// of --context, put more on a device than its given budget.
 PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options);
 
-/// Gives back what only planning needs: modules, the model's tensors, the sizes of all but the whole, steps,
-/// which key matched which. 10^5 of each are megabytes beside the weights. The lists of keys, what a plan's
-/// JSON shows and, if they are still wanted, the tensors' names are kept.
+/// Gives back what served to find the device map, once it is reported: the sizes of all but the whole, and
+/// steps. 10^5 of each are megabytes beside the weights, as with what follows.
+void release_placement(PlannedModel& model);
+
+/// Gives back the modules, once keys are matched.
+void release_modules(PlannedModel& model);
+
+/// Gives back what only planning a load needs: the model's tensors, which key matched which. The lists of
+/// keys, what a plan's JSON shows and, if they are still wanted, the tensors' names are kept.
 void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_names);
 
 /// What all caches take together.

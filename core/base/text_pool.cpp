@@ -6,15 +6,6 @@
 #include <utility>
 
 namespace hfload {
-namespace {
-
-uint32_t text_bytes(std::string_view text) {
-  const auto bytes = static_cast<uint32_t>(text.size());
-  if (bytes != text.size()) throw std::length_error("a text of more than 4 GiB");
-  return bytes;
-}
-
-}  // namespace
 
 char* TextPool::take(size_t bytes) {
   if (static_cast<size_t>(end_ - at_) < bytes) {
@@ -53,25 +44,50 @@ std::string_view TextPool::join(std::string_view prefix, std::string_view compon
   return {begin, prefix.size() + more};
 }
 
-PooledText::PooledText(std::string_view text) : bytes_(text_bytes(text)) {
-  if (text.empty()) return;
-  auto* const own = new char[text.size()];
-  std::memcpy(own, text.data(), text.size());
-  data_ = own;
-  is_own_ = true;
+PooledText::PooledText(const char* address, uint64_t flags_and_length) {
+  const auto bits = std::bit_cast<uint64_t>(address);
+  // Linux gives such an address only to a process that asks for one.
+  if ((bits & ~kAddressMask) != 0) throw std::length_error("an address of more than 48 bits");
+  word_ = flags_and_length | bits;
 }
 
-PooledText& PooledText::operator=(const PooledText& other) {
-  PooledText copy = other.is_own_ ? PooledText(other.view()) : of_pool(other.view());
-  swap(copy);
-  return *this;
+PooledText PooledText::of_own(std::string_view text) {
+  if (text.empty()) return {};
+  if (text.size() >= kLong) return of_long(text, true);
+  auto own = std::make_unique_for_overwrite<char[]>(text.size());
+  std::memcpy(own.get(), text.data(), text.size());
+  PooledText result(own.get(), kOwnsMemory | uint64_t{text.size()} << kAddressBits);
+  static_cast<void>(own.release());
+  return result;
 }
 
 PooledText PooledText::of_pool(std::string_view text) {
-  PooledText pooled;
-  pooled.data_ = text.data();
-  pooled.bytes_ = text_bytes(text);
-  return pooled;
+  if (text.empty()) return {};
+  if (text.size() >= kLong) return of_long(text, false);
+  return {text.data(), uint64_t{text.size()} << kAddressBits};
+}
+
+PooledText PooledText::of_long(std::string_view text, bool is_own) {
+  auto memory = std::make_unique_for_overwrite<char[]>(sizeof(text) + (is_own ? text.size() : 0));
+  if (is_own) {
+    std::memcpy(memory.get() + sizeof(text), text.data(), text.size());
+    text = {memory.get() + sizeof(text), text.size()};
+  }
+  std::memcpy(memory.get(), &text, sizeof(text));
+  PooledText result(memory.get(), kOwnsMemory | kLong << kAddressBits);
+  static_cast<void>(memory.release());
+  return result;
+}
+
+bool PooledText::has_own_text() const {
+  if (!owns_memory()) return false;
+  return length() != kLong || long_view().data() == address() + sizeof(std::string_view);
+}
+
+std::string_view PooledText::long_view() const {
+  std::string_view view;
+  std::memcpy(&view, address(), sizeof(view));
+  return view;
 }
 
 }  // namespace hfload

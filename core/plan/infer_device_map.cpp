@@ -230,7 +230,7 @@ class Solver {
         }
         assign(tied, usage.device);
       }
-      if (item.module != kNoId) buffers_[current_] += sizes_.buffer_bytes[item.module];
+      if (item.module != kNoId) buffers_[current_] += sizes_.buffers(item.module);
       return;
     }
 

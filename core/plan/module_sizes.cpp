@@ -24,7 +24,8 @@ ModuleSizes compute_module_sizes(const ModuleTree& tree, std::optional<Dtype> dt
   ModuleSizes sizes;
   sizes.module_bytes.resize(tree.modules.size());
   sizes.tensor_bytes.resize(tree.tensors.size());
-  sizes.buffer_bytes.resize(tree.modules.size());
+  const bool has_buffers = std::ranges::any_of(tree.tensors, &ShellTensor::is_buffer);
+  if (has_buffers) sizes.buffer_bytes.resize(tree.modules.size());
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {
     const ShellTensor& t = tree.tensors[i];
     const double bytes = counted_bytes(t, dtype, tree.compat);

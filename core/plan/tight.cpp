@@ -100,7 +100,7 @@ class Report {
     plan_.devices[current_].used_bytes += bytes;
     ++plan_.devices[current_].modules;
     if (entry.module != kNoId) {
-      buffer_bytes_[current_] += sizes_.buffer_bytes[entry.module];
+      buffer_bytes_[current_] += sizes_.buffers(entry.module);
     } else if (tree_.tensors[entry.tensor].is_buffer) {
       buffer_bytes_[current_] += entry.bytes;
     }

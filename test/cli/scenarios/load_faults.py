@@ -72,8 +72,9 @@ def test_interrupted_and_short_reads_go_on(binary, work):
                 assert json.loads(result.stdout)["hashes"] == hashes, (way, at, action)
 
 
-def test_a_write_that_writes_nothing_is_an_error(binary, work):
-    """And not tried for ever; for a tensor's file, the first, and for index.json, the last, of which nothing is left."""
+def test_an_offload_folder_that_cannot_be_written(binary, work):
+    """A full disk, and a write that writes nothing, which is not tried for ever: for a tensor's file, the first, and for index.json, the last,
+    of which nothing is left."""
     if cannot_preload(binary):
         return
     setups.llama(work)
@@ -82,10 +83,12 @@ def test_a_write_that_writes_nothing_is_an_error(binary, work):
     assert running.run(binary, [*arguments, "whole"], work, env).status == 0
     writes = int((work / "calls").read_text())
     assert writes == len(os.listdir(work / "whole")) > 2
-    for number in (1, writes):
-        result = running.run(binary, [*arguments, "out", "--json"], work, {**env, "HFLOAD_FAULT_AT": str(number), "HFLOAD_FAULT_ACTION": "nothing"})
-        assert result.status == 5 and json.loads(result.stdout)["error"]["code"] == "io_error", (number, result)
-        assert list((work / "out").iterdir()) == [], number
+    for call, number, action, code in [("pwrite", 1, "nothing", "io_error"), ("pwrite", writes, "nothing", "io_error"), ("pwrite", 1, "ENOSPC", "no_space"),
+                                       ("pwrite", writes, "ENOSPC", "no_space"), ("fallocate", 1, "ENOSPC", "no_space")]:
+        fault = {"HFLOAD_FAULT_CALLS": call, "HFLOAD_FAULT_AT": str(number), "HFLOAD_FAULT_ACTION": action}
+        result = running.run(binary, [*arguments, "out", "--json"], work, {**env, **fault})
+        assert result.status == 5 and json.loads(result.stdout)["error"]["code"] == code, (fault, result)
+        assert list((work / "out").iterdir()) == [], fault
 
 
 # Types of statfs(2).

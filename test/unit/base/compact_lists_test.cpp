@@ -92,6 +92,29 @@ TEST_CASE("A pooled text is of its pool or its own", "[base]") {
   CHECK(PooledText("") == PooledText());
 }
 
+TEST_CASE("A pooled text is as long as it was made", "[base]") {
+  static_assert(sizeof(PooledText) == 8);
+  TextPool pool;
+  // Around the longest text whose length lies beside its address.
+  for (const size_t bytes :
+       {size_t{1}, size_t{32766}, size_t{32767}, size_t{32768}, size_t{65536}, size_t{1} << 20}) {
+    const std::string text(bytes, 'n');
+    const std::string_view kept = pool.add(text);
+    const PooledText pooled = PooledText::of_pool(kept), own(text);
+    CHECK(pooled.view().data() == kept.data());
+    CHECK(pooled == text);
+    CHECK(own == text);
+    PooledText copy = pooled, other = own;
+    CHECK(copy.view().data() == kept.data());
+    CHECK(other == text);
+    CHECK(other.view().data() != own.view().data());
+    other = std::move(copy);
+    CHECK(other.view().data() == kept.data());
+    copy = own;
+    CHECK(copy == text);
+  }
+}
+
 TEST_CASE("A table of names finds the first number of a name", "[base]") {
   std::vector<std::string> names;
   for (int i = 0; i < 5000; ++i) names.push_back("tensor" + std::to_string(i % 4000));
