@@ -1,15 +1,15 @@
 #!/bin/sh
-# Builds the fuzz targets with clang++, ASan and UBSan, and runs each for SECONDS. A finding is left in the build directory
-# and makes this script fail.
-# Usage: test/fuzz/run_fuzz.sh SECONDS [BUILD_DIRECTORY]
+# Builds the fuzz targets with clang++, ASan and UBSan, and runs each for SECONDS. A finding is left in build/fuzz and makes
+# this script fail.
+# Usage: test/fuzz/run_fuzz.sh SECONDS
 set -eu
-seconds=${1:?usage: run_fuzz.sh SECONDS [BUILD_DIRECTORY]}
+seconds=${1:?usage: run_fuzz.sh SECONDS}
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
-build=${2:-$source/build/fuzz}
+build=$source/build/fuzz
 
-cmake -S "$source" -B "$build" -DHFLOAD_FUZZ=ON -DHFLOAD_CUDA=OFF -DHFLOAD_PRECOMPILED_HEADERS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-  -DCMAKE_CXX_COMPILER=clang++ > /dev/null
-cmake --build "$build" --target hfload_fuzzers --parallel 2
+cd "$source"
+cmake --preset fuzz > /dev/null
+cmake --build --preset fuzz --target hfload_fuzzers --parallel 2
 rm -rf "$build/seeds"
 find "$build/test" -name hfload_write_corpus -type f -exec {} "$build/seeds" \;
 mkdir -p "$build/seeds/torch_file"

@@ -200,6 +200,7 @@ def test_damage_is_a_finding_or_harmless(binary, work):
     sources = [((work / "whole" / "model.safetensors").read_bytes(), ".safetensors", 11), ((TORCH / "views.pt").read_bytes(), ".pt", 61)]
     found = set()
     for whole, extension, step in sources:
+        step *= 5 if running.is_sanitized(binary) else 1
         damaged = [whole[:size] for size in range(0, len(whole), step)]
         for bit in range(0, 8 * len(whole), 5 * step):
             flipped = bytearray(whole)

@@ -7,6 +7,7 @@
 #include "core/base/error.h"
 #include "core/format/tensor_reader.h"
 #include "test/support/fixtures.h"
+#include "test/support/sanitized.h"
 #include "test/support/sha256.h"
 #include "test/support/temp_directory.h"
 #include "test/support/zip_builder.h"
@@ -392,7 +393,7 @@ TEST_CASE("Every shortened file of torch.save is refused") {
 TEST_CASE("A changed bit of a file of torch.save is refused or leaves all tensors in the file") {
   for (const std::string name : {"views.pt", "views_legacy.pt"}) {
     const std::string whole = test::read_file(test::fixture_path("torch/" + name));
-    for (size_t bit = 0; bit < 8 * whole.size(); ++bit) {
+    for (size_t bit = 0; bit < 8 * whole.size(); bit += test::every(7)) {
       std::string changed = whole;
       changed[bit / 8] = static_cast<char>(changed[bit / 8] ^ (1 << bit % 8));
       try {
