@@ -59,7 +59,7 @@ class NameTrie {
 
   size_t size() const { return nodes_.size(); }
   std::string_view name(uint32_t node) const {
-    const std::string_view path = path_of(node);
+    const std::string_view path = nodes_[node].path;
     return path.substr(path.rfind('.') + 1);
   }
   /// The first tensor directly in it, into Checkpoint::tensors, and the one after a tensor; kNone at the end.
@@ -95,16 +95,10 @@ class NameTrie {
   };
   /// There may be 10^5 and more.
   struct Node {
-    uint32_t named_by = kNone, path_bytes = 0;  ///< a tensor whose name begins with the names up to here
-    Ends children, tensors;                     ///< in the order of the checkpoint
-    uint32_t next = kNone;                      ///< its sibling
+    std::string_view path;   ///< the names up to here, of one of the tensors
+    Ends children, tensors;  ///< in the order of the checkpoint
+    uint32_t next = kNone;   ///< its sibling
   };
-
-  std::string_view path_of(uint32_t node) const {
-    const Node& n = nodes_[node];
-    return n.path_bytes == 0 ? std::string_view()
-                             : checkpoint_.tensors[n.named_by].name.view().substr(0, n.path_bytes);
-  }
 
   void insert(uint32_t tensor, NameTable& by_path) {
     const std::string_view name = checkpoint_.tensors[tensor].name;
@@ -116,23 +110,19 @@ class NameTrie {
           .with_tensor(std::string(name));
     }
     const size_t dot = name.rfind('.');
-    const uint32_t node = is_odd || dot == std::string_view::npos ? 0 : node_of(tensor, dot, by_path);
+    const uint32_t node = is_odd || dot == std::string_view::npos ? 0 : node_of(name.substr(0, dot), by_path);
     append(nodes_[node].tensors, tensor, [&](uint32_t last) -> uint32_t& { return next_tensor_[last]; });
   }
 
-  /// The node of the first bytes of a tensor's name.
-  uint32_t node_of(uint32_t tensor, size_t path_bytes, NameTable& by_path) {
-    if (path_bytes == 0) return 0;
-    const auto name_of = [this](uint32_t node) { return path_of(node); };
-    const std::string_view path = checkpoint_.tensors[tensor].name.view().substr(0, path_bytes);
-    if (const uint32_t known = by_path.find(path, name_of); known != kNone) return known;
+  uint32_t node_of(std::string_view path, NameTable& by_path) {
+    if (path.empty()) return 0;
+    const auto path_of = [this](uint32_t node) { return nodes_[node].path; };
+    if (const uint32_t known = by_path.find(path, path_of); known != kNone) return known;
     const size_t dot = path.rfind('.');
-    const uint32_t parent = node_of(tensor, dot == std::string_view::npos ? 0 : dot, by_path);
+    const uint32_t parent = node_of(path.substr(0, dot == std::string_view::npos ? 0 : dot), by_path);
     const auto node = static_cast<uint32_t>(nodes_.size());
-    Node& added = nodes_.emplace_back();
-    added.named_by = tensor;
-    added.path_bytes = static_cast<uint32_t>(path_bytes);
-    by_path.insert(node, name_of);
+    nodes_.emplace_back().path = path;
+    by_path.insert(node, path_of);
     append(nodes_[parent].children, node, [&](uint32_t last) -> uint32_t& { return nodes_[last].next; });
     return node;
   }
