@@ -17,7 +17,7 @@ Error system_error(std::string_view action, int error, const std::string& path, 
     result.with_hint(use == PathUse::read
                          ? "See who owns the path and who may read it, or choose another one."
                          : "See who owns the path and who may write there, or choose another one.");
-  } else {
+  } else if (error == EIO) {
     result.with_hint("Look whether the disk is at fault (dmesg), and run the command again.");
   }
   return result;

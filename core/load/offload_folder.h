@@ -83,8 +83,8 @@ IndexChange plan_index_change(const OffloadPlan& plan);
 /// no time does an index.json name a file that is not whole. While files are renamed the folder is locked
 /// (flock, where the file system has it), so that several loads can write to one folder; the last one wins a
 /// tensor that several have. On failure the temporaries are removed and the old index.json stands, less
-/// entries whose files were to be replaced where that had begun. Throws Error(io_error), Interrupted, and as
-/// execute and plan_index_change.
+/// entries whose files were to be replaced where that had begun. Throws Error(no_space, io_error),
+/// Interrupted, and as execute and plan_index_change.
 void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint, const LoadOptions& options);
 
 /// Compares every written tensor with its shard, cast again by the scalar reference; returns the bytes
