@@ -40,13 +40,9 @@ void advise_huge_pages() {
 
 }  // namespace
 
-void prepare_heap([[maybe_unused]] const ParsedCommand& command) {
+void prepare_heap([[maybe_unused]] HeapUse use) {
 #ifdef __GLIBC__
-  const bool streams =
-      std::holds_alternative<ConvertCommand>(command) || std::holds_alternative<VerifyCommand>(command) ||
-      std::holds_alternative<DiffCommand>(command) || std::holds_alternative<ScanCommand>(command) ||
-      std::holds_alternative<LoadCommand>(command);
-  streams ? return_freed_blocks() : advise_huge_pages();
+  use == HeapUse::streamed_weights ? return_freed_blocks() : advise_huge_pages();
 #endif
 }
 

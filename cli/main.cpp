@@ -3,6 +3,7 @@
 #include <new>
 #include <string>
 #include <system_error>
+#include <variant>
 #include <vector>
 
 #include "cli/commands.h"
@@ -38,6 +39,14 @@ void dispatch(const CommandLine& line, const Context& context) {
   std::visit(Visitor{context}, line.command);
 }
 
+HeapUse heap_use(const ParsedCommand& command) {
+  const bool streams =
+      std::holds_alternative<ConvertCommand>(command) || std::holds_alternative<VerifyCommand>(command) ||
+      std::holds_alternative<DiffCommand>(command) || std::holds_alternative<ScanCommand>(command) ||
+      std::holds_alternative<LoadCommand>(command);
+  return streams ? HeapUse::streamed_weights : HeapUse::many_small_objects;
+}
+
 int report(const Error& error, const CommandLine& line, const Environment& environment,
            const KeyLists* keys = nullptr) {
   Messages(line.common, environment).error(error);
@@ -65,7 +74,7 @@ int main(int argc, char** argv) {
   CommandLine line;
   try {
     parse_command_line(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc), line);
-    prepare_heap(line.command);
+    prepare_heap(heap_use(line.command));
     Messages messages(line.common, environment);
     dispatch(line, Context{line.common, environment, messages});
     return 0;

@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
     std::fputs("usage: hfload_engine header|map FILE REPEATS|THREADS\n", stderr);
     return 2;
   }
-  hfload::cli::prepare_heap(hfload::cli::LoadCommand{});  // as hfload does
+  hfload::cli::prepare_heap(hfload::cli::HeapUse::streamed_weights);  // as hfload does
   const int number = std::max(1, std::atoi(argv[3]));
   if (std::string_view(argv[1]) == "header") {
     header(argv[2], number);
