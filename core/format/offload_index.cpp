@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
 #include <iterator>
 #include <optional>
 #include <span>
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/name_hash.h"
 #include "core/format/json.h"
 #include "core/format/json_file.h"
 
@@ -130,15 +133,110 @@ void parse(simdjson::padded_string json, const OffloadEntrySink& sink) {
   });
 }
 
+/// Follows a JSON text byte by byte, as far as it takes to find where its outermost object can be cut.
+class CutFinder {
+ public:
+  /// Whether the byte is a comma between two members. Nothing where no JSON object goes on like that.
+  std::optional<bool> is_cut(char c) {
+    if (in_string_) {
+      in_string_ = is_escaped_ || c != '"';
+      is_escaped_ = !is_escaped_ && c == '\\';
+      return false;
+    }
+    const bool is_space = c == ' ' || c == '\n' || c == '\r' || c == '\t';
+    if (is_space) return false;
+    if (depth_ == 0 && (has_begun_ || c != '{')) return std::nullopt;
+    has_begun_ = true;
+    in_string_ = c == '"';
+    if (c == '{' || c == '[') ++depth_;
+    if (c == '}' || c == ']') --depth_;
+    return c == ',' && depth_ == 1;
+  }
+  bool has_ended() const { return has_begun_ && depth_ == 0; }
+
+ private:
+  uint64_t depth_ = 0;
+  bool has_begun_ = false, in_string_ = false, is_escaped_ = false;
+};
+
+/// A JSON text in a file or in memory.
+struct Text {
+  uint64_t bytes = 0;
+  std::function<void(uint64_t offset, std::span<char> target)> read;
+};
+
+/// Passes on the entries, and counts them, without the whole text in memory. False where something is wrong
+/// with it, or may be, which is then for `parse` to tell.
+bool parse_by_pieces(const Text& text, size_t piece_bytes, const OffloadEntrySink& sink, uint64_t& passed) {
+  CutFinder finder;
+  const NameHash hash_of;
+  std::vector<uint64_t> hashes;
+  std::vector<OffloadEntry> entries;
+  std::string piece;
+  for (uint64_t at = 0; at < text.bytes;) {
+    size_t seen = piece.size(), cut = 0;
+    const uint64_t more = std::min<uint64_t>(piece_bytes, text.bytes - at);
+    piece.resize(seen + more);
+    text.read(at, std::span(piece).subspan(seen));
+    at += more;
+    for (; seen < piece.size(); ++seen) {
+      const std::optional<bool> is_cut = finder.is_cut(piece[seen]);
+      if (!is_cut) return false;
+      if (*is_cut) cut = seen;
+    }
+    const bool is_last = at == text.bytes;
+    if (!is_last && cut == 0) continue;
+    if (is_last) cut = piece.size();
+    try {
+      const std::string_view members = std::string_view(piece).substr(0, cut);
+      parse(json::padded_copy(is_last ? std::string(members) : fmt::format("{}}}", members)),
+            [&](OffloadEntry entry) { entries.push_back(std::move(entry)); });
+    } catch (const Error&) {
+      return false;
+    }
+    const bool is_whole = is_last && passed == 0;
+    if (entries.empty() && !is_whole) return false;
+    for (OffloadEntry& entry : entries) {
+      hashes.push_back(hash_of(entry.name));
+      sink(std::move(entry));
+      ++passed;
+    }
+    entries.clear();
+    piece.erase(0, cut);
+    if (!is_last) piece.front() = '{';
+  }
+  std::ranges::sort(hashes);
+  return finder.has_ended() && std::ranges::adjacent_find(hashes) == hashes.end();
+}
+
+/// `whole`: gives the text, with what simdjson needs behind it.
+void parse(const Text& text, size_t piece_bytes, const OffloadEntrySink& sink,
+           const std::function<simdjson::padded_string()>& whole) {
+  uint64_t passed = 0;
+  if (parse_by_pieces(text, piece_bytes, sink, passed)) return;
+  parse(whole(), [&](OffloadEntry entry) {
+    if (passed == 0) return sink(std::move(entry));
+    --passed;
+  });
+}
+
 }  // namespace
 
-void parse_offload_index(std::string_view json, const OffloadEntrySink& sink) {
-  parse(json::padded_copy(json), sink);
+void parse_offload_index(std::string_view json, const OffloadEntrySink& sink, size_t piece_bytes) {
+  const auto read = [&](uint64_t offset, std::span<char> target) {
+    json.substr(offset).copy(target.data(), target.size());
+  };
+  parse({json.size(), read}, piece_bytes, sink, [&] { return json::padded_copy(json); });
 }
 
 void read_offload_index(const RegularFile& file, const OffloadEntrySink& sink) {
+  const auto read = [&](uint64_t offset, std::span<char> target) {
+    read_exactly(file, offset, std::as_writable_bytes(target));
+  };
+  const uint64_t bytes = file.identity.bytes;
   try {
-    parse(json::read_padded_file(file, kMaxOffloadIndexBytes), sink);
+    parse({bytes <= kMaxOffloadIndexBytes ? bytes : 0, read}, kOffloadIndexPieceBytes, sink,
+          [&] { return json::read_padded_file(file, kMaxOffloadIndexBytes); });
   } catch (Error& error) {
     if (error.path().empty()) error.with_path(file.path);
     throw;

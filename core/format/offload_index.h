@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -28,14 +29,16 @@ struct OffloadEntry {
 
 /// The longest index.json that is read.
 inline constexpr uint64_t kMaxOffloadIndexBytes = 100'000'000;
+inline constexpr size_t kOffloadIndexPieceBytes = size_t{64} << 10;
 
 /// Takes the entries of an index, in its order.
 using OffloadEntrySink = std::function<void(OffloadEntry entry)>;
 
-/// Reads an index.json. Throws Error of exit status 3: invalid_offload_index for an entry of another form,
-/// also one with a field that is not known and would be lost on writing. The sink may have been given entries
-/// by then.
-void parse_offload_index(std::string_view json, const OffloadEntrySink& sink);
+/// Reads an index.json, by pieces of so many bytes and more: of 10^5 tensors it is large. Throws Error of
+/// exit status 3: invalid_offload_index for an entry of another form, also one with a field that is not known
+/// and would be lost on writing. The sink may have been given entries by then.
+void parse_offload_index(std::string_view json, const OffloadEntrySink& sink,
+                         size_t piece_bytes = kOffloadIndexPieceBytes);
 /// The same of a file. Errors name it; Error(json_too_large) above kMaxOffloadIndexBytes besides.
 void read_offload_index(const RegularFile& file, const OffloadEntrySink& sink);
 

@@ -175,7 +175,7 @@ class HeaderReader {
       require_kind(dimension, json::Kind::number, "a dimension of the tensor's shape is not a number");
       shape_.push_back(dimension.uint64());
     });
-    tensor.shape = shape_;
+    tensor.shape = make_shape_(shape_);
   }
 
   static void read_data_offsets(json::Value& field, TensorInfo& tensor) {
@@ -305,6 +305,7 @@ class HeaderReader {
   std::vector<std::string_view> names_;  ///< of the tensors of the same index, until they hold their own
   std::vector<FieldOffsets> fields_;     ///< of the tensors of the same index
   std::vector<uint64_t> shape_;          ///< of the tensor that is being read
+  ShapeMaker make_shape_;
   Oddity unknown_dtypes_, unknown_fields_;
 };
 

@@ -258,7 +258,7 @@ class PlainReader {
     TensorInfo& tensor = header_.tensors.emplace_back();
     tensor.name = names_.add(name);
     tensor.dtype = entry.dtype;
-    tensor.shape = Shape(std::span(entry.dimensions).first(entry.rank));
+    tensor.shape = make_shape_(std::span(entry.dimensions).first(entry.rank));
     tensor.begin = entry.begin;
     tensor.end = entry.end;
     in_order_ = in_order_ && entry.begin == data_end_;
@@ -325,6 +325,7 @@ class PlainReader {
   uint64_t passed_bytes_ = 0;  ///< of the text, before the window
   SafetensorsHeader header_;
   CompactStringPool names_;
+  ShapeMaker make_shape_;
   KnownDtype dtype_;
   bool has_metadata_ = false;
   bool non_ascii_ = false;  ///< there may be other characters in the window

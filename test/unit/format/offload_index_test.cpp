@@ -28,6 +28,20 @@ std::vector<OffloadEntry> parse(std::string_view json) {
   return parsed;
 }
 
+/// What comes of reading the text by pieces, as text: the entries, or the error.
+std::string outcome(std::string_view json, size_t piece_bytes) {
+  std::string text;
+  try {
+    parse_offload_index(
+        json, [&](const OffloadEntry& entry) { text += entry.name + "," + entry.weight_name + ";"; },
+        piece_bytes);
+  } catch (const Error& error) {
+    text = std::to_string(static_cast<int>(error.code())) + " " + error.message() + " " + error.tensor() +
+           " " + std::to_string(error.offset().value_or(0));
+  }
+  return text;
+}
+
 std::string format(const std::vector<OffloadEntry>& entries) {
   std::string text;
   const TextSink sink = [&](std::string_view part) { text += part; };
@@ -42,6 +56,34 @@ TEST_CASE("An offload index is written as Python writes it, and read again") {
   CHECK(parse(kPython) == entries());
   CHECK(format({}) == "{}");
   CHECK(parse("{}").empty());
+}
+
+TEST_CASE("An index is the same in pieces as in one") {
+  const std::string a = R"("a":{"safetensors_file":"f,}{][","weight_name":"x\"\\"})";
+  const std::string b = R"("b":{"dtype":"x","shape":[1,2]})";
+  std::vector<std::string> texts{std::string(kPython), "{}", " { } ", "", " ", "[]", "1", "{", "}", "{]"};
+  for (const char* joint : {",", " ,\n", ",,", "", ":", "},", "],", "},{", ", {", ",\"", ",[]"}) {
+    for (const char* end : {"}", " }\n", ",}", "}}", "}]", "", "} x", "},"}) {
+      for (const char* begin : {"{", " {", "{,", "{{", "[{", "", "\xef\xbb\xbf{"})
+        texts.push_back(begin + a + joint + b + end);
+    }
+  }
+  texts.push_back("{" + a + "," + b + "," + a + "}");
+  texts.push_back("{" + a + "," + R"("\u0061":{"safetensors_file":"f"}})");
+  texts.push_back("{" + a + R"(,"\u00zz":1,"c":{"safetensors_file":"f"}})");
+  texts.push_back("{" + a + ",\"\xff\":1," + b + "}");
+  size_t accepted = 0;
+  for (const std::string& text : texts) {
+    INFO(text);
+    const std::string whole = outcome(text, text.size() + 1);
+    accepted += whole.ends_with(';') ? 1 : 0;
+    for (size_t piece_bytes = 1; piece_bytes <= text.size(); ++piece_bytes) {
+      INFO("pieces of " << piece_bytes);
+      CHECK(outcome(text, piece_bytes) == whole);
+    }
+  }
+  CHECK(accepted > 5);
+  CHECK(accepted < texts.size() / 2);
 }
 
 TEST_CASE("Bytes of a path that are no UTF-8 are written as Python's file names have them") {
