@@ -177,6 +177,7 @@ void run_load(const LoadCommand& command, const Context& context) {
   if (const std::string caches = render_caches(model); !caches.empty()) context.messages.table(caches);
   if (!command.planning.svg.empty()) write_file_atomically(command.planning.svg, render_svg(model));
   release_placement(model);
+  release_modules(model);
   require_gpus(model, command.emulate_gpus, context.messages);
   for (const std::string& name : untie_saved_parameters(model.shell.tree, model.checkpoint)) {
     context.messages.warning(
@@ -186,7 +187,7 @@ void run_load(const LoadCommand& command, const Context& context) {
                     escape_text(name)));
   }
   KeyMatches keys = match_keys(model.shell.tree, model.checkpoint);
-  release_modules(model);
+  release_shell_names(keys);
   report_lost_mappings(context.common.json);
   LoadOutcome outcome;
   if (!command.subset.empty()) {
@@ -201,8 +202,9 @@ void run_load(const LoadCommand& command, const Context& context) {
       model.user_set_memory || std::holds_alternative<Strategy>(command.planning.device_map);
   LoadPlan plan = make_load_plan(model.shell.tree, model.checkpoint, keys, model.plan.device_map,
                                  has_budgets ? memory_for_weights(model) : MaxMemory{}, command.map);
+  release_matches(keys);
   outcome.offload = prepare_offload(model, plan, command.planning.offload_folder, context.messages);
-  release_planning_data(model, keys, command.verify);
+  release_planning_data(model, command.verify);
   std::shared_ptr<GdsLibrary> gds = open_gds(model, command, context.messages);
   if (command.dry_run) {
     look_ahead(model, plan, command, context, begin, outcome);

@@ -49,7 +49,7 @@ std::vector<InspectedTensor> rows_of_shell(const ModuleTree& tree) {
     const ShellTensor& tensor = tree.tensors[id];
     if (tensor.object != id || !tensor.persistent) continue;
     InspectedTensor& row = rows.emplace_back();
-    row.name = tensor.name;
+    row.name = tree.texts->add(tree.tensor_name(tensor));
     describe_by_shell(row, tensor);
   }
   return rows;

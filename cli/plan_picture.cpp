@@ -33,9 +33,8 @@ class PictureMaker {
     find_devices();
     has_layers_.resize(tree_.modules.size());
     for (ModuleId m = 1; m < tree_.modules.size(); ++m) {
-      if (!layer_number(tree_.modules[m].name)) continue;
-      for (ModuleId up = tree_.modules[m].parent; up != kNoId && !has_layers_[up];
-           up = tree_.modules[up].parent)
+      if (!layer_number(tree_.module_name(m))) continue;
+      for (ModuleId up = tree_.names.parent(m); up != kNoId && !has_layers_[up]; up = tree_.names.parent(up))
         has_layers_[up] = true;
     }
   }
@@ -53,9 +52,9 @@ class PictureMaker {
     spread_.resize(tree_.modules.size());
     device_.resize(tree_.modules.size());
     for (TensorId t = 0; t < tree_.tensors.size(); ++t) {
-      const Device* device = lookup_.find(tree_.tensors[t].name);
+      const Device* device = lookup_.find(tree_.tensor_name(t));
       if (device == nullptr || sizes_.tensor_bytes[t] == 0) continue;
-      for (ModuleId m = tree_.tensors[t].module; m != kNoId; m = tree_.modules[m].parent) {
+      for (ModuleId m = tree_.tensors[t].module; m != kNoId; m = tree_.names.parent(m)) {
         if (spread_[m] == Spread::nowhere) {
           spread_[m] = Spread::one_device;
           device_[m] = *device;
@@ -69,20 +68,19 @@ class PictureMaker {
   void visit(ModuleId m, Place place) {
     const Module& module = tree_.modules[m];
     if (spread_[m] == Spread::nowhere) return;
-    if (const auto number = layer_number(module.name); number && !place.layer)
-      place = {tree_.modules[module.parent].name, number};
+    const std::string name = tree_.module_name(m);
+    if (const auto number = layer_number(name); number && !place.layer)
+      place = {tree_.module_name(tree_.names.parent(m)), number};
     const bool is_unit = m != 0 && (place.layer || !has_layers_[m]);
-    if (!place.layer) place.part = m == 0 ? "" : module.name;
+    if (!place.layer) place.part = name;
     if (spread_[m] == Spread::one_device && is_unit) {
-      add(device_[m], module.name, place, sizes_.weights(m));
+      add(device_[m], name, place, sizes_.weights(m));
       return;
     }
-    for (const IdList* tensors : {&module.parameters, &module.buffers}) {
-      for (const TensorId t : *tensors) {
-        if (const Device* device = lookup_.find(tree_.tensors[t].name))
-          add(*device, tree_.tensors[t].name, place, sizes_.tensor_bytes[t]);
-      }
-    }
+    tree_.for_each_tensor_of(m, [&](TensorId t) {
+      const std::string tensor = tree_.tensor_name(t);
+      if (const Device* device = lookup_.find(tensor)) add(*device, tensor, place, sizes_.tensor_bytes[t]);
+    });
     for (const ModuleId child : module.children) visit(child, place);
   }
 

@@ -77,6 +77,7 @@ void place_by_strategy(PlannedModel& model, Strategy strategy, const PlanningOpt
   const ModuleTree& tree = model.shell.tree;
   PlanOptions plan_options{options.no_split.value_or(tree.no_split_modules), options.offload_buffers,
                            options.fallback_allocation};
+  plan_options.with_steps = options.explain;
   const auto plan_for = [&](const MaxMemory& max_memory, bool caches_on_cpu) {
     plan_options.caches_on_cpu = caches_on_cpu;
     return plan_device_map(tree, model.sizes, max_memory, strategy, model.user_set_memory, plan_options);
@@ -118,7 +119,9 @@ void add_caches(PlannedModel& model, const PlanningOptions& options) {
 std::vector<std::string> warn_of_unknown_classes(const ModuleTree& tree,
                                                  const std::vector<std::string>& classes) {
   std::vector<std::string_view> known;
-  for (const Module& module : tree.modules) known.push_back(module.class_name);
+  for (const Module& module : tree.modules) {
+    if (known.empty() || known.back() != module.class_name) known.push_back(module.class_name);
+  }
   std::ranges::sort(known);
   known.erase(std::unique(known.begin(), known.end()), known.end());
   std::vector<std::string> warnings;
@@ -172,25 +175,32 @@ void release_placement(PlannedModel& model) {
   keep_whole(model.sizes.module_bytes);
   keep_whole(model.sizes.cache_bytes);
   give_back(model.sizes.tensor_bytes);
-  give_back(model.sizes.buffer_bytes);
+  give_back(model.sizes.buffer_sums);
   give_back(model.plan.steps);
 }
 
 void release_modules(PlannedModel& model) { give_back(model.shell.tree.modules); }
 
-void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_names) {
-  give_back(keys.matches);
+void release_shell_names(KeyMatches& keys) {
   give_back(keys.shell_names);
+  keys.made_names.reset();
+}
+
+void release_matches(KeyMatches& keys) { give_back(keys.matches); }
+
+void release_planning_data(PlannedModel& model, bool keep_names) {
   if (keep_names) {
     model.kept_objects.reserve(model.shell.tree.tensors.size());
+    NameMaker make_name(model.shell.tree.names);
     for (const ShellTensor& tensor : model.shell.tree.tensors) {
-      model.kept_names.add(tensor.name);
+      model.kept_names.add(make_name(tensor.module, tensor.name));
       model.kept_objects.push_back(tensor.object);
     }
     model.kept_names.shrink_to_fit();
   }
   model.kept_ties = model.shell.tree.tied_groups();
   give_back(model.shell.tree.tensors);
+  model.shell.tree.names = {};
   model.shell.tree.texts = std::make_shared<TextPool>();
 }
 

@@ -56,12 +56,18 @@ PlannedModel plan_model(Checkpoint checkpoint, const PlanningOptions& options);
 /// steps. 10^5 of each are megabytes beside the weights, as with what follows.
 void release_placement(PlannedModel& model);
 
-/// Gives back the modules, once keys are matched.
+/// Gives back the modules but for their names, once nothing is placed any more.
 void release_modules(PlannedModel& model);
 
-/// Gives back what only planning a load needs: the model's tensors, which key matched which. The lists of
-/// keys, what a plan's JSON shows and, if they are still wanted, the tensors' names are kept.
-void release_planning_data(PlannedModel& model, KeyMatches& keys, bool keep_names);
+/// Gives back which name of the model each tensor of the checkpoint has, which a load needs no more.
+void release_shell_names(KeyMatches& keys);
+
+/// Gives back which key matched which, once the load is planned; the lists of keys are kept.
+void release_matches(KeyMatches& keys);
+
+/// Gives back what only planning a load needs: the model's tensors. What a plan's JSON shows and, if they are
+/// still wanted, the tensors' names are kept.
+void release_planning_data(PlannedModel& model, bool keep_names);
 
 /// What all caches take together.
 struct CacheTotals {

@@ -95,7 +95,7 @@ std::string render_steps(const PlannedModel& model) {
     const PlacementStep& first = steps[at];
     const size_t begin = at;
     while (at + 1 < steps.size() && continues(steps[at], steps[at + 1])) ++at;
-    const ModuleId module = index.module(first.module);
+    const ModuleId module = index.find(first.module);
     const bool with_ties = module != kNoId && first.module_bytes > model.sizes.module_bytes[module];
     std::string name = first.module.empty() ? "(the whole model)" : escape_text(first.module);
     if (at > begin) name += fmt::format(" to {}", split_number(steps[at].module)->second);

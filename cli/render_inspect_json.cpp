@@ -65,14 +65,11 @@ void write_patterns(JsonWriter& json, const Inspection& found) {
 /// Flat, as a hostile checkpoint's names may nest deeper than a reader of JSON goes.
 void write_modules(JsonWriter& json, const ModuleTree& tree, const std::string& filter) {
   const std::vector<ModuleTotals> totals = module_totals(tree, filter);
+  NameMaker name(tree.names);
   json.key("modules").begin_array();
   for (ModuleId id = 0; id < tree.modules.size(); ++id) {
     if (!filter.empty() && totals[id].tensors == 0) continue;
-    json.begin_object()
-        .key("name")
-        .string(tree.modules[id].name)
-        .key("class")
-        .string(tree.modules[id].class_name);
+    json.begin_object().key("name").string(name(id)).key("class").string(tree.modules[id].class_name);
     json.key("parameters").number(totals[id].parameters).key("bytes").number(totals[id].bytes).end_object();
   }
   json.end_array();

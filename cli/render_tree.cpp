@@ -24,8 +24,6 @@ bool is_number(std::string_view name) {
          std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-std::string_view last_component(std::string_view name) { return name.substr(name.rfind('.') + 1); }
-
 /// Equal numbers stand for subtrees that are equal but for the name of their root: same classes, children,
 /// tensors, ties. Modules stand before their children, so that going backwards meets the children first.
 std::vector<uint32_t> subtree_shapes(const ModuleTree& tree) {
@@ -36,13 +34,12 @@ std::vector<uint32_t> subtree_shapes(const ModuleTree& tree) {
     std::string key = module.class_name;
     const auto add_tensor = [&](TensorId tensor_id) {
       const ShellTensor& tensor = tree.tensors[tensor_id];
-      key += fmt::format("\n{} {} {} {}", last_component(tensor.name), static_cast<int>(tensor.dtype),
+      key += fmt::format("\n{} {} {} {}", tensor.name.view(), static_cast<int>(tensor.dtype),
                          format_shape(tensor.shape), tensor.object == tensor_id);
     };
-    for (const TensorId tensor : module.parameters) add_tensor(tensor);
-    for (const TensorId tensor : module.buffers) add_tensor(tensor);
+    tree.for_each_tensor_of(static_cast<ModuleId>(id), add_tensor);
     for (const ModuleId child : module.children)
-      key += fmt::format("\n{}/{}", last_component(tree.modules[child].name), shapes[child]);
+      key += fmt::format("\n{}/{}", tree.names.component(child), shapes[child]);
     shapes[id] = known.try_emplace(std::move(key), static_cast<uint32_t>(known.size())).first->second;
   }
   return shapes;
@@ -51,7 +48,7 @@ std::vector<uint32_t> subtree_shapes(const ModuleTree& tree) {
 /// The name of the tensor that a module's own parameters are tied to; empty where they are its own.
 std::string tied_to(const ModuleTree& tree, const Module& module) {
   for (const TensorId id : module.parameters) {
-    if (tree.tensors[id].object != id) return tree.tensors[tree.tensors[id].object].name;
+    if (tree.tensors[id].object != id) return tree.tensor_name(tree.tensors[id].object);
   }
   return "";
 }
@@ -118,11 +115,11 @@ class TreeRenderer {
   size_t run_length(const Module& module, size_t begin) const {
     const ModuleId first = module.children[begin];
     size_t end = begin + 1;
-    if (!is_number(last_component(tree_.modules[first].name))) return 1;
+    if (!is_number(tree_.names.component(first))) return 1;
     while (end < module.children.size()) {
       const ModuleId next = module.children[end];
-      const bool equal = is_number(last_component(tree_.modules[next].name)) &&
-                         shapes_[next] == shapes_[first] && is_shown(next) == is_shown(first);
+      const bool equal = is_number(tree_.names.component(next)) && shapes_[next] == shapes_[first] &&
+                         is_shown(next) == is_shown(first);
       if (!equal) break;
       ++end;
     }
@@ -132,9 +129,10 @@ class TreeRenderer {
   Pending pending(const Module& module, size_t begin, size_t count, size_t depth) {
     const ModuleId first = module.children[begin];
     const Module& child = tree_.modules[first];
-    const std::string_view name = last_component(child.name);
+    const std::string_view name = tree_.names.component(first);
     if (count > 1) return folded(module, begin, count, depth, "{0}-{1}: {2} x {3}", "");
-    const bool is_list = child.children.size() > 1 && child.parameters.empty() && child.buffers.empty();
+    const bool is_list =
+        child.children.size() > 1 && child.parameters.empty() && tree_.buffers_of(first).empty();
     if (is_list && run_length(child, 0) == child.children.size()) {
       return folded(child, 0, child.children.size(), depth, "{4} ({0}-{1}): {2} x {3}", name);
     }
@@ -146,11 +144,12 @@ class TreeRenderer {
                  std::string_view list) {
     has_folded_ = true;
     const Module& first = tree_.modules[module.children[begin]];
-    const std::string_view last = last_component(tree_.modules[module.children[begin + count - 1]].name);
+    const std::string_view last = tree_.names.component(module.children[begin + count - 1]);
     const std::string_view class_name =
         first.class_name.empty() ? "module" : std::string_view(first.class_name);
     return {module.children[begin], static_cast<uint32_t>(count), depth,
-            fmt::format(fmt::runtime(layout), last_component(first.name), last, count, class_name, list)};
+            fmt::format(fmt::runtime(layout), tree_.names.component(module.children[begin]), last, count,
+                        class_name, list)};
   }
 
   const ModuleTree& tree_;
@@ -165,16 +164,18 @@ class TreeRenderer {
 
 std::vector<ModuleTotals> module_totals(const ModuleTree& tree, const std::string& filter) {
   std::vector<ModuleTotals> totals(tree.modules.size());
+  NameMaker make_name(tree.names);
   for (TensorId id = 0; id < tree.tensors.size(); ++id) {
     const ShellTensor& tensor = tree.tensors[id];
-    if (tensor.object != id || (!filter.empty() && !matches_glob(filter, tensor.name))) continue;
+    if (tensor.object != id) continue;
+    if (!filter.empty() && !matches_glob(filter, make_name(tensor.module, tensor.name))) continue;
     ModuleTotals& at = totals[tensor.module];
     ++at.tensors;
     if (!tensor.is_buffer) at.parameters += element_count(tensor.shape).value_or(0);
     at.bytes += shell_tensor_bytes(tensor);
   }
   for (size_t id = tree.modules.size(); id-- > 1;) {
-    ModuleTotals& parent = totals[tree.modules[id].parent];
+    ModuleTotals& parent = totals[tree.names.parent(static_cast<ModuleId>(id))];
     parent.tensors += totals[id].tensors;
     parent.parameters += totals[id].parameters;
     parent.bytes += totals[id].bytes;

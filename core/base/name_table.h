@@ -1,8 +1,10 @@
 #pragma once
 
 #include <bit>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,7 +13,7 @@
 namespace hfload {
 
 /// Numbers by their names: a hash table that keeps no names, in 6 to 12 bytes a number. `name_of(number)`
-/// gives the name, the same one at each call.
+/// gives the name, the same one at each call: a text, or what is compared with one and makes a std::string.
 class NameTable {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
@@ -22,8 +24,13 @@ class NameTable {
   /// Of numbers with one name the first stays.
   template <class NameOf>
   void insert(uint32_t number, const NameOf& name_of) {
+    insert(number, text_of(name_of(number)), name_of);
+  }
+  /// `name` is that of `number`.
+  template <class NameOf>
+  void insert(uint32_t number, std::string_view name, const NameOf& name_of) {
     if (3 * (count_ + 1) > 2 * slots_.size()) grow(name_of);
-    uint32_t& slot = slots_[slot_of(name_of(number), name_of)];
+    uint32_t& slot = slots_[slot_of(name, name_of)];
     if (slot != kNone) return;
     slot = number;
     ++count_;
@@ -35,11 +42,20 @@ class NameTable {
   }
 
  private:
+  template <class Name>
+  static auto text_of(const Name& name) {
+    if constexpr (std::convertible_to<const Name&, std::string_view>) {
+      return std::string_view(name);
+    } else {
+      return std::string(name);
+    }
+  }
+
   template <class NameOf>
   size_t slot_of(std::string_view name, const NameOf& name_of) const {
     const size_t mask = slots_.size() - 1;
     size_t at = hash_of_(name) & mask;
-    while (slots_[at] != kNone && std::string_view(name_of(slots_[at])) != name) at = (at + 1) & mask;
+    while (slots_[at] != kNone && !(name_of(slots_[at]) == name)) at = (at + 1) & mask;
     return at;
   }
 
@@ -48,7 +64,7 @@ class NameTable {
     std::vector<uint32_t> before(2 * slots_.size(), kNone);
     before.swap(slots_);
     for (const uint32_t number : before) {
-      if (number != kNone) slots_[slot_of(name_of(number), name_of)] = number;
+      if (number != kNone) slots_[slot_of(text_of(name_of(number)), name_of)] = number;
     }
   }
 

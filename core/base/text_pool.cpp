@@ -25,23 +25,11 @@ std::string_view TextPool::add(std::string_view text) {
   return {begin, text.size()};
 }
 
-std::string_view TextPool::join(std::string_view prefix, std::string_view component) {
-  if (prefix.empty()) return add(component);
-  const size_t more = 1 + component.size();
-  const bool goes_on = prefix.data() + prefix.size() == at_ && static_cast<size_t>(end_ - at_) >= more;
-  char* rest = nullptr;
-  const char* begin = prefix.data();
-  if (goes_on) {
-    rest = take(more);
-  } else {
-    char* const copy = take(prefix.size() + more);
-    std::memcpy(copy, prefix.data(), prefix.size());
-    begin = copy;
-    rest = copy + prefix.size();
-  }
-  *rest = '.';
-  std::copy(component.begin(), component.end(), rest + 1);
-  return {begin, prefix.size() + more};
+std::string_view TextPool::add_once(std::string_view text) {
+  if (text.empty()) return {};
+  std::string_view& last = last_[hash_(text) % last_.size()];
+  if (last != text) last = add(text);
+  return last;
 }
 
 PooledText::PooledText(const char* address, uint64_t flags_and_length) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <bit>
 #include <concepts>
 #include <cstddef>
@@ -10,10 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/name_hash.h"
+
 namespace hfload {
 
-/// Texts that stay where they are for as long as the pool lives. Dotted names that begin alike share their
-/// bytes where one is made out of the other right after it.
+/// Texts that stay where they are for as long as the pool lives.
 class TextPool {
  public:
   TextPool() = default;
@@ -21,8 +23,8 @@ class TextPool {
   TextPool& operator=(const TextPool&) = delete;
 
   std::string_view add(std::string_view text);
-  /// "prefix.component"; "component" where the prefix is empty.
-  std::string_view join(std::string_view prefix, std::string_view component);
+  /// As add, for texts that come again and again: gives one that is there where it was among the last.
+  std::string_view add_once(std::string_view text);
 
  private:
   char* take(size_t bytes);
@@ -31,6 +33,8 @@ class TextPool {
   char* at_ = nullptr;   ///< one past the text that was added last
   char* end_ = nullptr;  ///< of the last block
   size_t block_bytes_ = size_t{2} << 10;
+  std::array<std::string_view, 256> last_{};  ///< of add_once, by a hash of the text
+  NameHash hash_;
 };
 
 /// A text that does not change: one of a pool, which must then outlive it and its copies, or one of its own.

@@ -4,8 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
+#include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -38,8 +41,7 @@ void require_parent(std::string folder) {
       .with_hint("Make the directory first; hfload makes only the last one of a path.");
 }
 
-/// Passes on the entries of the folder's index.json, where there is one.
-void read_existing_index(const std::string& folder, const OffloadEntrySink& sink) {
+void read_index_of(const std::string& folder, const OffloadEntrySink& sink) {
   struct stat status {};
   if (stat(folder.c_str(), &status) != 0) {
     if (errno == ENOENT) {
@@ -122,14 +124,18 @@ void require_replaceable(const std::string& path, std::string_view name, bool is
 
 class OffloadPlanner {
  public:
-  OffloadPlanner(const ModuleTree& tree, const Checkpoint& checkpoint, const std::string& folder)
+  /// `tensors`: how many there will be.
+  OffloadPlanner(const ModuleTree& tree, const Checkpoint& checkpoint, const std::string& folder,
+                 size_t tensors)
       : tree_(tree),
         checkpoint_(checkpoint),
         longest_name_(longest_name(folder)),
+        make_name_(tree.names),
         first_place_(tree.tensors.size(), kNoId),
         next_place_(tree.tensors.size(), kNoId) {
     plan_.folder = folder;
-    plan_.texts = tree.texts;
+    plan_.tensors.reserve(tensors);
+    plan_.names.reserve(tensors);
     for (auto place = static_cast<TensorId>(tree.tensors.size()); place-- > 0;) {
       TensorId& first = first_place_.at(tree.tensors[place].object);
       next_place_[place] = first;
@@ -146,9 +152,10 @@ class OffloadPlanner {
     tensor.is_written = source.dtype != tensor.dtype ||
                         checkpoint_.shards.at(source.shard).format != ShardFormat::safetensors;
     for (TensorId place = first_place_.at(placement.tensor); place != kNoId; place = next_place_[place]) {
-      const PooledText& name = tree_.tensors[place].name;
+      const std::string_view name = make_name_(tree_.tensors[place].module, tree_.tensors[place].name);
       if (tensor.is_written) require_safe_name(name, plan_.folder, longest_name_);
-      plan_.names.push_back({name, static_cast<uint32_t>(plan_.tensors.size())});
+      const std::string_view text = name == source.name ? source.name.view() : plan_.texts->add(name);
+      plan_.names.push_back(PooledText::of_pool(text));
       ++tensor.name_count;
     }
     if (tensor.is_written) {
@@ -183,6 +190,7 @@ class OffloadPlanner {
   const ModuleTree& tree_;
   const Checkpoint& checkpoint_;
   size_t longest_name_;
+  NameMaker make_name_;
   std::vector<TensorId> first_place_;  ///< by object
   std::vector<TensorId> next_place_;   ///< of the same object, by place
   OffloadPlan plan_;
@@ -200,12 +208,16 @@ uint64_t written_bytes(const Checkpoint& checkpoint, const OffloadedTensor& tens
   return source.bytes() / cast_source_bytes(cast) * cast_target_bytes(cast);
 }
 
+const OffloadedTensor& OffloadPlan::tensor_of(uint32_t name) const {
+  return *std::prev(std::ranges::upper_bound(tensors, name, {}, &OffloadedTensor::first_name));
+}
+
 OffloadEntry offload_entry(const OffloadPlan& plan, const Checkpoint& checkpoint, uint32_t name) {
-  const OffloadedTensor& tensor = plan.tensors[plan.names[name].tensor];
+  const OffloadedTensor& tensor = plan.tensor_of(name);
   const CheckpointTensor& source = checkpoint.tensors[tensor.checkpoint];
   // numpy's names are torch's; bfloat16 and those of 8 bits, which numpy lacks, accelerate calls by torch's
   // as well.
-  OffloadEntry entry{.name = plan.names[name].text,
+  OffloadEntry entry{.name = plan.names[name],
                      .dtype = std::string(dtype_info(tensor.dtype).torch_name),
                      .shape = {},
                      .safetensors_file = {},
@@ -221,42 +233,78 @@ OffloadEntry offload_entry(const OffloadPlan& plan, const Checkpoint& checkpoint
 
 OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Checkpoint& checkpoint,
                          const std::string& folder) {
-  if (plan.disk_bytes == 0) {
-    const auto on_disk = [](const TensorPlacement& p) { return p.device == Device::disk(); };
-    if (std::none_of(plan.placements.begin(), plan.placements.end(), on_disk)) return {};
-  }
-  OffloadPlanner planner(tree, checkpoint, folder);
-  for (const TensorPlacement& placement : plan.placements) {
-    if (placement.device == Device::disk()) planner.add(placement);
-  }
-  OffloadPlan planned = planner.finish();
+  const auto on_disk = [](const TensorPlacement& p) { return p.device == Device::disk(); };
+  const auto tensors = std::ranges::count_if(plan.placements, on_disk);
+  if (tensors == 0) return {};
+  OffloadPlan planned = [&] {
+    OffloadPlanner planner(tree, checkpoint, folder, static_cast<size_t>(tensors));
+    for (const TensorPlacement& placement : plan.placements) {
+      if (on_disk(placement)) planner.add(placement);
+    }
+    return planner.finish();
+  }();
   // What is wrong with the folder is known before any weights are read.
   plan_index_change(planned);
   return planned;
 }
 
+namespace {
+
+/// OffloadPlan::names by their texts.
+class PlannedNames {
+ public:
+  explicit PlannedNames(const OffloadPlan& plan) : plan_(plan) {}
+  /// NameTable::kNone where there is none.
+  uint32_t find(std::string_view name) {
+    const auto name_of = [&](uint32_t i) { return plan_.names[i].view(); };
+    // Most folders are new.
+    if (!table_) {
+      table_.emplace(plan_.names.size());
+      for (uint32_t i = 0; i < plan_.names.size(); ++i) table_->insert(i, name_of);
+    }
+    return table_->find(name, name_of);
+  }
+
+ private:
+  const OffloadPlan& plan_;
+  std::optional<NameTable> table_;
+};
+
+/// `name`: into OffloadPlan::names, the entry's; NameTable::kNone where it is none of them.
+EntryFate fate_of(const OffloadPlan& plan, const OffloadEntry& entry, uint32_t name) {
+  if (name == NameTable::kNone) return EntryFate::kept;
+  return !entry.in_place() && plan.tensor_of(name).is_written ? EntryFate::replaced : EntryFate::superseded;
+}
+
+}  // namespace
+
+void read_existing_index(const OffloadPlan& plan,
+                         const std::function<void(const OffloadEntry& entry, EntryFate fate)>& sink) {
+  PlannedNames names(plan);
+  read_index_of(plan.folder, [&](const OffloadEntry& entry) {
+    sink(entry, fate_of(plan, entry, names.find(entry.name)));
+  });
+}
+
 IndexChange plan_index_change(const OffloadPlan& plan) {
-  const auto name_of = [&](uint32_t name) { return plan.names[name].text.view(); };
-  NameTable names(plan.names.size());
-  for (uint32_t i = 0; i < plan.names.size(); ++i) names.insert(i, name_of);
+  PlannedNames names(plan);
   IndexChange change;
   std::vector<bool> has_file(plan.names.size(), false);
-  read_existing_index(plan.folder, [&](OffloadEntry entry) {
-    const uint32_t name = names.find(entry.name, name_of);
-    if (name == NameTable::kNone) return change.kept.push_back({std::move(entry), false});
-    if (!entry.in_place()) {
-      has_file[name] = true;
-      if (plan.tensors[plan.names[name].tensor].is_written) {
-        change.replaces_files = true;
-        return;
-      }
-      if (is_file_name(entry.name)) change.stale_names.push_back(name);
-    }
-    change.kept.push_back({std::move(entry), true});
+  read_index_of(plan.folder, [&](const OffloadEntry& entry) {
+    const uint32_t name = names.find(entry.name);
+    const EntryFate fate = fate_of(plan, entry, name);
+    change.kept_entries += fate == EntryFate::kept;
+    change.replaces_files = change.replaces_files || fate == EntryFate::replaced;
+    if (name == NameTable::kNone || entry.in_place()) return;
+    has_file[name] = true;
+    if (fate == EntryFate::superseded && is_file_name(entry.name)) change.stale_names.push_back(name);
   });
-  for (uint32_t i = 0; i < plan.names.size(); ++i) {
-    if (!plan.tensors[plan.names[i].tensor].is_written) continue;
-    require_replaceable(offloaded_file(plan, name_of(i)), name_of(i), has_file[i]);
+  for (const OffloadedTensor& tensor : plan.tensors) {
+    if (!tensor.is_written) continue;
+    for (uint32_t i = tensor.first_name; i < tensor.first_name + tensor.name_count; ++i) {
+      const std::string_view name = plan.names[i];
+      require_replaceable(offloaded_file(plan, name), name, has_file[i]);
+    }
   }
   return change;
 }

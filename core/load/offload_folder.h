@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,24 +29,23 @@ struct OffloadedTensor {
   bool is_written = false;
 };
 
-struct OffloadName {
-  PooledText text;
-  uint32_t tensor = 0;  ///< into OffloadPlan::tensors
-};
-
-/// What a load leaves in an offload folder of accelerate's format: .dat files, and entries that lead to their
-/// safetensors file for the tensors that are used in place.
+/// What a load leaves in an offload folder of accelerate's format; the checkpoint must outlive it: .dat
+/// files, and entries that lead to their safetensors file for the tensors that are used in place.
 struct OffloadPlan {
   std::string folder;
-  std::vector<OffloadedTensor> tensors;   ///< by shard, then file offset
-  std::vector<OffloadName> names;         ///< the entries of index.json; those of one tensor stand together
-  std::shared_ptr<const TextPool> texts;  ///< holds the names
+  std::vector<OffloadedTensor> tensors;  ///< by shard, then file offset
+  /// The entries of index.json; those of one tensor stand together. A text is the checkpoint's, where it has
+  /// the same name, or one of `texts`.
+  std::vector<PooledText> names;
+  std::shared_ptr<TextPool> texts = std::make_shared<TextPool>();
   std::vector<std::string> shard_paths;  ///< by shard, absolute; empty where no tensor of it is used in place
   uint64_t written_tensors = 0, in_place_tensors = 0;
   uint64_t source_bytes = 0;   ///< of the written tensors, as they are in their shards
   uint64_t written_bytes = 0;  ///< each once
 
   bool empty() const { return tensors.empty(); }
+  /// The tensor of names[name].
+  const OffloadedTensor& tensor_of(uint32_t name) const;
 };
 
 /// Plans what goes into `folder`, which need not exist, but whose parent must, and looks at what is there;
@@ -62,14 +62,16 @@ uint64_t written_bytes(const Checkpoint& checkpoint, const OffloadedTensor& tens
 /// What index.json has of OffloadPlan::names[name].
 OffloadEntry offload_entry(const OffloadPlan& plan, const Checkpoint& checkpoint, uint32_t name);
 
-/// What becomes of a folder's index.json when the entries of a load are added.
+/// What becomes of an entry of a folder's index.json when those of a load are added.
+enum class EntryFate : uint8_t {
+  kept,
+  superseded,  ///< by one of the load's, in the end
+  replaced     ///< with its file, so that it is not true while that is done
+};
+
+/// What changes in a folder when the entries of a load are added.
 struct IndexChange {
-  struct Kept {
-    OffloadEntry entry;
-    bool is_superseded;  ///< in the end, by one of the load's
-  };
-  /// What is there, less the entries of files that are to be replaced: true also while they are.
-  std::vector<Kept> kept;
+  uint64_t kept_entries = 0;
   bool replaces_files = false;
   std::vector<uint32_t> stale_names;  ///< into OffloadPlan::names: of files that no entry leads to afterwards
 };
@@ -77,6 +79,10 @@ struct IndexChange {
 /// By the index as it is now, which another load may have changed since `plan` was made.
 /// Throws Error(file_exists, io_error, invalid_offload_index, …), as plan_offload.
 IndexChange plan_index_change(const OffloadPlan& plan);
+
+/// Passes on the entries of the folder's index.json, where there is one. Throws as plan_index_change.
+void read_existing_index(const OffloadPlan& plan,
+                         const std::function<void(const OffloadEntry& entry, EntryFate fate)>& sink);
 
 /// Carries a plan out: writes on several threads (step_bytes for each, and what gathering takes) into
 /// temporaries beside the final files, flushes them to the disk, renames them, and writes index.json last. At

@@ -124,7 +124,7 @@ class Temporaries {
         // numpy maps no empty file: accelerate's holds one byte, which is no part of the tensor.
         create_file(i, std::max<uint64_t>(bytes, 1));
       } catch (Error& error) {
-        error.with_tensor(plan_.names[i].text);
+        error.with_tensor(plan_.names[i]);
         throw;
       }
     }
@@ -192,7 +192,7 @@ class Temporaries {
   std::string path_of(uint32_t number) const {
     return fmt::format("{}/.hfload-{}-{}.tmp", plan_.folder, getpid(), number);
   }
-  std::string target_of(uint32_t name) const { return offloaded_file(plan_, plan_.names[name].text); }
+  std::string target_of(uint32_t name) const { return offloaded_file(plan_, plan_.names[name]); }
 
   void create_file(uint32_t name, uint64_t bytes) {
     FileDescriptor fd;
@@ -244,7 +244,7 @@ struct Step {
 };
 
 std::string first_name(const OffloadPlan& plan, const OffloadedTensor& tensor) {
-  return plan.names[tensor.first_name].text;
+  return plan.names[tensor.first_name];
 }
 
 /// Calls `begin(tensor)` for every piece, with its tensor, and what that returns for every step of the piece:
@@ -307,13 +307,13 @@ void for_each_step(const OffloadPlan& plan, const Checkpoint& checkpoint, const 
 
 enum class When : uint8_t { files_are_replaced, files_are_there };
 
-void write_index(const OffloadPlan& plan, const Checkpoint& checkpoint, const IndexChange& change,
-                 When when) {
+void write_index(const OffloadPlan& plan, const Checkpoint& checkpoint, When when) {
   write_file_atomically(plan.folder + "/index.json", [&](const TextSink& sink) {
     OffloadIndexWriter index(sink);
-    for (const IndexChange::Kept& kept : change.kept) {
-      if (when == When::files_are_replaced || !kept.is_superseded) index.add(kept.entry);
-    }
+    read_existing_index(plan, [&](const OffloadEntry& entry, EntryFate fate) {
+      const bool stays = fate == EntryFate::superseded && when == When::files_are_replaced;
+      if (fate == EntryFate::kept || stays) index.add(entry);
+    });
     if (when == When::files_are_there) {
       for (uint32_t i = 0; i < plan.names.size(); ++i) index.add(offload_entry(plan, checkpoint, i));
     }
@@ -350,18 +350,18 @@ void write_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint,
   const IndexChange change = plan_index_change(plan);
   try {
     if (change.replaces_files) {
-      write_index(plan, checkpoint, change, When::files_are_replaced);
+      write_index(plan, checkpoint, When::files_are_replaced);
       flush_folder(plan);
     }
     files.rename_all();
     flush_folder(plan);
-    write_index(plan, checkpoint, change, When::files_are_there);
+    write_index(plan, checkpoint, When::files_are_there);
   } catch (...) {
     files.remove_renamed();
     throw;
   }
   flush_folder(plan);
-  for (const uint32_t name : change.stale_names) unlink(offloaded_file(plan, plan.names[name].text).c_str());
+  for (const uint32_t name : change.stale_names) unlink(offloaded_file(plan, plan.names[name]).c_str());
 }
 
 uint64_t verify_offload_folder(const OffloadPlan& plan, const Checkpoint& checkpoint,

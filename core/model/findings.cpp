@@ -58,7 +58,7 @@ class Comparison {
     std::vector<std::string> unexpected, legacy, tied;
     for (uint32_t i = 0; i < keys_.shell_names.size(); ++i) {
       const std::string_view saved = checkpoint_.tensors[i].name;
-      const TensorId id = keys_.shell_names[i].empty() ? kNoId : index().tensor(keys_.shell_names[i]);
+      const TensorId id = keys_.shell_names[i].empty() ? kNoId : index().find(keys_.shell_names[i]);
       const bool is_saved = id != kNoId && tree_.tensors[id].persistent;
       if (is_saved) {
         if (tree_.tensors[id].object != id) tied.emplace_back(saved);
@@ -82,7 +82,7 @@ class Comparison {
         std::move(mismatched));
   }
 
-  const ModuleIndex& index() const {
+  const TensorIndex& index() const {
     if (!index_) index_.emplace(tree_);
     return *index_;
   }
@@ -104,7 +104,7 @@ class Comparison {
     for (uint32_t i = 0; i < keys_.shell_names.size(); ++i) {
       uint64_t bytes = checkpoint_.tensors[i].bytes();
       if (!checkpoint_.tensors[i].described) {
-        const TensorId id = keys_.shell_names[i].empty() ? kNoId : index().tensor(keys_.shell_names[i]);
+        const TensorId id = keys_.shell_names[i].empty() ? kNoId : index().find(keys_.shell_names[i]);
         if (id == kNoId) return std::nullopt;
         bytes = shell_tensor_bytes(tree_.tensors[id]);
       }
@@ -121,7 +121,7 @@ class Comparison {
   std::optional<uint64_t> other_width_total() const {
     uint64_t total = 0;
     for (const std::string_view name : keys_.shell_names) {
-      const TensorId id = name.empty() ? kNoId : index().tensor(name);
+      const TensorId id = name.empty() ? kNoId : index().find(name);
       if (id == kNoId) return std::nullopt;
       const ShellTensor& t = tree_.tensors[id];
       uint64_t bytes = shell_tensor_bytes(t);
@@ -151,7 +151,7 @@ class Comparison {
   const ModuleTree& tree_;
   const Dtype dtype_;
   const Checkpoint& checkpoint_;
-  mutable std::optional<ModuleIndex> index_;  ///< made when it is asked for, as match_keys has one of its own
+  mutable std::optional<TensorIndex> index_;  ///< made when it is asked for, as match_keys has one of its own
   KeyMatches keys_;
   std::vector<Finding> findings_;
 };

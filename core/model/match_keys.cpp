@@ -9,7 +9,6 @@
 
 #include "core/base/error.h"
 #include "core/base/name_hash.h"
-#include "core/base/name_table.h"
 
 namespace hfload {
 namespace {
@@ -53,8 +52,7 @@ enum class Prefix : uint8_t { same, add, strip };
 class Matcher {
  public:
   Matcher(const ModuleTree& tree, const Checkpoint& checkpoint)
-      : tree_(tree), checkpoint_(checkpoint), by_name_(tree.tensors.size()) {
-    for (TensorId id = 0; id < tree.tensors.size(); ++id) by_name_.insert(id, name_of());
+      : tree_(tree), checkpoint_(checkpoint), by_name_(tree) {
     prefix_dot_ = tree.base_model_prefix + ".";
     for (const auto& [pattern, replacement] : tree.key_renames) renames_.emplace_back(pattern, replacement);
     prefix_ = find_prefix();
@@ -74,22 +72,17 @@ class Matcher {
     if (prefix.empty()) return Prefix::same;
     const bool has = std::ranges::any_of(
         checkpoint_.tensors, [&](const CheckpointTensor& t) { return t.name.view().starts_with(prefix); });
-    const bool expects =
-        std::ranges::any_of(tree_.modules, [&](const Module& m) { return m.name == prefix; });
+    bool expects = false;
+    for (ModuleId m = 0; m < tree_.names.size() && !expects; ++m) expects = tree_.names.is_name(m, prefix);
     if (has == expects) return Prefix::same;
     return expects ? Prefix::add : Prefix::strip;
   }
 
-  struct NameOf {
-    const std::vector<ShellTensor>& tensors;
-    std::string_view operator()(TensorId id) const { return tensors[id].name; }
-  };
-  NameOf name_of() const { return {tree_.tensors}; }
   /// kNoId where there is none of that name. Checkpoints name many tensors in the order of the model.
   TensorId tensor(std::string_view name) const {
     const TensorId next = after_last_found_;
-    const bool is_next = next < tree_.tensors.size() && tree_.tensors[next].name == name;
-    const TensorId id = is_next ? next : by_name_.find(name, name_of());
+    const bool is_next = next < tree_.tensors.size() && tree_.has_name(tree_.tensors[next], name);
+    const TensorId id = is_next ? next : by_name_.find(name);
     if (id != kNoId) after_last_found_ = id + 1;
     return id;
   }
@@ -110,12 +103,6 @@ class Matcher {
         return std::regex_replace(std::string(name), pattern, replacement);
     }
     return modern;
-  }
-
-  /// The name as a text that stays: the tree's, where it has the name.
-  std::string_view kept(std::string name) {
-    if (const TensorId id = tensor(name); id != kNoId) return tree_.tensors[id].name;
-    return *result_.made_names.emplace_back(std::make_unique<const std::string>(std::move(name)));
   }
 
   void map_names() {
@@ -142,14 +129,14 @@ class Matcher {
               .with_hint(
                   "The checkpoint mixes two naming schemes; save it again from the model it came from.");
         }
-        mapped[i] = kept(std::move(prefixed));
+        mapped[i] = result_.made_names->add(prefixed);
       } else {
         if (prefix_ == Prefix::strip) {
           if (!name.starts_with(prefix_dot_)) continue;
           name.remove_prefix(prefix_dot_.size());
         }
         const bool is_made = other && *other != original;
-        mapped[i] = is_made ? kept(std::string(name)) : name;
+        mapped[i] = is_made ? result_.made_names->add(name) : name;
       }
       if (!mapped[i].empty()) ids_[i] = expected(mapped[i]);
     }
@@ -194,18 +181,20 @@ class Matcher {
     }
     for (TensorId id = 0; id < tree_.tensors.size(); ++id) {
       const ShellTensor& t = tree_.tensors[id];
-      if (present_[id] || expected(t.name) != id) continue;
+      if (present_[id] || (t.is_buffer && !t.persistent)) continue;
       // One member of a tied group is enough; a buffer is never tied.
       if (!t.is_buffer && objects_present[t.object]) continue;
-      if (!matches_any(t.name, ignored)) result_.missing_keys.push_back(t.name);
+      std::string name = tree_.tensor_name(t);
+      if (tensor(name) == id && !matches_any(name, ignored)) result_.missing_keys.push_back(std::move(name));
     }
     std::ranges::sort(result_.missing_keys);
   }
 
   void find_unexpected() {
     std::vector<std::string> patterns = tree_.ignore_unexpected;
-    const bool has_inv_freq = std::ranges::any_of(tree_.tensors, [](const ShellTensor& t) {
-      return t.is_buffer && t.name.view().ends_with("rotary_emb.inv_freq");
+    const bool has_inv_freq = std::ranges::any_of(tree_.tensors, [&](const ShellTensor& t) {
+      return t.is_buffer && t.name == "inv_freq" && t.module != kNoId &&
+             tree_.names.component(t.module).ends_with("rotary_emb");
     });
     if (has_inv_freq) patterns.emplace_back("rotary_emb\\.inv_freq");
     const std::vector<std::regex> ignored = compile(patterns);
@@ -234,7 +223,7 @@ class Matcher {
 
   const ModuleTree& tree_;
   const Checkpoint& checkpoint_;
-  NameTable by_name_;                      ///< the tree's tensors
+  TensorIndex by_name_;
   mutable TensorId after_last_found_ = 0;  ///< where `tensor` looks first
   std::string prefix_dot_;
   Prefix prefix_ = Prefix::same;
@@ -261,11 +250,12 @@ std::vector<std::string> untie_saved_parameters(ModuleTree& tree, const Checkpoi
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {
     ShellTensor& t = tree.tensors[i];
     if (t.object == i) continue;
-    const auto own = saved.find(t.name), other = saved.find(tree.tensors[t.object].name);
+    const std::string name = tree.tensor_name(t);
+    const auto own = saved.find(name), other = saved.find(tree.tensor_name(t.object));
     if (own == saved.end() || other == saved.end() || first_of(own->second) == first_of(other->second))
       continue;
     t.object = i;
-    untied.push_back(t.name);
+    untied.push_back(name);
   }
   return untied;
 }

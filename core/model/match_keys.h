@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/text_pool.h"
 #include "core/model/checkpoint.h"
 #include "core/model/module_tree.h"
 
@@ -31,10 +32,10 @@ struct MismatchedKey {
 /// What from_pretrained of transformers 4.57 finds on comparing shell and checkpoint, which must outlive it.
 struct KeyMatches {
   std::vector<KeyMatch> matches;  ///< in checkpoint order; shapes agree; each shell object at most once
-  /// By checkpoint tensor: the model's name for it; empty for one left out. Texts of the checkpoint, of the
-  /// tree or of `made_names`.
+  /// By checkpoint tensor: the model's name for it; empty for one left out. Texts of the checkpoint or
+  /// of `made_names`.
   std::vector<std::string_view> shell_names;
-  std::vector<std::unique_ptr<const std::string>> made_names;     ///< that neither has
+  std::unique_ptr<TextPool> made_names = std::make_unique<TextPool>();
   std::vector<std::string> missing_keys;                          ///< sorted, the model's names
   std::vector<std::string> unexpected_keys;                       ///< sorted, the checkpoint's names
   std::vector<MismatchedKey> mismatched_keys;                     ///< sorted by name

@@ -60,31 +60,7 @@ std::string index_name(uint64_t index) { return std::to_string(index); }
 
 ModuleBuilder::ModuleBuilder(ModuleTree& tree, Dtype default_dtype)
     : tree_(tree), default_dtype_(default_dtype) {
-  if (tree_.modules.empty()) {
-    Module root;
-    root.class_name = pooled_class(tree_.model_class);
-    tree_.modules.push_back(std::move(root));
-  }
-}
-
-std::string ModuleBuilder::full_name(std::string_view name) const {
-  const std::string_view parent = tree_.modules[current_].name;
-  return parent.empty() ? std::string(name) : fmt::format("{}.{}", parent, name);
-}
-
-PooledText ModuleBuilder::pooled_name(std::string_view name) {
-  return PooledText::of_pool(tree_.texts->join(tree_.modules[current_].name, name));
-}
-
-PooledText ModuleBuilder::pooled_class(std::string_view class_name) {
-  if (class_name.empty()) return {};
-  const auto letter = [](char c) { return static_cast<unsigned char>(c); };
-  const size_t slot = (class_name.size() + 7U * letter(class_name.front()) + 3U * letter(class_name.back()) +
-                       5U * letter(class_name[class_name.size() / 2])) %
-                      classes_.size();
-  std::string_view& known = classes_[slot];
-  if (known != class_name) known = tree_.texts->add(class_name);
-  return PooledText::of_pool(known);
+  if (tree_.modules.empty()) tree_.add_module(kNoId, "", tree_.model_class);
 }
 
 ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name) {
@@ -93,15 +69,8 @@ ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name)
                 fmt::format("the config describes a model of more than {} modules", kMaxNodes))
         .with_hint("Check the numbers of layers in config.json.");
   }
-  const auto id = static_cast<ModuleId>(tree_.modules.size());
-  Module child;
-  child.name = pooled_name(name);
-  child.class_name = pooled_class(class_name);
-  child.parent = current_;
-  tree_.modules.push_back(std::move(child));
-  tree_.modules[current_].children.push_back(id);
-  current_ = id;
-  return id;
+  current_ = tree_.add_module(current_, name, class_name);
+  return current_;
 }
 
 void ModuleBuilder::expect_more_like(size_t modules_before, size_t tensors_before, uint64_t times) {
@@ -113,10 +82,11 @@ void ModuleBuilder::expect_more_like(size_t modules_before, size_t tensors_befor
     if (more > kFew && nodes.size() + more > nodes.capacity()) nodes.reserve(nodes.size() + more + kFew);
   };
   expect(tree_.modules, modules_before);
+  expect(tree_.names, modules_before);
   expect(tree_.tensors, tensors_before);
 }
 
-void ModuleBuilder::close() { current_ = tree_.modules[current_].parent; }
+void ModuleBuilder::close() { current_ = tree_.names.parent(current_); }
 
 ModuleId ModuleBuilder::module(std::string_view name, std::string_view class_name) {
   const ModuleId id = open(name, class_name);
@@ -126,31 +96,29 @@ ModuleId ModuleBuilder::module(std::string_view name, std::string_view class_nam
 
 ModuleId ModuleBuilder::share(std::string_view name, ModuleId original) {
   const ModuleId id = open(name, tree_.modules[original].class_name);
-  const auto last_component = [](std::string_view full) { return full.substr(full.rfind('.') + 1); };
   const auto repeat = [&](const IdList& tensors) {
     for (const TensorId t : tensors) {
       const ShellTensor source = tree_.tensors[t];
-      add_tensor(last_component(source.name), source.shape, source.dtype, source.is_buffer, source.persistent,
-                 source.object);
+      add_tensor(source.name, source.shape, source.dtype, source.is_buffer, source.persistent, source.object);
     }
   };
   repeat(IdList(tree_.modules[original].parameters));
-  repeat(IdList(tree_.modules[original].buffers));
+  repeat(IdList(tree_.buffers_of(original)));
   for (const ModuleId child : IdList(tree_.modules[original].children))
-    share(last_component(tree_.modules[child].name), child);
+    share(tree_.names.component(child), child);
   close();
   return id;
 }
 
-TensorId ModuleBuilder::add_tensor(std::string_view name, Shape shape, Dtype dtype, bool is_buffer,
-                                   bool persistent, TensorId object) {
+TensorId ModuleBuilder::add_tensor(std::string_view name, std::span<const uint64_t> shape, Dtype dtype,
+                                   bool is_buffer, bool persistent, TensorId object) {
   ShellTensor tensor;
-  tensor.name = pooled_name(name);
+  tensor.name = PooledText::of_pool(tree_.texts->add_once(name));
   // Sums over a whole model are formed from these sizes later; this bound keeps them far from 2^64.
   const auto bytes = tensor_bytes(dtype, shape);
   if (!bytes || *bytes > (uint64_t{1} << 50)) {
     throw Error(ErrorCode::invalid_config, "the config gives this tensor more than 2^50 bytes")
-        .with_tensor(tensor.name.str());
+        .with_tensor(full_name(name));
   }
   if (tree_.modules.size() + tree_.tensors.size() >= kMaxNodes) {
     throw Error(ErrorCode::invalid_config,
@@ -160,13 +128,12 @@ TensorId ModuleBuilder::add_tensor(std::string_view name, Shape shape, Dtype dty
   tensor.module = current_;
   tensor.dtype = dtype;
   tensor.created_dtype = dtype;
-  tensor.shape = std::move(shape);
+  tensor.shape = make_shape_(shape);
   tensor.is_buffer = is_buffer;
   tensor.persistent = persistent;
   tensor.object = object == kNoId ? id : object;
   tree_.tensors.push_back(std::move(tensor));
-  Module& owner = tree_.modules[current_];
-  (is_buffer ? owner.buffers : owner.parameters).push_back(id);
+  (is_buffer ? tree_.buffers[current_] : tree_.modules[current_].parameters).push_back(id);
   return id;
 }
 
@@ -175,12 +142,12 @@ TensorId ModuleBuilder::parameter(std::string_view name, std::initializer_list<u
 }
 
 TensorId ModuleBuilder::parameter(std::string_view name, std::initializer_list<uint64_t> shape, Dtype dtype) {
-  return add_tensor(name, shape, dtype, false, true, kNoId);
+  return add_tensor(name, {shape.begin(), shape.end()}, dtype, false, true, kNoId);
 }
 
 TensorId ModuleBuilder::buffer(std::string_view name, std::initializer_list<uint64_t> shape, Dtype dtype,
                                bool persistent) {
-  return add_tensor(name, shape, dtype, true, persistent, kNoId);
+  return add_tensor(name, {shape.begin(), shape.end()}, dtype, true, persistent, kNoId);
 }
 
 ModuleId ModuleBuilder::linear(std::string_view name, uint64_t in_features, uint64_t out_features,
@@ -272,9 +239,13 @@ void ModuleBuilder::ignore_unexpected(std::string_view pattern) {
 void ModuleBuilder::tie(std::string_view name_in_model, std::string_view source_in_model) {
   const std::string name = tie_prefix_ + std::string(name_in_model);
   const std::string source = tie_prefix_ + std::string(source_in_model);
-  const ModuleIndex index(tree_);
-  const TensorId tied = index.tensor(name);
-  const TensorId from = index.tensor(source);
+  const auto find = [&](const std::string& wanted) {
+    const auto has_name = [&](const ShellTensor& t) { return tree_.has_name(t, wanted); };
+    const auto found = std::ranges::find_if(tree_.tensors, has_name);
+    return found == tree_.tensors.end() ? kNoId : static_cast<TensorId>(found - tree_.tensors.begin());
+  };
+  const TensorId tied = find(name);
+  const TensorId from = find(source);
   if (tied == kNoId || from == kNoId) {
     throw Error(ErrorCode::internal,
                 fmt::format("the architecture ties '{}' to '{}', and lacks one of them", name, source));
@@ -287,7 +258,7 @@ void ModuleBuilder::tie(std::string_view name_in_model, std::string_view source_
     return;
   }
   for (ShellTensor& t : tree_.tensors) {
-    if (t.object == replaced && t.name == name) t.object = object;
+    if (t.object == replaced && tree_.has_name(t, name)) t.object = object;
   }
 }
 

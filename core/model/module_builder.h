@@ -1,8 +1,8 @@
 #pragma once
 
-#include <array>
 #include <concepts>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -116,18 +116,15 @@ class ModuleBuilder {
   /// that growing vectors would touch and leave are half of a large model's planning time.
   void expect_more_like(size_t modules_before, size_t tensors_before, uint64_t times);
   void close();
-  std::string full_name(std::string_view name) const;
-  /// A name of the tree's pool, of something in the open module.
-  PooledText pooled_name(std::string_view name);
-  PooledText pooled_class(std::string_view class_name);
-  TensorId add_tensor(std::string_view name, Shape shape, Dtype dtype, bool is_buffer, bool persistent,
-                      TensorId object);
+  std::string full_name(std::string_view name) const { return tree_.names.name(current_, name); }
+  TensorId add_tensor(std::string_view name, std::span<const uint64_t> shape, Dtype dtype, bool is_buffer,
+                      bool persistent, TensorId object);
 
   ModuleTree& tree_;
   Dtype default_dtype_;
   ModuleId current_ = 0;
-  std::string tie_prefix_;                    ///< of the sub-model that is open
-  std::array<std::string_view, 64> classes_;  ///< some of the names that the pool has
+  std::string tie_prefix_;  ///< of the sub-model that is open
+  ShapeMaker make_shape_;
 };
 
 /// a * b of two numbers of a config, for a shape. Throws Error(invalid_config) where it is above 2^50, which

@@ -3,18 +3,68 @@
 #include <algorithm>
 
 namespace hfload {
+namespace {
+
+static_assert(kNoId == NameTable::kNone);
+
+/// A name of a tree, for a NameTable.
+struct NameInTree {
+  const ModuleNames& names;
+  ModuleId module;
+  std::string_view component;
+
+  bool operator==(std::string_view name) const { return names.is_name(module, component, name); }
+  explicit operator std::string() const { return names.name(module, component); }
+};
+
+struct NameOfTensor {
+  const ModuleTree& tree;
+  NameInTree operator()(TensorId id) const {
+    const ShellTensor& tensor = tree.tensors[id];
+    return {tree.names, tensor.module, tensor.name};
+  }
+};
+
+struct NameOfModule {
+  const ModuleNames& names;
+  NameInTree operator()(ModuleId id) const { return {names, id, {}}; }
+};
+
+}  // namespace
+
+ModuleId ModuleTree::add_module(ModuleId parent, std::string_view name, std::string_view class_name) {
+  const auto id = static_cast<ModuleId>(modules.size());
+  const auto pooled = [&](std::string_view text) { return PooledText::of_pool(texts->add_once(text)); };
+  names.add(parent, pooled(name));
+  modules.emplace_back().class_name = pooled(class_name);
+  if (parent != kNoId) modules[parent].children.push_back(id);
+  return id;
+}
+
+const IdList& ModuleTree::buffers_of(ModuleId module) const {
+  static const IdList kNone;
+  const auto found = buffers.find(module);
+  return found == buffers.end() ? kNone : found->second;
+}
+
+ModuleId ModuleTree::end_of(ModuleId module) const {
+  while (!modules[module].children.empty()) module = *modules[module].children.rbegin();
+  return module + 1;
+}
 
 std::vector<std::vector<std::string>> ModuleTree::tied_groups() const {
   std::vector<std::vector<std::string>> groups;
+  const auto is_tied = [&](const ShellTensor& t) { return !t.is_buffer && &tensors[t.object] != &t; };
+  if (std::ranges::none_of(tensors, is_tied)) return groups;
   std::vector<uint32_t> group_of(tensors.size(), kNoId);
   for (const ShellTensor& t : tensors) {
-    if (t.is_buffer || &tensors[t.object] == &t) continue;
+    if (!is_tied(t)) continue;
     uint32_t& group = group_of[t.object];
     if (group == kNoId) {
       group = static_cast<uint32_t>(groups.size());
-      groups.push_back({tensors[t.object].name.str()});
+      groups.push_back({tensor_name(t.object)});
     }
-    groups[group].push_back(t.name);
+    groups[group].push_back(tensor_name(t));
   }
   std::vector<uint32_t> first_places;
   for (TensorId i = 0; i < tensors.size(); ++i) {
@@ -41,10 +91,8 @@ uint64_t ModuleTree::parameter_count() const {
 void renumber_tensors(ModuleTree& tree) {
   std::vector<TensorId> order;
   order.reserve(tree.tensors.size());
-  for (const Module& m : tree.modules) {
-    order.insert(order.end(), m.parameters.begin(), m.parameters.end());
-    order.insert(order.end(), m.buffers.begin(), m.buffers.end());
-  }
+  for (ModuleId m = 0; m < tree.modules.size(); ++m)
+    tree.for_each_tensor_of(m, [&](TensorId tensor) { order.push_back(tensor); });
   std::vector<TensorId> renumbered(tree.tensors.size(), kNoId);
   for (TensorId i = 0; i < order.size(); ++i) renumbered[order[i]] = i;
 
@@ -68,7 +116,9 @@ void renumber_tensors(ModuleTree& tree) {
   if (in_order) return;
   for (Module& m : tree.modules) {
     for (TensorId& t : m.parameters) t = renumbered[t];
-    for (TensorId& t : m.buffers) t = renumbered[t];
+  }
+  for (auto& [module, buffers] : tree.buffers) {
+    for (TensorId& t : buffers) t = renumbered[t];
   }
 }
 
@@ -76,21 +126,19 @@ uint64_t shell_tensor_bytes(const ShellTensor& tensor) {
   return tensor_bytes(tensor.dtype, tensor.shape).value_or(0);
 }
 
-ModuleIndex::ModuleIndex(const ModuleTree& tree)
-    : tree_(tree), modules_(tree.modules.size()), tensors_(tree.tensors.size()) {
-  static_assert(kNoId == NameTable::kNone);
-  const auto module_name = [&](ModuleId i) { return tree.modules[i].name.view(); };
-  const auto tensor_name = [&](TensorId i) { return tree.tensors[i].name.view(); };
-  for (ModuleId i = 0; i < tree.modules.size(); ++i) modules_.insert(i, module_name);
-  for (TensorId i = 0; i < tree.tensors.size(); ++i) tensors_.insert(i, tensor_name);
+TensorIndex::TensorIndex(const ModuleTree& tree) : tree_(tree), table_(tree.tensors.size()) {
+  NameMaker name(tree.names);
+  for (TensorId i = 0; i < tree.tensors.size(); ++i)
+    table_.insert(i, name(tree.tensors[i].module, tree.tensors[i].name), NameOfTensor{tree});
 }
 
-ModuleId ModuleIndex::module(std::string_view name) const {
-  return modules_.find(name, [&](ModuleId i) { return tree_.modules[i].name.view(); });
+TensorId TensorIndex::find(std::string_view name) const { return table_.find(name, NameOfTensor{tree_}); }
+
+ModuleIndex::ModuleIndex(const ModuleTree& tree) : names_(tree.names), table_(tree.names.size()) {
+  NameMaker name(names_);
+  for (ModuleId i = 0; i < names_.size(); ++i) table_.insert(i, name(i), NameOfModule{names_});
 }
 
-TensorId ModuleIndex::tensor(std::string_view name) const {
-  return tensors_.find(name, [&](TensorId i) { return tree_.tensors[i].name.view(); });
-}
+ModuleId ModuleIndex::find(std::string_view name) const { return table_.find(name, NameOfModule{names_}); }
 
 }  // namespace hfload

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,12 +15,9 @@
 #include "core/base/text_pool.h"
 #include "core/format/dtype.h"
 #include "core/format/shape.h"
+#include "core/model/module_names.h"
 
 namespace hfload {
-
-using ModuleId = uint32_t;  ///< index into ModuleTree::modules; 0 is the model itself
-using TensorId = uint32_t;  ///< index into ModuleTree::tensors
-inline constexpr uint32_t kNoId = UINT32_MAX;
 
 /// Whose rules a shell and a plan follow: transformers 4.57 with accelerate 1.x, or the newest
 /// transformers 5.
@@ -26,7 +25,7 @@ enum class Compat : uint8_t { v4 = 4, v5 = 5 };
 
 /// A parameter or buffer of the model's shell, at one place in the module tree. There may be 10^5 and more.
 struct ShellTensor {
-  PooledText name;  ///< full name, "model.embed_tokens.weight"
+  PooledText name;  ///< below its module: "weight"; ModuleTree::tensor_name has all of it
   ModuleId module = kNoId;
   Dtype dtype = Dtype::f32;          ///< the dtype it has in memory once loaded
   Dtype created_dtype = Dtype::f32;  ///< the dtype the shell is made with, which transformers 5 plans by
@@ -40,14 +39,11 @@ struct ShellTensor {
   TensorId object = kNoId;
 };
 
-/// A module at one place in the tree.
+/// A module at one place in the tree; ModuleTree::names has its name and the module above it.
 struct Module {
-  PooledText name;        ///< full name, "model.layers.0"; "" for the model
   PooledText class_name;  ///< "LlamaDecoderLayer"
-  ModuleId parent = kNoId;
-  IdList children;    ///< in registration order, those without parameters included
-  IdList parameters;  ///< direct ones, in registration order
-  IdList buffers;     ///< direct ones, in registration order
+  IdList children;        ///< in registration order, those without parameters included
+  IdList parameters;      ///< direct ones, in registration order
 };
 
 /// What one layer keeps of the tokens it has seen, per sequence, while a model generates.
@@ -68,7 +64,10 @@ struct ModuleTree {
   /// Holds names of modules, classes and tensors. Copies of the tree share it, as it only grows:
   /// two that grow must not do so at the same time.
   std::shared_ptr<TextPool> texts = std::make_shared<TextPool>();
+  ModuleNames names;  ///< by ModuleId
   std::vector<Module> modules;
+  std::map<ModuleId, IdList>
+      buffers;  ///< of the few modules that have any: direct ones, in registration order
   std::vector<ShellTensor> tensors;
   std::vector<LayerCache> layer_caches;        ///< in module order; none for a model that does not generate
   std::vector<std::string> no_split_modules;   ///< class names that the architecture does not let split
@@ -85,6 +84,30 @@ struct ModuleTree {
   std::optional<uint64_t> parameters_before_quantization;
   bool estimated_bytes = false;  ///< true when tensor sizes are guesses: no shard was there to read them from
 
+  /// Adds the last child of `parent`, or with kNoId the model itself, whose name is "".
+  ModuleId add_module(ModuleId parent, std::string_view name, std::string_view class_name);
+
+  /// Direct ones, in registration order.
+  const IdList& parameters_of(ModuleId module) const { return modules[module].parameters; }
+  const IdList& buffers_of(ModuleId module) const;
+  /// Both, parameters first.
+  template <std::invocable<TensorId> Visit>
+  void for_each_tensor_of(ModuleId module, Visit&& visit) const {
+    for (const TensorId tensor : parameters_of(module)) visit(tensor);
+    for (const TensorId tensor : buffers_of(module)) visit(tensor);
+  }
+
+  /// One past the last module below this one: the modules below it stand right after it.
+  ModuleId end_of(ModuleId module) const;
+
+  /// The full names: "model.layers.0", "model.embed_tokens.weight". NameMaker makes many in less time.
+  std::string module_name(ModuleId module) const { return names.name(module); }
+  std::string tensor_name(const ShellTensor& tensor) const { return names.name(tensor.module, tensor.name); }
+  std::string tensor_name(TensorId tensor) const { return tensor_name(tensors[tensor]); }
+  bool has_name(const ShellTensor& tensor, std::string_view name) const {
+    return names.is_name(tensor.module, tensor.name, name);
+  }
+
   /// Groups of parameters that are one object, each sorted by name, the groups in the order of their first
   /// place (accelerate 1.x, `find_tied_parameters`).
   std::vector<std::vector<std::string>> tied_groups() const;
@@ -100,18 +123,28 @@ void renumber_tensors(ModuleTree& tree);
 /// Bytes of one tensor of the shell as torch allocates it; checked when the tree was built.
 uint64_t shell_tensor_bytes(const ShellTensor& tensor);
 
-/// Names of modules and tensors to their ids. The tree must outlive it; what is added to the tree later is
-/// not found.
+/// Names of tensors to their ids. The tree must outlive it; what is added to the tree later is not found.
+class TensorIndex {
+ public:
+  explicit TensorIndex(const ModuleTree& tree);
+  /// kNoId when there is none of that name.
+  TensorId find(std::string_view name) const;
+
+ private:
+  const ModuleTree& tree_;
+  NameTable table_;
+};
+
+/// The same of modules.
 class ModuleIndex {
  public:
   explicit ModuleIndex(const ModuleTree& tree);
   /// kNoId when there is none of that name.
-  ModuleId module(std::string_view name) const;
-  TensorId tensor(std::string_view name) const;
+  ModuleId find(std::string_view name) const;
 
  private:
-  const ModuleTree& tree_;
-  NameTable modules_, tensors_;
+  const ModuleNames& names_;
+  NameTable table_;
 };
 
 }  // namespace hfload

@@ -48,14 +48,14 @@ std::vector<CheckpointTensor> read_safetensors(Shard& shard, const RegularFile& 
   return tensors;
 }
 
-CheckpointTensor from_torch(TorchTensor& info, const TorchFile& torch) {
+CheckpointTensor from_torch(TorchTensor& info, const TorchFile& torch, ShapeMaker& make_shape) {
   const TorchStorage& storage = torch.storages[info.storage];
   CheckpointTensor tensor;
   tensor.name = std::move(info.name);
   tensor.described = true;
   tensor.dtype = info.dtype->dtype;
   if (tensor.dtype == Dtype::unknown) tensor.other_dtype = std::string(info.dtype->name);
-  tensor.shape = std::move(info.shape);
+  tensor.shape = make_shape(info.shape);
   tensor.begin = info.data_offset(storage);
   const std::optional<uint64_t> end = checked_add(tensor.begin, info.bytes);
   if (!end)
@@ -78,7 +78,8 @@ std::vector<CheckpointTensor> read_torch(const RegularFile& file, std::string_vi
   notes = std::move(torch.notes);
   std::vector<CheckpointTensor> tensors;
   tensors.reserve(torch.tensors.size());
-  for (TorchTensor& info : torch.tensors) tensors.push_back(from_torch(info, torch));
+  ShapeMaker make_shape;
+  for (TorchTensor& info : torch.tensors) tensors.push_back(from_torch(info, torch, make_shape));
   std::ranges::stable_sort(tensors, {}, [](const CheckpointTensor& t) { return std::pair(t.begin, t.end); });
   return tensors;
 }

@@ -68,10 +68,13 @@ bool has_component(std::string_view name, std::string_view component) {
 }
 
 void keep_in_fp32(ModuleTree& tree, const NameList& components) {
+  if (components.begin() == components.end()) return;
+  NameMaker make_name(tree.names);
   for (ShellTensor& t : tree.tensors) {
     if (t.is_buffer) continue;
+    const std::string_view name = make_name(t.module, t.name);
     for (const std::string_view component : components) {
-      if (!has_component(t.name, component)) continue;
+      if (!has_component(name, component)) continue;
       t.dtype = Dtype::f32;
       t.keeps_dtype = true;
     }

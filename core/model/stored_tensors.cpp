@@ -72,13 +72,15 @@ class Overlay {
       : tree_(tree),
         checkpoint_(checkpoint),
         quantization_(quantization),
-        index_(tree),
+        tensors_(tree),
+        modules_(tree),
         keys_(names_in_model(tree, checkpoint)),
         names_(keys_.shell_names),
         model_dtype_(tree.tensors.empty() ? Dtype::bf16 : tree.tensors[0].dtype),
         stored_(names_.size()) {
-    for (const Module& module : tree.modules)
-      longest_module_ = std::max(longest_module_, module.name.view().size());
+    NameMaker make_name(tree.names);
+    for (ModuleId m = 0; m < tree.names.size(); ++m)
+      longest_module_ = std::max(longest_module_, make_name(m).size());
     for (uint32_t i = 0; i < names_.size(); ++i) {
       if (!names_[i].empty()) stored_.insert(i, name_of());
     }
@@ -90,11 +92,11 @@ class Overlay {
   uint64_t run() {
     tree_.parameters_before_quantization = tree_.parameter_count();
     for (uint32_t i = 0; i < names_.size(); ++i) {
-      if (!names_[i].empty() && index_.tensor(names_[i]) == kNoId) add(names_[i], i);
+      if (!names_[i].empty() && tensors_.find(names_[i]) == kNoId) add(names_[i], i);
     }
     for (const TensorId id : quantized_) {
       untie(id);
-      const uint32_t i = stored_.find(tree_.tensors[id].name, name_of());
+      const uint32_t i = stored_.find(tree_.tensor_name(id), name_of());
       if (i != NameTable::kNone) {
         store(tree_.tensors[id], i, weights_.at(id), "weight");
       } else {
@@ -124,7 +126,7 @@ class Overlay {
   std::pair<ModuleId, std::string_view> owner_of(std::string_view name) const {
     for (size_t dot = name.rfind('.', longest_module_); dot != std::string_view::npos && dot > 0;
          dot = name.rfind('.', dot - 1)) {
-      const ModuleId module = index_.module(name.substr(0, dot));
+      const ModuleId module = modules_.find(name.substr(0, dot));
       if (module != kNoId) return {module, name.substr(dot + 1)};
     }
     return {kNoId, name};
@@ -145,28 +147,26 @@ class Overlay {
     const auto [module, local] = owner_of(name);
     if (module == kNoId) return;
     if (is_cache_scale(local)) {
-      store(add_parameter(module, name), i, {{1, 1}, model_dtype_}, "input_scale");
+      store(add_parameter(module, local), i, {{1, 1}, model_dtype_}, "input_scale");
       return;
     }
-    const std::string_view path = tree_.modules[module].name;
     // GPTQ's kernels write a bias also where the model has none.
     const bool is_bias =
-        local == "bias" && stored_.find(fmt::format("{}.qweight", path), name_of()) != NameTable::kNone;
+        local == "bias" && stored_.find(tree_.names.name(module, "qweight"), name_of()) != NameTable::kNone;
     const auto parts = is_bias ? StoredName{"bias", "weight"} : stored_name(local).value_or(StoredName{});
     if (parts.suffix.empty()) return;
-    const TensorId id =
-        index_.tensor(path.empty() ? std::string(parts.stem) : fmt::format("{}.{}", path, parts.stem));
+    const TensorId id = tensors_.find(tree_.names.name(module, parts.stem));
     if (id == kNoId || tree_.tensors[id].module != module || tree_.tensors[id].is_buffer) return;
 
     const Weight& weight = weight_of(id);
-    store(add_parameter(module, name), i, weight, parts.suffix);
+    store(add_parameter(module, local), i, weight, parts.suffix);
     if (quantized_set_.insert(id).second) quantized_.push_back(id);
   }
 
   ShellTensor& add_parameter(ModuleId module, std::string_view name) {
     const auto id = static_cast<TensorId>(tree_.tensors.size());
     ShellTensor& tensor = tree_.tensors.emplace_back();
-    tensor.name = PooledText::of_pool(tree_.texts->add(name));
+    tensor.name = PooledText::of_pool(tree_.texts->add_once(name));
     tensor.module = module;
     tensor.object = id;
     tree_.modules[module].parameters.push_back(id);
@@ -183,7 +183,7 @@ class Overlay {
       const auto bytes = tensor_bytes(stored->dtype, stored->shape);
       if (!bytes || *bytes > (uint64_t{1} << 50)) {
         throw Error(ErrorCode::invalid_config, "the quantisation gives this tensor more than 2^50 bytes")
-            .with_tensor(tensor.name.str());
+            .with_tensor(tree_.tensor_name(tensor));
       }
       tensor.dtype = stored->dtype;
       tensor.shape = stored->shape;
@@ -216,7 +216,8 @@ class Overlay {
   ModuleTree& tree_;
   const Checkpoint& checkpoint_;
   const Quantization& quantization_;
-  const ModuleIndex index_;
+  const TensorIndex tensors_;  ///< of the model before
+  const ModuleIndex modules_;
   const KeyMatches keys_;
   const std::vector<std::string_view>& names_;  ///< by checkpoint tensor
   const Dtype model_dtype_;

@@ -15,11 +15,13 @@ bool matches_any(const std::vector<std::string>& patterns, const std::string& na
 }
 
 /// A name that the pattern may have meant: one that it matches once parts before it are put on or taken off.
-std::string_view nearest_name(const ModuleTree& tree, std::string_view pattern) {
+std::string nearest_name(const ModuleTree& tree, std::string_view pattern) {
   for (;;) {
     const std::string glob = fmt::format("*{}", pattern);
+    NameMaker make_name(tree.names);
     for (const ShellTensor& tensor : tree.tensors) {
-      if (tensor.persistent && matches_glob(glob, tensor.name)) return tensor.name;
+      const std::string& name = make_name(tensor.module, tensor.name);
+      if (tensor.persistent && matches_glob(glob, name)) return name;
     }
     const size_t dot = pattern.find('.');
     if (dot == std::string_view::npos) return {};
@@ -29,9 +31,12 @@ std::string_view nearest_name(const ModuleTree& tree, std::string_view pattern) 
 
 void require_matches(const ModuleTree& tree, const std::vector<std::string>& patterns) {
   for (const std::string& pattern : patterns) {
-    const auto is_meant = [&](const ShellTensor& t) { return t.persistent && matches_glob(pattern, t.name); };
+    NameMaker make_name(tree.names);
+    const auto is_meant = [&](const ShellTensor& t) {
+      return t.persistent && matches_glob(pattern, make_name(t.module, t.name));
+    };
     if (std::ranges::any_of(tree.tensors, is_meant)) continue;
-    const std::string_view near = nearest_name(tree, pattern);
+    const std::string near = nearest_name(tree, pattern);
     throw Error(ErrorCode::empty_subset,
                 fmt::format("--subset '{}' matches no tensor that checkpoints of this model hold", pattern))
         .with_hint(
@@ -47,8 +52,9 @@ SubsetSkips select_subset(KeyMatches& keys, const ModuleTree& tree, const Checkp
                           const std::vector<std::string>& patterns) {
   require_matches(tree, patterns);
   std::vector<bool> wanted(tree.tensors.size(), false);  // by object
+  NameMaker make_name(tree.names);
   for (const ShellTensor& tensor : tree.tensors) {
-    if (matches_any(patterns, tensor.name)) wanted[tensor.object] = true;
+    if (matches_any(patterns, make_name(tensor.module, tensor.name))) wanted[tensor.object] = true;
   }
   SubsetSkips skips;
   std::erase_if(keys.matches, [&](const KeyMatch& match) {

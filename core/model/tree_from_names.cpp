@@ -58,9 +58,14 @@ class NameTrie {
   }
 
   size_t size() const { return nodes_.size(); }
+  std::string_view path(uint32_t node) const {
+    const Node& n = nodes_[node];
+    return n.path_bytes == 0 ? "" : checkpoint_.tensors[n.path_tensor].name.view().substr(0, n.path_bytes);
+  }
+  /// The last component of its path.
   std::string_view name(uint32_t node) const {
-    const std::string_view path = nodes_[node].path;
-    return path.substr(path.rfind('.') + 1);
+    const std::string_view whole = path(node);
+    return whole.substr(whole.rfind('.') + 1);
   }
   /// The first tensor directly in it, into Checkpoint::tensors, and the one after a tensor; kNone at the end.
   uint32_t first_tensor(uint32_t node) const { return nodes_[node].tensors.first; }
@@ -95,9 +100,10 @@ class NameTrie {
   };
   /// There may be 10^5 and more.
   struct Node {
-    std::string_view path;   ///< the names up to here, of one of the tensors
-    Ends children, tensors;  ///< in the order of the checkpoint
-    uint32_t next = kNone;   ///< its sibling
+    uint32_t path_tensor = 0,
+             path_bytes = 0;  ///< of whose name, and how much of it, its own is the beginning
+    Ends children, tensors;   ///< in the order of the checkpoint
+    uint32_t next = kNone;    ///< its sibling
   };
 
   void insert(uint32_t tensor, NameTable& by_path) {
@@ -110,18 +116,22 @@ class NameTrie {
           .with_tensor(std::string(name));
     }
     const size_t dot = name.rfind('.');
-    const uint32_t node = is_odd || dot == std::string_view::npos ? 0 : node_of(name.substr(0, dot), by_path);
+    const uint32_t node = is_odd || dot == std::string_view::npos ? 0 : node_of(tensor, dot, by_path);
     append(nodes_[node].tensors, tensor, [&](uint32_t last) -> uint32_t& { return next_tensor_[last]; });
   }
 
-  uint32_t node_of(std::string_view path, NameTable& by_path) {
-    if (path.empty()) return 0;
-    const auto path_of = [this](uint32_t node) { return nodes_[node].path; };
+  /// Of the first `path_bytes` bytes of the tensor's name, whole components.
+  uint32_t node_of(uint32_t tensor, size_t path_bytes, NameTable& by_path) {
+    if (path_bytes == 0) return 0;
+    const std::string_view path = checkpoint_.tensors[tensor].name.view().substr(0, path_bytes);
+    const auto path_of = [this](uint32_t node) { return this->path(node); };
     if (const uint32_t known = by_path.find(path, path_of); known != kNone) return known;
     const size_t dot = path.rfind('.');
-    const uint32_t parent = node_of(path.substr(0, dot == std::string_view::npos ? 0 : dot), by_path);
+    const uint32_t parent = node_of(tensor, dot == std::string_view::npos ? 0 : dot, by_path);
     const auto node = static_cast<uint32_t>(nodes_.size());
-    nodes_.emplace_back().path = path;
+    Node& added = nodes_.emplace_back();
+    added.path_tensor = tensor;
+    added.path_bytes = static_cast<uint32_t>(path_bytes);
     by_path.insert(node, path_of);
     append(nodes_[parent].children, node, [&](uint32_t last) -> uint32_t& { return nodes_[last].next; });
     return node;
@@ -200,46 +210,35 @@ class Builder {
     const std::vector<std::string> classes = checkpoint_.config.architectures();
     tree_.model_class = classes.empty() ? "Model" : classes[0];
     tree_.modules.reserve(trie_.size());
+    tree_.names.reserve(trie_.size());
     tree_.tensors.reserve(checkpoint_.tensors.size());
-    add(0, pooled(tree_.model_class), kNoId, false);
+    add(0, tree_.model_class, kNoId, false);
     return std::move(tree_);
   }
 
  private:
-  PooledText pooled(std::string_view text) { return PooledText::of_pool(tree_.texts->add(text)); }
-  PooledText pooled(std::string_view prefix, std::string_view component) {
-    return PooledText::of_pool(tree_.texts->join(prefix, component));
-  }
-
-  ModuleId add(uint32_t node, const PooledText& class_name, ModuleId parent, bool inside_layer) {
-    const auto id = static_cast<ModuleId>(tree_.modules.size());
-    Module module;
-    if (parent != kNoId) module.name = pooled(tree_.modules[parent].name, trie_.name(node));
-    module.class_name = class_name;
-    module.parent = parent;
-    const std::string_view name = module.name;
-    tree_.modules.push_back(std::move(module));
-    for (uint32_t t = trie_.first_tensor(node); t != kNone; t = trie_.next_tensor(t)) add_tensor(id, t);
+  ModuleId add(uint32_t node, std::string_view class_name, ModuleId parent, bool inside_layer) {
+    const ModuleId id = tree_.add_module(parent, parent == kNoId ? "" : trie_.name(node), class_name);
+    for (uint32_t t = trie_.first_tensor(node); t != kNone; t = trie_.next_tensor(t))
+      add_tensor(id, trie_.path(node), t);
 
     const bool list = trie_.is_layer_list(node);
-    PooledText layer_class;
-    if (list) layer_class = pooled(name, "#");
-    if (list && !inside_layer) tree_.no_split_modules.push_back(layer_class.str());
+    const std::string layer_class = list ? tree_.names.name(id, "#") : "";
+    if (list && !inside_layer) tree_.no_split_modules.push_back(layer_class);
     for (const uint32_t child : trie_.sorted_children(node)) {
-      const PooledText& child_class = list                         ? layer_class
-                                      : trie_.is_layer_list(child) ? module_list_class_
-                                                                   : module_class_;
-      const ModuleId child_id = add(child, child_class, id, inside_layer || list);
-      tree_.modules[id].children.push_back(child_id);
+      const std::string_view other_class = trie_.is_layer_list(child) ? "ModuleList" : "Module";
+      add(child, list ? std::string_view(layer_class) : other_class, id, inside_layer || list);
     }
     return id;
   }
 
-  void add_tensor(ModuleId module, uint32_t index) {
+  /// `path`: the module's name.
+  void add_tensor(ModuleId module, std::string_view path, uint32_t index) {
     const CheckpointTensor& source = checkpoint_.tensors[index];
     ShellTensor tensor;
-    const std::string_view path = tree_.modules[module].name, name = source.name;
-    tensor.name = pooled(path, path.empty() ? name : name.substr(path.size() + 1));
+    std::string_view name = source.name;
+    if (!path.empty()) name.remove_prefix(path.size() + 1);
+    tensor.name = PooledText::of_pool(tree_.texts->add_once(name));
     tensor.module = module;
     if (source.described) {
       const bool converts = !quantised_ && (source.dtype == Dtype::f32 || source.dtype == Dtype::f16 ||
@@ -267,7 +266,6 @@ class Builder {
   bool quantised_ = false;
   std::unordered_map<uint32_t, TensorId> object_of_;  ///< by the first checkpoint tensor with its elements
   ModuleTree tree_;
-  const PooledText module_class_ = pooled("Module"), module_list_class_ = pooled("ModuleList");
 };
 
 }  // namespace

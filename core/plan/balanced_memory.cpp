@@ -28,7 +28,7 @@ double largest_first_block(const ModuleTree& tree, const ModuleSizes& sizes,
       const ShellTensor& t = tree.tensors[i];
       if (t.is_buffer != buffers || t.object != i) continue;
       path.clear();
-      for (ModuleId m = t.module; m != 0; m = tree.modules[m].parent) path.push_back(m);
+      for (ModuleId m = t.module; m != 0; m = tree.names.parent(m)) path.push_back(m);
       for (auto it = path.rbegin(); it != path.rend(); ++it) {
         const std::string_view class_name = tree.modules[*it].class_name;
         if (wanted.contains(class_name) && seen.insert(class_name).second)
@@ -45,9 +45,9 @@ double mean_of_leaves(const ModuleTree& tree, const ModuleSizes& sizes) {
   std::vector<bool> owns(tree.modules.size()), parent_of_owner(tree.modules.size());
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {
     if (tree.tensors[i].object != i) continue;
-    for (ModuleId m = tree.tensors[i].module; m != kNoId && !owns[m]; m = tree.modules[m].parent) {
+    for (ModuleId m = tree.tensors[i].module; m != kNoId && !owns[m]; m = tree.names.parent(m)) {
       owns[m] = true;
-      if (tree.modules[m].parent != kNoId) parent_of_owner[tree.modules[m].parent] = true;
+      if (tree.names.parent(m) != kNoId) parent_of_owner[tree.names.parent(m)] = true;
     }
   }
   double sum = 0, count = 0;
@@ -76,8 +76,7 @@ double largest_leaf(const ModuleTree& tree, const ModuleSizes& sizes) {
   double largest = 0;
   for (ModuleId m = 1; m < tree.modules.size(); ++m) {
     double own = 0;
-    for (const TensorId t : tree.modules[m].parameters) own += sizes.tensor_bytes[t];
-    for (const TensorId t : tree.modules[m].buffers) own += sizes.tensor_bytes[t];
+    tree.for_each_tensor_of(m, [&](TensorId t) { own += sizes.tensor_bytes[t]; });
     largest = std::max(largest, own);
   }
   return largest;

@@ -34,17 +34,18 @@ std::optional<uint64_t> layer_bytes(const LayerCache& layer, const CacheOptions&
 
 /// The module's device; where a map goes below it, that of the first tensor in it.
 std::optional<Device> device_of(const ModuleTree& tree, const DeviceMapLookup& lookup, ModuleId module) {
-  if (const Device* device = lookup.find(tree.modules[module].name)) return *device;
+  if (const Device* device = lookup.find(tree.module_name(module))) return *device;
   std::vector<ModuleId> stack{module};
   while (!stack.empty()) {
-    const Module& m = tree.modules[stack.back()];
+    const ModuleId m = stack.back();
     stack.pop_back();
-    for (const IdList* tensors : {&m.parameters, &m.buffers}) {
+    for (const IdList* tensors : {&tree.parameters_of(m), &tree.buffers_of(m)}) {
       for (const TensorId t : *tensors) {
-        if (const Device* device = lookup.find(tree.tensors[t].name)) return *device;
+        if (const Device* device = lookup.find(tree.tensor_name(t))) return *device;
       }
     }
-    stack.insert(stack.end(), m.children.rbegin(), m.children.rend());
+    const IdList& children = tree.modules[m].children;
+    stack.insert(stack.end(), children.rbegin(), children.rend());
   }
   return std::nullopt;
 }
@@ -124,7 +125,7 @@ std::vector<CacheBytes> cache_bytes(const ModuleTree& tree, const CacheOptions& 
 void add_cache_bytes(ModuleSizes& sizes, const ModuleTree& tree, const std::vector<CacheBytes>& caches) {
   sizes.cache_bytes.resize(tree.modules.size());
   for (const CacheBytes& cache : caches) {
-    for (ModuleId m = cache.module; m != kNoId; m = tree.modules[m].parent) {
+    for (ModuleId m = cache.module; m != kNoId; m = tree.names.parent(m)) {
       sizes.cache_bytes[m] += static_cast<double>(cache.bytes);
       sizes.module_bytes[m] += static_cast<double>(cache.bytes);
     }

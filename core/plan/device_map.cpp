@@ -3,90 +3,110 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
-#include <memory>
+#include <numeric>
 #include <optional>
+#include <utility>
 
 #include "core/base/error.h"
 
 namespace hfload {
 namespace {
 
-/// A dotted component of the map's keys.
-struct Node {
-  std::map<std::string, std::unique_ptr<Node>, std::less<>> children;
-  int64_t own = -1;         ///< entry of exactly this name, or -1
-  uint64_t below = 0;       ///< entries strictly below
-  int64_t last_below = -1;  ///< the last of them
-  bool uniform = true;      ///< all below are on one device
-};
-
-void insert(Node& root, const std::string& name, int64_t entry) {
-  Node* node = &root;
-  for (size_t begin = 0; !name.empty() && begin <= name.size();) {
-    const size_t end = std::min(name.find('.', begin), name.size());
-    auto& child = node->children[name.substr(begin, end - begin)];
-    if (!child) child = std::make_unique<Node>();
-    node = child.get();
-    begin = end + 1;
-  }
-  node->own = entry;
+/// Orders names so that what is below a module follows it directly.
+bool stands_before(std::string_view a, std::string_view b) {
+  const auto [x, y] = std::ranges::mismatch(a, b);
+  if (x == a.end() || y == b.end()) return x == a.end() && y != b.end();
+  if (*x == '.' || *y == '.') return *x == '.';
+  return *x < *y;
 }
 
-void summarise(Node& node, const DeviceMap& map) {
-  const auto add = [&](int64_t entry) {
-    if (entry < 0) return;
-    if (node.last_below >= 0 &&
-        map[static_cast<size_t>(entry)].device != map[static_cast<size_t>(node.last_below)].device) {
-      node.uniform = false;
-    }
-    node.last_below = std::max(node.last_below, entry);
-  };
-  for (auto& [name, child] : node.children) {
-    summarise(*child, map);
-    node.below += child->below + (child->own >= 0 ? 1 : 0);
-    node.uniform = node.uniform && child->uniform;
-    add(child->own);
-    add(child->last_below);
-  }
-}
-
-/// Renames the last entry below every uniform node to the node's name and marks the others as dropped.
-void collapse(const Node& node, const std::string& name, DeviceMap& map, std::vector<bool>& dropped) {
-  if (node.below > 1 && node.uniform) {
-    const auto drop = [&](const Node& n, const auto& self) -> void {
-      if (n.own >= 0) dropped[static_cast<size_t>(n.own)] = true;
-      for (const auto& [child_name, child] : n.children) self(*child, self);
+class Cleaner {
+ public:
+  explicit Cleaner(DeviceMap map) : map_(std::move(map)), is_dropped_(map_.size()) {
+    order_.resize(map_.size());
+    std::iota(order_.begin(), order_.end(), 0U);
+    // Of a module's own entry and a tensor's of the same name the last counts.
+    std::ranges::stable_sort(order_, stands_before, [&](uint32_t entry) { return name(entry); });
+    const auto equals_next = [&](size_t i) {
+      return i + 1 < order_.size() && name(order_[i]) == name(order_[i + 1]);
     };
-    drop(node, drop);
-    dropped[static_cast<size_t>(node.last_below)] = false;
-    map[static_cast<size_t>(node.last_below)].module = name;
-    return;
+    size_t kept = 0;
+    for (size_t i = 0; i < order_.size(); ++i) {
+      if (!equals_next(i)) order_[kept++] = order_[i];
+    }
+    order_.resize(kept);
   }
-  for (const auto& [child_name, child] : node.children) {
-    collapse(*child, name.empty() ? child_name : fmt::format("{}.{}", name, child_name), map, dropped);
+
+  DeviceMap run() {
+    merge_below({0, order_.size()}, "");
+    std::erase_if(map_, [this](const DeviceMapEntry& entry) {
+      return is_dropped_[static_cast<size_t>(&entry - map_.data())];
+    });
+    return std::move(map_);
   }
-}
+
+ private:
+  /// Of order_.
+  struct Range {
+    size_t begin, end;
+  };
+
+  std::string_view name(uint32_t entry) const { return map_[entry].module; }
+
+  /// `range`: the entries of `module` and below it.
+  void merge_below(Range range, std::string_view module) {
+    const Range below{range.begin + (range.begin < range.end && name(order_[range.begin]) == module ? 1 : 0),
+                      range.end};
+    if (below.end - below.begin > 1 && is_on_one_device(below)) {
+      merge(range, below, std::string(module));
+      return;
+    }
+    for (size_t begin = below.begin; begin < below.end;) {
+      const std::string_view first = name(order_[begin]);
+      const size_t at = module.empty() ? 0 : module.size() + 1;
+      const std::string_view child = first.substr(0, std::min(first.find('.', at), first.size()));
+      const auto is_child = [&](uint32_t entry) {
+        const std::string_view other = name(entry);
+        return other.starts_with(child) && (other.size() == child.size() || other[child.size()] == '.');
+      };
+      const auto from = order_.begin() + static_cast<std::ptrdiff_t>(begin);
+      const auto to = order_.begin() + static_cast<std::ptrdiff_t>(below.end);
+      const size_t end = begin + static_cast<size_t>(std::find_if_not(from, to, is_child) - from);
+      if (end - begin > 1) merge_below({begin, end}, child);
+      begin = end;
+    }
+  }
+
+  bool is_on_one_device(Range range) const {
+    for (size_t i = range.begin; i < range.end; ++i) {
+      if (map_[order_[i]].device != map_[order_[range.begin]].device) return false;
+    }
+    return true;
+  }
+
+  /// The last entry below the module becomes the module's.
+  void merge(Range range, Range below, std::string module) {
+    uint32_t last = 0;
+    for (size_t i = range.begin; i < range.end; ++i) is_dropped_[order_[i]] = true;
+    for (size_t i = below.begin; i < below.end; ++i) last = std::max(last, order_[i]);
+    is_dropped_[last] = false;
+    map_[last].module = std::move(module);
+  }
+
+  DeviceMap map_;
+  std::vector<bool> is_dropped_;  ///< by entry
+  std::vector<uint32_t> order_;   ///< entries by name
+};
 
 }  // namespace
 
-DeviceMap clean_device_map(DeviceMap map) {
-  Node root;
-  for (size_t i = 0; i < map.size(); ++i) insert(root, map[i].module, static_cast<int64_t>(i));
-  summarise(root, map);
-  std::vector<bool> dropped(map.size());
-  collapse(root, "", map, dropped);
-  DeviceMap cleaned;
-  for (size_t i = 0; i < map.size(); ++i) {
-    if (!dropped[i]) cleaned.push_back(std::move(map[i]));
-  }
-  return cleaned;
-}
+DeviceMap clean_device_map(DeviceMap map) { return Cleaner(std::move(map)).run(); }
 
-DeviceMapLookup::DeviceMapLookup(const DeviceMap& map) {
-  for (const DeviceMapEntry& entry : map) {
-    entries_.insert_or_assign(entry.module, entry.device);
-    longest_ = std::max(longest_, entry.module.size());
+DeviceMapLookup::DeviceMapLookup(const DeviceMap& map) : map_(map), by_name_(map.size()) {
+  // Of entries with one name the last counts.
+  for (size_t i = map.size(); i-- > 0;) {
+    by_name_.insert(static_cast<uint32_t>(i), NameOf{map});
+    longest_ = std::max(longest_, map[i].module.size());
   }
 }
 
@@ -96,17 +116,21 @@ const Device* DeviceMapLookup::find(std::string_view name) const {
     return module.substr(0, dot == std::string_view::npos ? 0 : dot);
   };
   while (name.size() > longest_) name = parent(name);
-  for (std::string prefix(name);; prefix.resize(parent(prefix).size())) {
-    if (const auto it = entries_.find(prefix); it != entries_.end()) return &it->second;
-    if (prefix.empty()) return nullptr;
+  for (;; name = parent(name)) {
+    if (const uint32_t i = by_name_.find(name, NameOf{map_}); i != NameTable::kNone) return &map_[i].device;
+    if (name.empty()) return nullptr;
   }
 }
 
 std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMap& map) {
-  std::optional<ModuleIndex> index;  // not for a map of everything at once, as it takes long for many modules
+  // Not for a map of everything at once, as they take long for many modules.
+  std::optional<ModuleIndex> modules;
+  std::optional<TensorIndex> tensors;
   const auto is_known = [&](const std::string& name) {
-    if (!index) index.emplace(tree);
-    return index->module(name) != kNoId || index->tensor(name) != kNoId;
+    if (!modules) modules.emplace(tree);
+    if (modules->find(name) != kNoId) return true;
+    if (!tensors) tensors.emplace(tree);
+    return tensors->find(name) != kNoId;
   };
   const DeviceMapLookup lookup(map);
   std::vector<std::string> warnings;
@@ -121,8 +145,11 @@ std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMa
   }
 
   std::vector<std::string> uncovered;
+  NameMaker make_name(tree.names);
   for (const ShellTensor& t : tree.tensors) {
-    if (t.persistent && lookup.find(t.name) == nullptr) uncovered.push_back(t.name);
+    if (!t.persistent) continue;
+    if (const std::string_view name = make_name(t.module, t.name); lookup.find(name) == nullptr)
+      uncovered.emplace_back(name);
   }
   if (!uncovered.empty()) {
     Error error(ErrorCode::device_map_incomplete,

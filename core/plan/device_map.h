@@ -2,10 +2,9 @@
 
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
-#include "core/base/name_hash.h"
+#include "core/base/name_table.h"
 #include "core/model/module_tree.h"
 #include "core/plan/device.h"
 
@@ -23,15 +22,22 @@ using DeviceMap = std::vector<DeviceMapEntry>;
 /// is never merged upwards.
 DeviceMap clean_device_map(DeviceMap map);
 
-/// Looks devices up by the longest entry that is the name or a parent of it.
+/// Looks devices up by the longest entry that is the name or a parent of it. The map must outlive it.
 class DeviceMapLookup {
  public:
   explicit DeviceMapLookup(const DeviceMap& map);
+  explicit DeviceMapLookup(DeviceMap&&) = delete;
   /// Null when no entry covers `name`.
   const Device* find(std::string_view name) const;
 
  private:
-  std::unordered_map<std::string, Device, NameHash> entries_;
+  struct NameOf {
+    const DeviceMap& map;
+    std::string_view operator()(uint32_t entry) const { return map[entry].module; }
+  };
+
+  const DeviceMap& map_;
+  NameTable by_name_;
   size_t longest_ = 0;  ///< bytes of the longest name in the map: no longer one needs to be looked up
 };
 

@@ -21,8 +21,9 @@ DevicePlan plan_from_device_map(const ModuleTree& tree, const ModuleSizes& sizes
   };
   for (const DeviceMapEntry& entry : map) ++usage_of(entry.device).modules;
   const DeviceMapLookup lookup(map);
+  NameMaker make_name(tree.names);
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {
-    if (const Device* device = lookup.find(tree.tensors[i].name))
+    if (const Device* device = lookup.find(make_name(tree.tensors[i].module, tree.tensors[i].name)))
       usage_of(*device).used_bytes += sizes.tensor_bytes[i];
   }
   std::ranges::sort(plan.devices, {}, &DeviceUsage::device);

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <limits>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <unordered_map>
 
-#include "core/base/name_hash.h"
 #include "core/plan/offloaded_buffers.h"
 #include "core/plan/tree_positions.h"
 
@@ -55,7 +56,7 @@ class Solver {
     const Module& root = tree_.modules[0];
     for (const TensorId t : root.parameters) queue_.push_back({kNoId, t});
     for (const ModuleId m : root.children) queue_.push_back({m, kNoId});
-    for (const TensorId t : root.buffers) queue_.push_back({kNoId, t});
+    for (const TensorId t : tree_.buffers_of(0)) queue_.push_back({kNoId, t});
     recompute_largest_layer(true);
     while (!queue_.empty()) step();
     if (Usage& last = plan_.devices[current_]; is_main(last.device) && last.reserved_bytes == 0)
@@ -72,8 +73,8 @@ class Solver {
   using Usage = DeviceUsage;
   using Action = PlacementStep::Action;
 
-  std::string_view name(const Item& item) const {
-    return item.module != kNoId ? tree_.modules[item.module].name : tree_.tensors[item.tensor].name;
+  std::string name(const Item& item) const {
+    return item.module != kNoId ? tree_.module_name(item.module) : tree_.tensor_name(item.tensor);
   }
   double bytes(const Item& item) const {
     if (item.module == kNoId) return sizes_.tensor_bytes[item.tensor];
@@ -118,13 +119,17 @@ class Solver {
           largest_bytes_ = size;
           largest_.clear();
         }
-        if (size == largest_bytes_) largest_.insert(positions_.begin(top));
+        if (size == largest_bytes_) largest_.push_back(positions_.begin(top));
       }
     }
+    std::ranges::sort(largest_, std::greater());
+    largest_.erase(std::unique(largest_.begin(), largest_.end()), largest_.end());
   }
 
   void forget_largest_layers_in(const Item& item) {
-    largest_.erase(largest_.lower_bound(positions_.begin(item)), largest_.lower_bound(positions_.end(item)));
+    const auto first = std::ranges::lower_bound(largest_, positions_.end(item) - 1, std::greater());
+    const auto last = std::ranges::upper_bound(largest_, positions_.begin(item), std::greater());
+    largest_.erase(first, last);
     if (largest_.empty()) recompute_largest_layer(false);
   }
 
@@ -136,7 +141,8 @@ class Solver {
 
   Ties ties_of(const Item& item, const std::deque<Item>& queue) const {
     Ties ties;
-    const std::string dotted = std::string(name(item)) + ".";
+    if (ties_.empty()) return ties;
+    const std::string dotted = name(item) + ".";
     for (const std::vector<std::string>& group : ties_) {
       const auto inside = [&](const std::string& parameter) { return occurs_in(dotted, parameter); };
       if (std::ranges::none_of(group, inside) || std::ranges::all_of(group, inside)) continue;
@@ -147,9 +153,10 @@ class Solver {
     for (const std::string_view parameter : ties.parameters) {
       // Python fails where no queue item holds the parameter: it is placed already, or waits as a bare
       // parameter.
+      const TensorId tensor = tensor_of(parameter);
+      const uint64_t position = positions_.begin({kNoId, tensor});
       const auto holder = std::ranges::find_if(queue, [&](const Item& candidate) {
-        const std::string_view n = name(candidate);
-        return parameter.starts_with(n) && (parameter.size() == n.size() || parameter[n.size()] == '.');
+        return positions_.begin(candidate) <= position && position < positions_.end(candidate);
       });
       if (holder == queue.end()) continue;
       if (is_v5()) {
@@ -159,7 +166,6 @@ class Solver {
         continue;
       }
       ties.items.push_back(*holder);
-      const TensorId tensor = tensor_of(parameter);
       ties.extra_bytes += bytes(*holder) - sizes_.tensor_bytes[tensor];
       if (holder->tensor == tensor) ties.extra_bytes += sizes_.tensor_bytes[tensor];
     }
@@ -167,10 +173,8 @@ class Solver {
   }
 
   TensorId tensor_of(std::string_view parameter) const {
-    if (tensor_ids_.empty()) {
-      for (TensorId i = 0; i < tree_.tensors.size(); ++i) tensor_ids_.emplace(tree_.tensors[i].name, i);
-    }
-    return tensor_ids_.at(parameter);
+    if (!tensor_ids_) tensor_ids_.emplace(tree_);
+    return tensor_ids_->find(parameter);
   }
 
   /// What a split puts in a module's place. Python leaves the direct buffers out and fails later when one of
@@ -179,7 +183,7 @@ class Solver {
     const Module& m = tree_.modules[module];
     std::vector<Item> parts;
     for (const TensorId t : m.parameters) parts.push_back({kNoId, t});
-    for (const TensorId t : m.buffers) {
+    for (const TensorId t : tree_.buffers_of(module)) {
       if (tree_.tensors[t].persistent) parts.push_back({kNoId, t});
     }
     for (const ModuleId child : m.children) parts.push_back({child, kNoId});
@@ -187,21 +191,23 @@ class Solver {
   }
 
   void assign(const Item& item, Device device) {
-    const std::string module(name(item));
-    const auto [it, inserted] = entry_of_.emplace(positions_.begin(item), map_.size());
-    if (inserted) {
-      map_.push_back({module, device});
-    } else {
-      map_[it->second].device = device;
+    // Only what is tied to something can be placed a second time.
+    if (!ties_.empty()) {
+      const auto [it, inserted] = entry_of_.emplace(positions_.begin(item), map_.size());
+      if (!inserted) {
+        map_[it->second].device = device;
+        return;
+      }
     }
+    map_.push_back({name(item), device});
   }
 
   void record(Action action, const Item& item, double module_bytes, double limit, double reserve) {
+    if (!options_.with_steps) return;
     const Usage& usage = plan_.devices[current_];
-    plan_.steps.push_back(
-        {action, std::string(name(item)), usage.device, module_bytes, usage.used_bytes,
-         limit - counted_[current_], reserve,
-         reserve > 0 ? std::string(name(positions_.at(*largest_.begin()))) : std::string()});
+    plan_.steps.push_back({action, name(item), usage.device, module_bytes, usage.used_bytes,
+                           limit - counted_[current_], reserve,
+                           reserve > 0 ? name(positions_.at(largest_.back())) : std::string()});
   }
 
   void step() {
@@ -230,7 +236,7 @@ class Solver {
         }
         assign(tied, usage.device);
       }
-      if (item.module != kNoId) buffers_[current_] += sizes_.buffers(item.module);
+      if (item.module != kNoId) buffers_[current_] += sizes_.buffers(tree_, item.module);
       return;
     }
 
@@ -298,8 +304,8 @@ class Solver {
   void expose(const Item& target) {
     std::vector<ModuleId> ancestors;
     ModuleId m =
-        target.module != kNoId ? tree_.modules[target.module].parent : tree_.tensors[target.tensor].module;
-    for (; m != kNoId; m = tree_.modules[m].parent) ancestors.push_back(m);
+        target.module != kNoId ? tree_.names.parent(target.module) : tree_.tensors[target.tensor].module;
+    for (; m != kNoId; m = tree_.names.parent(m)) ancestors.push_back(m);
     for (auto it = ancestors.rbegin(); it != ancestors.rend(); ++it) {
       const Item ancestor{*it, kNoId};
       if (std::ranges::find(queue_, ancestor) != queue_.end()) replace_in_queue(ancestor, parts_of(*it));
@@ -312,16 +318,18 @@ class Solver {
   const std::vector<std::vector<std::string>> ties_;
   std::vector<bool> is_no_split_;
   const TreePositions positions_;
-  mutable NameMap<TensorId> tensor_ids_;
+  mutable std::optional<TensorIndex> tensor_ids_;  ///< made when it is asked for
 
   std::deque<Item> queue_;
   double largest_bytes_ = 0;
-  std::set<uint32_t> largest_;   ///< positions of the layers of that size that are still in the queue
+  /// Positions of the layers of that size that are still in the queue, descending: the queue's first is the
+  /// last.
+  std::vector<uint64_t> largest_;
   size_t current_ = 0;           ///< into plan_.devices
   std::vector<double> counted_;  ///< by device: used, and reserved once the device was left
   std::vector<double> buffers_;  ///< by device: buffer bytes of the modules placed there
   DeviceMap map_;
-  std::unordered_map<uint32_t, size_t> entry_of_;  ///< position of an item to its entry in map_
+  std::unordered_map<uint64_t, size_t> entry_of_;  ///< position of an item to its entry in map_
   DevicePlan plan_;
 };
 

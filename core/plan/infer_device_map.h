@@ -19,6 +19,7 @@ struct PlanOptions {
   bool fallback_allocation = false;
   /// Whether the caches of layers on the CPU are there too, as they are where no GPU executes those layers.
   bool caches_on_cpu = true;
+  bool with_steps = true;  ///< fills DevicePlan::steps, of which a model may have 10^5
 };
 
 /// One decision of the solver, in the order they were made.

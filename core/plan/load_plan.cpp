@@ -59,13 +59,14 @@ LoadPlan make_load_plan(const ModuleTree& tree, const Checkpoint& checkpoint, co
   LoadPlan plan;
   const DeviceMapLookup lookup(map);
   plan.placements.reserve(keys.matches.size());
+  NameMaker make_name(tree.names);
   for (const KeyMatch& match : keys.matches) {
     const ShellTensor& target = tree.tensors[match.shell];
     const CheckpointTensor& source = checkpoint.tensors[match.checkpoint];
-    const Device* device = lookup.find(target.name);
+    const Device* device = lookup.find(make_name(target.module, target.name));
     if (device == nullptr) {
       throw Error(ErrorCode::device_map_incomplete, "the device map gives no device for a tensor")
-          .with_tensor(target.name);
+          .with_tensor(tree.tensor_name(target));
     }
     require_convertible(source, target.dtype, checkpoint);
     TensorPlacement placement;

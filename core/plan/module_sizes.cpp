@@ -1,6 +1,7 @@
 #include "core/plan/module_sizes.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace hfload {
 namespace {
@@ -20,23 +21,31 @@ double counted_bytes(const ShellTensor& t, std::optional<Dtype> dtype, Compat co
 
 }  // namespace
 
+double ModuleSizes::buffers(const ModuleTree& tree, ModuleId module) const {
+  const auto sum_before = [&](ModuleId end) {
+    const auto next = std::ranges::lower_bound(buffer_sums, end, {}, &std::pair<ModuleId, double>::first);
+    return next == buffer_sums.begin() ? 0 : std::prev(next)->second;
+  };
+  // No architecture shares a buffer inside one module, so each module seen by itself counts all below it.
+  return sum_before(tree.end_of(module)) - sum_before(module);
+}
+
 ModuleSizes compute_module_sizes(const ModuleTree& tree, std::optional<Dtype> dtype) {
   ModuleSizes sizes;
   sizes.module_bytes.resize(tree.modules.size());
   sizes.tensor_bytes.resize(tree.tensors.size());
-  const bool has_buffers = std::ranges::any_of(tree.tensors, &ShellTensor::is_buffer);
-  if (has_buffers) sizes.buffer_bytes.resize(tree.modules.size());
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {
     const ShellTensor& t = tree.tensors[i];
     const double bytes = counted_bytes(t, dtype, tree.compat);
     const bool first_place = t.object == i;
     if (first_place) sizes.tensor_bytes[i] = bytes;
-    for (ModuleId m = t.module; m != kNoId; m = tree.modules[m].parent) {
-      if (first_place) sizes.module_bytes[m] += bytes;
-      // No architecture shares a buffer inside one module, so each module seen by itself counts all below it.
-      if (t.is_buffer) sizes.buffer_bytes[m] += bytes;
-    }
+    if (t.is_buffer) sizes.buffer_sums.emplace_back(t.module, bytes);
+    if (!first_place) continue;
+    for (ModuleId m = t.module; m != kNoId; m = tree.names.parent(m)) sizes.module_bytes[m] += bytes;
   }
+  std::ranges::stable_sort(sizes.buffer_sums, {}, &std::pair<ModuleId, double>::first);
+  double sum = 0;
+  for (auto& [module, bytes] : sizes.buffer_sums) bytes = sum += bytes;
   return sizes;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <optional>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "core/model/module_tree.h"
@@ -15,13 +15,14 @@ struct ModuleSizes {
                                      ///< caches, children included
   std::vector<double>
       tensor_bytes;  ///< by TensorId; 0 for a tensor that is not the first place of its object
-  std::vector<double> buffer_bytes;  ///< by ModuleId: all distinct buffers below it, each module seen by
-                                     ///< itself; empty for a model without buffers
+  /// For each module that has buffers of its own, ascending, their bytes and those of the ones before.
+  std::vector<std::pair<ModuleId, double>> buffer_sums;
   std::vector<double>
       cache_bytes;  ///< by ModuleId: the part of module_bytes that is caches; empty without a context
   /// What a module's caches take, children included.
   double cache(ModuleId module) const { return cache_bytes.empty() ? 0 : cache_bytes[module]; }
-  double buffers(ModuleId module) const { return buffer_bytes.empty() ? 0 : buffer_bytes[module]; }
+  /// All distinct buffers below a module of the tree, which is seen by itself.
+  double buffers(const ModuleTree& tree, ModuleId module) const;
   /// A module without its caches.
   double weights(ModuleId module) const { return module_bytes[module] - cache(module); }
   double total() const { return module_bytes.empty() ? 0 : module_bytes[0]; }

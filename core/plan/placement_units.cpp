@@ -19,13 +19,13 @@ uint32_t find_first(std::vector<uint32_t>& set_of, uint32_t unit) {
 
 PlacementUnits::PlacementUnits(const ModuleTree& tree, const ModuleSizes& sizes,
                                const std::vector<std::string>& no_split_modules)
-    : tree_(tree) {
+    : tree_(tree), sizes_(sizes) {
   cut(tree, sizes, no_split_modules);
   tie(tree, sizes);
 }
 
-std::string_view PlacementUnits::name(ModuleId module, TensorId tensor) const {
-  return module != kNoId ? tree_.modules[module].name : tree_.tensors[tensor].name;
+std::string PlacementUnits::name(ModuleId module, TensorId tensor) const {
+  return module != kNoId ? tree_.module_name(module) : tree_.tensor_name(tensor);
 }
 
 void PlacementUnits::cut(const ModuleTree& tree, const ModuleSizes& sizes,
@@ -33,16 +33,14 @@ void PlacementUnits::cut(const ModuleTree& tree, const ModuleSizes& sizes,
   const std::unordered_set<std::string_view> no_split(no_split_modules.begin(), no_split_modules.end());
   ranges_.resize(tree.modules.size());
   const auto size = [&] { return static_cast<uint32_t>(units_.size()); };
-  const auto add_module = [&](ModuleId m) {
-    units_.push_back({m, kNoId, sizes.module_bytes[m], sizes.cache(m), 0});
-  };
+  const auto add_module = [&](ModuleId m) { units_.push_back({m, kNoId, sizes.module_bytes[m]}); };
   // A cache is where its module is executed, so that module stays whole.
   std::vector<bool> keeps_cache(tree.modules.size());
   if (!sizes.cache_bytes.empty()) {
     for (const LayerCache& cache : tree.layer_caches) keeps_cache[cache.module] = true;
   }
   const auto add_tensors = [&](const IdList& tensors) {
-    for (const TensorId t : tensors) units_.push_back({kNoId, t, sizes.tensor_bytes[t], 0, 0});
+    for (const TensorId t : tensors) units_.push_back({kNoId, t, sizes.tensor_bytes[t]});
   };
 
   std::vector<std::pair<ModuleId, bool>> stack{{0, false}};
@@ -52,11 +50,10 @@ void PlacementUnits::cut(const ModuleTree& tree, const ModuleSizes& sizes,
     const Module& module = tree.modules[m];
     if (left) {
       // Of the model itself, accelerate queues the buffers last.
-      if (m == 0) add_tensors(module.buffers);
+      if (m == 0) add_tensors(tree.buffers_of(m));
       ranges_[m].end = size();
       double parts = 0;
-      for (const TensorId t : module.parameters) parts += sizes.tensor_bytes[t];
-      for (const TensorId t : module.buffers) parts += sizes.tensor_bytes[t];
+      tree.for_each_tensor_of(m, [&](TensorId t) { parts += sizes.tensor_bytes[t]; });
       for (const ModuleId child : module.children) parts += sizes.module_bytes[child];
       if (const uint32_t first = ranges_[m].begin; first < size() && sizes.module_bytes[m] > parts)
         units_[first].bytes += sizes.module_bytes[m] - parts;
@@ -69,7 +66,7 @@ void PlacementUnits::cut(const ModuleTree& tree, const ModuleSizes& sizes,
       continue;
     }
     add_tensors(module.parameters);
-    if (m != 0) add_tensors(module.buffers);
+    if (m != 0) add_tensors(tree.buffers_of(m));
     stack.emplace_back(m, true);
     for (auto it = module.children.rbegin(); it != module.children.rend(); ++it)
       stack.emplace_back(*it, false);
@@ -99,33 +96,44 @@ std::vector<uint32_t> PlacementUnits::owners_of_tensors(const ModuleTree& tree) 
 void PlacementUnits::tie(const ModuleTree& tree, const ModuleSizes& sizes) {
   std::vector<uint32_t> set_of(units_.size());
   std::iota(set_of.begin(), set_of.end(), 0);
-  for (PlacementUnit& unit : units_) unit.layer_bytes = unit.bytes - unit.cache_bytes;
-
   const std::vector<uint32_t> owners = owners_of_tensors(tree);
   std::unordered_set<uint64_t> counted;
   for (TensorId t = 0; t < tree.tensors.size(); ++t) {
     const TensorId object = tree.tensors[t].object;
     const uint32_t unit = owners[t], other = owners[object];
     if (unit == other) continue;
-    if (counted.insert(uint64_t{unit} << 32 | object).second)
-      units_[unit].layer_bytes += sizes.tensor_bytes[object];
+    if (counted.insert(uint64_t{unit} << 32 | object).second) tied_bytes_[unit] += sizes.tensor_bytes[object];
     // Shared buffers tie nothing, as in accelerate.
     if (tree.tensors[t].is_buffer) continue;
     const uint32_t a = find_first(set_of, unit), b = find_first(set_of, other);
     set_of[std::max(a, b)] = std::min(a, b);
   }
 
-  std::vector<PlacementPiece> by_first_unit(units_.size());
+  pieces_.resize(units_.size());  // by first unit
   for (uint32_t u = 0; u < units_.size(); ++u) {
-    PlacementPiece& piece = by_first_unit[find_first(set_of, u)];
-    piece.units.push_back(u);
-    piece.bytes += units_[u].bytes;
-    piece.cache_bytes += units_[u].cache_bytes;
-    piece.layer_bytes = std::max(piece.layer_bytes, units_[u].layer_bytes);
+    pieces_[find_first(set_of, u)].units.push_back(u);
   }
-  for (PlacementPiece& piece : by_first_unit) {
-    if (piece.bytes > 0) pieces_.push_back(std::move(piece));
+  std::erase_if(pieces_, [this](const PlacementPiece& piece) { return bytes(piece).bytes <= 0; });
+}
+
+double PlacementUnits::layer_bytes(uint32_t unit) const {
+  const auto tied = tied_bytes_.find(unit);
+  return units_[unit].bytes - cache_bytes(units_[unit]) + (tied == tied_bytes_.end() ? 0 : tied->second);
+}
+
+double PlacementUnits::layer_bytes(const PlacementPiece& piece) const {
+  double largest = 0;
+  for (const uint32_t unit : piece.units) largest = std::max(largest, layer_bytes(unit));
+  return largest;
+}
+
+UnitBytes PlacementUnits::bytes(const PlacementPiece& piece) const {
+  UnitBytes sum;
+  for (const uint32_t unit : piece.units) {
+    sum.bytes += units_[unit].bytes;
+    sum.cache_bytes += cache_bytes(units_[unit]);
   }
+  return sum;
 }
 
 /// kNone for a unit without bytes.
@@ -137,9 +145,8 @@ std::vector<uint32_t> PlacementUnits::pieces_of_units() const {
   return piece_of;
 }
 
-std::vector<PlacedModule> PlacementUnits::placed_modules(const std::vector<uint32_t>& piece_devices) const {
-  if (pieces_.empty()) return {};
-  const std::vector<uint32_t> piece_of = pieces_of_units();
+/// By unit: itself, or, without bytes, the one whose device it shares.
+std::vector<uint32_t> PlacementUnits::followed_units(const std::vector<uint32_t>& piece_of) const {
   // The nearest units that belong to a piece.
   std::vector<uint32_t> before(units_.size(), kNone), after(units_.size(), kNone);
   for (uint32_t u = 0, last = kNone; u < units_.size(); ++u)
@@ -152,22 +159,37 @@ std::vector<PlacedModule> PlacementUnits::placed_modules(const std::vector<uint3
     followed[u] = u;
     if (piece_of[u] != kNone) continue;
     const PlacementUnit& unit = units_[u];
-    ModuleId m = unit.module != kNoId ? tree_.modules[unit.module].parent : tree_.tensors[unit.tensor].module;
+    ModuleId m = unit.module != kNoId ? tree_.names.parent(unit.module) : tree_.tensors[unit.tensor].module;
     const auto has_bytes = [&](const Range& range) {
       return (before[u] != kNone && before[u] >= range.begin) || after[u] < range.end;
     };
-    while (!has_bytes(ranges_[m])) m = tree_.modules[m].parent;
+    while (!has_bytes(ranges_[m])) m = tree_.names.parent(m);
     followed[u] = before[u] != kNone && before[u] >= ranges_[m].begin ? before[u] : after[u];
   }
+  return followed;
+}
 
+UnitBytes PlacementUnits::bytes(const PlacedModule& entry) const {
+  const Range range =
+      entry.module == kNoId ? Range{entry.first_unit, entry.first_unit + 1} : ranges_[entry.module];
+  UnitBytes sum;
+  for (uint32_t u = range.begin; u < range.end; ++u) {
+    sum.bytes += units_[u].bytes;
+    sum.cache_bytes += cache_bytes(units_[u]);
+  }
+  return sum;
+}
+
+std::vector<PlacedModule> PlacementUnits::placed_modules(const std::vector<uint32_t>& piece_devices) const {
+  if (pieces_.empty()) return {};
+  const std::vector<uint32_t> piece_of = pieces_of_units();
+  const std::vector<uint32_t> followed = followed_units(piece_of);
   std::vector<PlacedModule> placed;
-  const auto place = [&](PlacedModule entry, const Range& range) {
-    for (uint32_t u = range.begin; u < range.end; ++u) {
+  placed.reserve(units_.size());
+  const auto place = [&](ModuleId module, const Range& range) {
+    PlacedModule& entry = placed.emplace_back(PlacedModule{module, range.begin, 0});
+    for (uint32_t u = range.begin; u < range.end; ++u)
       entry.piece = std::max(entry.piece, piece_of[followed[u]]);
-      entry.bytes += units_[u].bytes;
-      entry.cache_bytes += units_[u].cache_bytes;
-    }
-    placed.push_back(entry);
   };
   const auto device_of = [&](uint32_t u) { return piece_devices[piece_of[followed[u]]]; };
   // For each unit, the end of the run of units on its device: a module's units are on one device when its
@@ -184,17 +206,18 @@ std::vector<PlacedModule> PlacementUnits::placed_modules(const std::vector<uint3
     const Range& range = ranges_[m];
     if (range.begin == range.end) continue;
     if (range.end <= run_end[range.begin]) {
-      place({m, kNoId, 0, 0, 0}, range);
+      place(m, range);
       continue;
     }
     const Module& module = tree_.modules[m];
     for (uint32_t u = range.begin; u < range.end; ++u) {
       const TensorId t = units_[u].tensor;
-      if (t != kNoId && tree_.tensors[t].module == m) place({kNoId, t, 0, 0, 0}, {u, u + 1});
+      if (t != kNoId && tree_.tensors[t].module == m) place(kNoId, {u, u + 1});
     }
     for (auto it = module.children.rbegin(); it != module.children.rend(); ++it) stack.push_back(*it);
   }
-  std::ranges::stable_sort(placed, {}, &PlacedModule::piece);
+  if (!std::ranges::is_sorted(placed, {}, &PlacedModule::piece))
+    std::ranges::stable_sort(placed, {}, &PlacedModule::piece);
   return placed;
 }
 

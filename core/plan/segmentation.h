@@ -8,7 +8,8 @@ namespace hfload {
 /// Pieces in order, and the devices that take them in order: GPUs, the CPU, the disk.
 struct SegmentationProblem {
   std::vector<double> piece_bytes;      ///< each more than 0
-  std::vector<double> cpu_piece_bytes;  ///< by piece: what it takes on the CPU, no more than elsewhere
+  std::vector<double> cpu_piece_bytes;  ///< by piece: what it takes on the CPU, no more than elsewhere; empty
+                                        ///< where that is the same
   std::vector<double> layer_bytes;      ///< by piece: what it takes to run its largest layer
   std::vector<double> gpu_budgets;      ///< bytes; no more than 0: takes nothing
   double cpu_budget = 0;                ///< bytes; no more than 0: takes nothing
@@ -32,6 +33,6 @@ struct Segmentation {
 /// this order: bytes on the disk; bytes on the CPU; devices that hold anything; the largest share of its
 /// budget that a GPU holds. Of equals, the one that gives the first device the most pieces, then the second,
 /// and so on. Exact for sums below 2^50 bytes in eighths of a byte; time in proportion to pieces times GPUs.
-Segmentation segment(const SegmentationProblem& problem);
+Segmentation segment(SegmentationProblem problem);
 
 }  // namespace hfload

@@ -26,33 +26,26 @@ std::vector<DeviceUsage> devices_of(const MaxMemory& max_memory) {
 /// Writes down a division of the pieces: the map, the usage, and the steps that would lead there.
 class Report {
  public:
-  Report(const ModuleTree& tree, const ModuleSizes& sizes, const PlacementUnits& units,
-         std::vector<DeviceUsage> devices, bool caches_on_cpu)
+  Report(const ModuleTree& tree, const ModuleSizes& sizes, PlacementUnits& units,
+         std::vector<DeviceUsage> devices, const PlanOptions& options)
       : tree_(tree),
         sizes_(sizes),
         units_(units),
-        caches_on_cpu_(caches_on_cpu),
+        options_(options),
         reserves_(devices.size()),
         buffer_bytes_(devices.size()) {
     plan_.devices = std::move(devices);
   }
 
-  DevicePlan run(const Segmentation& segmentation, bool offload_buffers) {
-    const std::vector<uint32_t> piece_devices = assign(segmentation);
-    DeviceMap map;
-    for (const PlacedModule& entry : units_.placed_modules(piece_devices)) {
-      const uint32_t device = piece_devices[entry.piece];
-      while (current_ < device) leave();
-      place(entry);
-      map.push_back({std::string(units_.name(entry)), plan_.devices[device].device});
-    }
+  DevicePlan run(const Segmentation& segmentation) {
+    DeviceMap map = place_all(assign(segmentation));
     if (map.empty()) {
       const auto takes_nothing = [](const DeviceUsage& usage) { return usage.budget_bytes < 0; };
       DeviceUsage& first = *std::ranges::find_if_not(plan_.devices, takes_nothing);
       map.push_back({"", first.device});
       ++first.modules;
     }
-    if (!offload_buffers) {
+    if (!options_.offload_buffers) {
       std::vector<double> taken;
       for (const DeviceUsage& usage : plan_.devices) taken.push_back(usage.used_bytes + usage.reserved_bytes);
       if (auto warning = offloaded_buffers_warning(plan_.devices, buffer_bytes_, taken))
@@ -63,6 +56,20 @@ class Report {
   }
 
  private:
+  DeviceMap place_all(const std::vector<uint32_t>& piece_devices) {
+    const std::vector<PlacedModule> placed = units_.placed_modules(piece_devices);
+    if (!options_.with_steps) units_.release_pieces();
+    DeviceMap map;
+    map.reserve(std::max<size_t>(1, placed.size()));
+    for (const PlacedModule& entry : placed) {
+      const uint32_t device = piece_devices[entry.piece];
+      while (current_ < device) leave();
+      place(entry);
+      map.push_back({units_.name(entry), plan_.devices[device].device});
+    }
+    return map;
+  }
+
   /// Devices of the pieces, as indices into plan_.devices, and what each device holds back.
   std::vector<uint32_t> assign(const Segmentation& segmentation) {
     const size_t disk = plan_.devices.size() - 1;
@@ -91,48 +98,52 @@ class Report {
   /// What is taken of the current device, by `bytes` of which some are caches.
   double taken(double bytes, double cache_bytes) const {
     const Device device = plan_.devices[current_].device;
-    return device.is_gpu() || (device == Device::cpu() && caches_on_cpu_) ? bytes : bytes - cache_bytes;
+    return device.is_gpu() || (device == Device::cpu() && options_.caches_on_cpu) ? bytes
+                                                                                  : bytes - cache_bytes;
   }
 
   void place(const PlacedModule& entry) {
-    const double bytes = taken(entry.bytes, entry.cache_bytes);
-    record(PlacementStep::Action::placed, units_.name(entry), bytes);
+    const UnitBytes of_entry = units_.bytes(entry);
+    const double bytes = taken(of_entry.bytes, of_entry.cache_bytes);
+    if (options_.with_steps) record(PlacementStep::Action::placed, units_.name(entry), bytes);
     plan_.devices[current_].used_bytes += bytes;
     ++plan_.devices[current_].modules;
     if (entry.module != kNoId) {
-      buffer_bytes_[current_] += sizes_.buffers(entry.module);
-    } else if (tree_.tensors[entry.tensor].is_buffer) {
-      buffer_bytes_[current_] += entry.bytes;
+      buffer_bytes_[current_] += sizes_.buffers(tree_, entry.module);
+    } else if (tree_.tensors[units_.tensor(entry)].is_buffer) {
+      buffer_bytes_[current_] += of_entry.bytes;
     }
   }
 
   void leave() {
-    const PlacementPiece& next = units_.pieces()[ends_[current_]];
-    record(PlacementStep::Action::next_device, units_.name(units_.units()[next.units[0]]),
-           taken(next.bytes, next.cache_bytes));
+    if (options_.with_steps) {
+      const PlacementPiece& next = units_.pieces()[ends_[current_]];
+      const UnitBytes of_piece = units_.bytes(next);
+      record(PlacementStep::Action::next_device, units_.name(units_.units()[next.units[0]]),
+             taken(of_piece.bytes, of_piece.cache_bytes));
+    }
     ++current_;
   }
 
-  void record(PlacementStep::Action action, std::string_view name, double bytes) {
+  void record(PlacementStep::Action action, std::string name, double bytes) {
     const DeviceUsage& usage = plan_.devices[current_];
     const SegmentationReserve& reserve = reserves_[current_];
-    plan_.steps.push_back(
-        {action, std::string(name), usage.device, bytes, usage.used_bytes,
-         usage.budget_bytes - reserve.bytes - usage.used_bytes, reserve.bytes,
-         reserve.bytes > 0 ? std::string(layer_name(units_.pieces()[reserve.piece])) : std::string()});
+    plan_.steps.push_back({action, std::move(name), usage.device, bytes, usage.used_bytes,
+                           usage.budget_bytes - reserve.bytes - usage.used_bytes, reserve.bytes,
+                           reserve.bytes > 0 ? layer_name(units_.pieces()[reserve.piece]) : std::string()});
   }
 
-  std::string_view layer_name(const PlacementPiece& piece) const {
+  std::string layer_name(const PlacementPiece& piece) const {
     const auto is_larger = [&](uint32_t a, uint32_t b) {
-      return units_.units()[a].layer_bytes < units_.units()[b].layer_bytes;
+      return units_.layer_bytes(a) < units_.layer_bytes(b);
     };
     return units_.name(units_.units()[*std::ranges::max_element(piece.units, is_larger)]);
   }
 
   const ModuleTree& tree_;
   const ModuleSizes& sizes_;
-  const PlacementUnits& units_;
-  const bool caches_on_cpu_;
+  PlacementUnits& units_;
+  const PlanOptions& options_;
   std::vector<size_t> ends_;                   ///< by device: one past its last piece
   std::vector<SegmentationReserve> reserves_;  ///< by device
   std::vector<double> buffer_bytes_;           ///< by device
@@ -140,24 +151,33 @@ class Report {
   DevicePlan plan_;
 };
 
-}  // namespace
-
-DevicePlan infer_tight_device_map(const ModuleTree& tree, const ModuleSizes& sizes,
-                                  const MaxMemory& max_memory, const PlanOptions& options) {
-  const PlacementUnits units(tree, sizes, options.no_split_modules);
-  std::vector<DeviceUsage> devices = devices_of(max_memory);
+Segmentation divide(const PlacementUnits& units, const std::vector<DeviceUsage>& devices,
+                    bool has_other_cpu_bytes) {
   SegmentationProblem problem;
+  problem.piece_bytes.reserve(units.pieces().size() + 1);  // for a sum more
+  problem.layer_bytes.reserve(units.pieces().size());
   for (const PlacementPiece& piece : units.pieces()) {
-    problem.piece_bytes.push_back(piece.bytes);
-    problem.cpu_piece_bytes.push_back(options.caches_on_cpu ? piece.bytes : piece.bytes - piece.cache_bytes);
-    problem.layer_bytes.push_back(piece.layer_bytes);
+    const UnitBytes of_piece = units.bytes(piece);
+    problem.piece_bytes.push_back(of_piece.bytes);
+    problem.layer_bytes.push_back(units.layer_bytes(piece));
+    if (has_other_cpu_bytes) problem.cpu_piece_bytes.push_back(of_piece.bytes - of_piece.cache_bytes);
   }
   for (const DeviceUsage& usage : devices) {
     if (usage.device.is_gpu()) problem.gpu_budgets.push_back(usage.budget_bytes);
     if (usage.device == Device::cpu()) problem.cpu_budget = usage.budget_bytes;
   }
-  return Report(tree, sizes, units, std::move(devices), options.caches_on_cpu)
-      .run(segment(problem), options.offload_buffers);
+  return segment(std::move(problem));
+}
+
+}  // namespace
+
+DevicePlan infer_tight_device_map(const ModuleTree& tree, const ModuleSizes& sizes,
+                                  const MaxMemory& max_memory, const PlanOptions& options) {
+  PlacementUnits units(tree, sizes, options.no_split_modules);
+  std::vector<DeviceUsage> devices = devices_of(max_memory);
+  const Segmentation segmentation =
+      divide(units, devices, !options.caches_on_cpu && !sizes.cache_bytes.empty());
+  return Report(tree, sizes, units, std::move(devices), options).run(segmentation);
 }
 
 }  // namespace hfload

@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/base/name_hash.h"
+#include "core/base/text_pool.h"
 #include "core/model/match_keys.h"
 
 namespace hfload {
@@ -48,10 +49,10 @@ Places find_places(const Checkpoint& checkpoint, const ModuleTree* tree, std::ve
     warnings.push_back(fmt::format("{}; the tensors stay in the order of their files", error.message()));
     return places;
   }
-  const ModuleIndex index(*tree);
+  const TensorIndex index(*tree);
   for (size_t i = 0; i < count; ++i) {
     const std::string_view name = places.keys.shell_names[i];
-    if (!name.empty()) places.tensor[i] = index.tensor(name);
+    if (!name.empty()) places.tensor[i] = index.find(name);
   }
   std::stable_sort(places.order.begin(), places.order.end(),
                    [&](uint32_t a, uint32_t b) { return places.tensor[a] < places.tensor[b]; });
@@ -131,9 +132,11 @@ class TiedSelection {
       if (tensor.is_buffer || found == nullptr) continue;
       const uint32_t original = found->source;
       const std::string_view model_name = places_.keys.shell_names[original];
-      if (tensor.name == model_name) continue;
-      const std::string_view name = checkpoint_name(tensor.name, model_name, source_.tensor(original).name);
-      if (!names.insert(name).second) continue;
+      const std::string own_name = tree_->tensor_name(tensor);
+      if (own_name == model_name) continue;
+      const std::string_view name = checkpoint_name(own_name, model_name, source_.tensor(original).name);
+      if (names.contains(name)) continue;
+      names.insert(added_names_.add(name));
       plan_.duplicated.emplace_back(name);
       // Numbers of the format's own shared elements are indices of tensors at most; these lie above.
       constexpr uint64_t kOfObjects = uint64_t{1} << 32;
@@ -160,6 +163,7 @@ class TiedSelection {
   ConvertPlan& plan_;
   Places places_;
   std::vector<Selected> selected_;
+  TextPool added_names_;
 };
 
 }  // namespace

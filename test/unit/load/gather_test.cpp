@@ -51,7 +51,7 @@ class ViewedModel {
                                  .present = true,
                                  .identity = open_regular_file(directory_ / "pytorch_model.bin").identity,
                                  .metadata = {}});
-    tree.modules.emplace_back();
+    tree.add_module(kNoId, "", "");
     KeyMatches keys;
     DeviceMap map;
     for (const View& view : views) {

@@ -21,17 +21,16 @@ std::string shape_text(const std::vector<uint64_t>& shape) {
 /// The format that make_modules.py documents.
 std::string tree_text(const ModuleTree& tree) {
   std::string text;
-  for (const Module& m : tree.modules) {
-    text += "M " + m.name.str() + " " + m.class_name.str() + "\n";
-    for (const auto* tensors : {&m.parameters, &m.buffers}) {
-      for (const TensorId id : *tensors) {
-        const ShellTensor& t = tree.tensors[id];
-        text += t.is_buffer ? "B " : "P ";
-        text += t.name.str() + " " + shape_text(t.shape) + " " + std::string(dtype_info(t.dtype).torch_name);
-        if (t.is_buffer) text += t.persistent ? " persistent" : " transient";
-        text += "\n";
-      }
-    }
+  for (ModuleId module = 0; module < tree.modules.size(); ++module) {
+    text += "M " + tree.module_name(module) + " " + tree.modules[module].class_name.str() + "\n";
+    tree.for_each_tensor_of(module, [&](TensorId id) {
+      const ShellTensor& t = tree.tensors[id];
+      text += t.is_buffer ? "B " : "P ";
+      text +=
+          tree.tensor_name(t) + " " + shape_text(t.shape) + " " + std::string(dtype_info(t.dtype).torch_name);
+      if (t.is_buffer) text += t.persistent ? " persistent" : " transient";
+      text += "\n";
+    });
   }
   text.pop_back();
   return text;

@@ -207,9 +207,9 @@ TEST_CASE("a tied tensor saved under both names is read from its first place", "
   head.name = "lm_head.weight";
   checkpoint.tensors.insert(checkpoint.tensors.begin(), head);
   const Shell shell = build_shell(checkpoint, {});
-  const ModuleIndex index(shell.tree);
+  const TensorIndex index(shell.tree);
   const KeyMatches keys = match_keys(shell.tree, checkpoint);
-  const auto it = std::ranges::find(keys.matches, index.tensor("transformer.wte.weight"), &KeyMatch::shell);
+  const auto it = std::ranges::find(keys.matches, index.find("transformer.wte.weight"), &KeyMatch::shell);
   REQUIRE(it != keys.matches.end());
   CHECK(checkpoint.tensors[it->checkpoint].name == "transformer.wte.weight");
   CHECK(std::ranges::count(keys.matches, it->shell, &KeyMatch::shell) == 1);

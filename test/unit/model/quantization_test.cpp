@@ -36,7 +36,7 @@ Checkpoint named_llama(const std::string& section, const std::vector<std::string
 }
 
 const ShellTensor& tensor_of(const ModuleTree& tree, const std::string& name) {
-  const TensorId id = ModuleIndex(tree).tensor(name);
+  const TensorId id = TensorIndex(tree).find(name);
   REQUIRE(id != kNoId);
   return tree.tensors[id];
 }

@@ -30,7 +30,7 @@ CheckpointTensor named_only(const std::string& name) {
 
 std::vector<std::string> module_names(const ModuleTree& tree) {
   std::vector<std::string> names;
-  for (const Module& m : tree.modules) names.push_back(m.name);
+  for (ModuleId m = 0; m < tree.modules.size(); ++m) names.push_back(tree.module_name(m));
   return names;
 }
 
@@ -87,11 +87,11 @@ TEST_CASE("an unknown architecture gets its tree from its tensor names", "[model
                                  "model.layers.10.mlp.experts", "model.layers.10.mlp.experts.0",
                                  "model.layers.10.mlp.experts.1", "model.norm", "lm_head"});
   CHECK(tree.no_split_modules == std::vector<std::string>{"model.layers.#"});
-  const ModuleIndex index(tree);
-  CHECK(tree.modules[index.module("model.layers.10")].class_name == "model.layers.#");
-  CHECK(tree.tensors[index.tensor("lm_head.weight")].dtype == Dtype::bf16);
-  CHECK(tree.tensors[index.tensor("model.embed_tokens.weight")].dtype == Dtype::u8);
-  CHECK(tree.tensors[index.tensor("model.norm.weight")].dtype == Dtype::i64);
+  const TensorIndex index(tree);
+  CHECK(tree.modules[ModuleIndex(tree).find("model.layers.10")].class_name == "model.layers.#");
+  CHECK(tree.tensors[index.find("lm_head.weight")].dtype == Dtype::bf16);
+  CHECK(tree.tensors[index.find("model.embed_tokens.weight")].dtype == Dtype::u8);
+  CHECK(tree.tensors[index.find("model.norm.weight")].dtype == Dtype::i64);
   REQUIRE(shell.warnings.size() == 1);
   CHECK(shell.warnings[0].find("made_up") != std::string::npos);
 }
@@ -138,8 +138,8 @@ TEST_CASE("sizes of tensors in absent shards share the index's total", "[model]"
   uint64_t total = 0;
   for (const ShellTensor& t : shell.tree.tensors) total += shell_tensor_bytes(t);
   CHECK(total == 1020);
-  const ModuleIndex index(shell.tree);
-  CHECK(shell.tree.tensors[index.tensor("h.0.norm.weight")].shape == std::vector<uint64_t>{10});
+  const TensorIndex index(shell.tree);
+  CHECK(shell.tree.tensors[index.find("h.0.norm.weight")].shape == std::vector<uint64_t>{10});
   CHECK(shell.warnings.size() == 2);
 
   checkpoint.index_total_size_bytes.reset();

@@ -20,27 +20,18 @@ class TreeReader {
   }
 
  private:
-  ModuleId add(const ConfigValue& node, const std::string& name, ModuleId parent) {
-    const auto id = static_cast<ModuleId>(tree_.modules.size());
-    Module module;
-    module.name = name;
-    module.class_name = string_of(at(node, "class"));
-    module.parent = parent;
-    tree_.modules.push_back(module);
-    const std::string prefix = name.empty() ? "" : name + ".";
-    for (const ConfigValue& p : array_of(at(node, "params"))) add_tensor(array_of(p), prefix, id, false);
-    for (const ConfigValue& b : array_of(at(node, "buffers"))) add_tensor(array_of(b), prefix, id, true);
-    for (const ConfigValue& c : array_of(at(node, "children"))) {
-      const ModuleId child = add(array_of(c)[1], prefix + string_of(array_of(c)[0]), id);
-      tree_.modules[id].children.push_back(child);
-    }
-    return id;
+  void add(const ConfigValue& node, const std::string& name, ModuleId parent) {
+    const ModuleId id = tree_.add_module(parent, name, string_of(at(node, "class")));
+    for (const ConfigValue& p : array_of(at(node, "params"))) add_tensor(array_of(p), id, false);
+    for (const ConfigValue& b : array_of(at(node, "buffers"))) add_tensor(array_of(b), id, true);
+    for (const ConfigValue& c : array_of(at(node, "children")))
+      add(array_of(c)[1], string_of(array_of(c)[0]), id);
   }
 
-  void add_tensor(const ConfigValue::Array& row, const std::string& prefix, ModuleId module, bool is_buffer) {
+  void add_tensor(const ConfigValue::Array& row, ModuleId module, bool is_buffer) {
     const auto id = static_cast<TensorId>(tree_.tensors.size());
     ShellTensor t;
-    t.name = prefix + string_of(row[0]);
+    t.name = string_of(row[0]);
     t.module = module;
     std::vector<uint64_t> shape;
     for (const ConfigValue& d : array_of(row[1])) shape.push_back(uint_of(d));
@@ -52,7 +43,7 @@ class TreeReader {
     t.object = id;
     if (!is_buffer && !row[3].is_null()) t.object = first_of_.emplace(device_name(row[3]), id).first->second;
     tree_.tensors.push_back(t);
-    (is_buffer ? tree_.modules[module].buffers : tree_.modules[module].parameters).push_back(id);
+    (is_buffer ? tree_.buffers[module] : tree_.modules[module].parameters).push_back(id);
   }
 
   ModuleTree tree_;
@@ -64,9 +55,9 @@ void check_sizes(const ModuleTree& tree, const ModuleSizes& sizes, const ConfigV
   for (const auto& [name, bytes] : object_of(expected)) python[name] = number_of(bytes);
   for (TensorId i = 0; i < tree.tensors.size(); ++i) {
     if (tree.tensors[i].object != i) continue;
-    ours[tree.tensors[i].name] = sizes.tensor_bytes[i];
-    for (ModuleId m = tree.tensors[i].module; m != kNoId; m = tree.modules[m].parent) {
-      ours[tree.modules[m].name] = sizes.module_bytes[m];
+    ours[tree.tensor_name(i)] = sizes.tensor_bytes[i];
+    for (ModuleId m = tree.tensors[i].module; m != kNoId; m = tree.names.parent(m)) {
+      ours[tree.module_name(m)] = sizes.module_bytes[m];
     }
   }
   CHECK(ours == python);
@@ -78,7 +69,7 @@ bool splits_a_module_with_buffers(const ModuleTree& tree, const DevicePlan& plan
     if (step.action != PlacementStep::Action::split && step.action != PlacementStep::Action::split_tied)
       return false;
     const ModuleIndex index(tree);
-    return std::ranges::any_of(tree.modules[index.module(step.module)].buffers,
+    return std::ranges::any_of(tree.buffers_of(index.find(step.module)),
                                [&](TensorId t) { return tree.tensors[t].persistent; });
   });
 }

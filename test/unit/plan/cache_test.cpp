@@ -94,7 +94,6 @@ TEST_CASE("every family that generates takes what transformers allocates for it"
 
 TEST_CASE("latent attention, states and fixed sources", "[plan]") {
   ModuleTree tree;
-  tree.modules.emplace_back();
   ModuleBuilder b(tree, Dtype::bf16);
   b.latent_cache(512 + 64);
   b.state_cache(1000);
@@ -205,7 +204,6 @@ TEST_CASE("tight with caches is the best of all divisions", "[plan]") {
     const size_t n = draw(1, 7);
     std::vector<double> weights(n), caches(n);
     ModuleTree tree;
-    tree.modules.emplace_back();
     ModuleBuilder b(tree, Dtype::u8);
     b.list("layers", n, [&](uint64_t i) {
       b.module(index_name(i), "Block", [&] {
@@ -262,7 +260,6 @@ TEST_CASE("tight with caches is the best of all divisions", "[plan]") {
 
 TEST_CASE("a module that caches stays whole, though its class may be split", "[plan]") {
   ModuleTree tree;
-  tree.modules.emplace_back();
   ModuleBuilder b(tree, Dtype::u8);
   b.module("attention", "Attention", [&] {
     b.module("k", "Linear", [&] { b.parameter("weight", {100}); });

@@ -18,7 +18,6 @@ namespace hfload::test {
 inline ModuleTree blocks(uint64_t layers, uint64_t weight, uint64_t cache, uint64_t ends = 0,
                          uint64_t window = 0) {
   ModuleTree tree;
-  tree.modules.emplace_back();
   ModuleBuilder b(tree, Dtype::u8);
   b.module("embed", "Embedding", [&] { b.parameter("weight", {ends}); });
   b.list("layers", layers, [&](uint64_t i) {
@@ -69,12 +68,12 @@ inline void check_plan(const ModuleTree& tree, const Planned& planned, const Max
   const ModuleSizes weights = compute_module_sizes(tree, std::nullopt);
   std::map<Device, double> cached, placed;
   for (const CacheBytes& cache : planned.caches) {
-    const Device* device = lookup.find(tree.modules[cache.module].name);
+    const Device* device = lookup.find(tree.module_name(cache.module));
     REQUIRE(device != nullptr);
     cached[device->is_gpu() ? *device : main] += static_cast<double>(cache.bytes);
   }
   for (TensorId t = 0; t < tree.tensors.size(); ++t)
-    placed[*lookup.find(tree.tensors[t].name)] += weights.tensor_bytes[t];
+    placed[*lookup.find(tree.tensor_name(t))] += weights.tensor_bytes[t];
   for (const DeviceUsage& u : planned.plan.devices) {
     INFO("device " << to_string(u.device));
     CHECK(u.cache_bytes == cached[u.device]);

@@ -190,11 +190,13 @@ TEST_CASE("entries whose siblings share a device are merged, a lone one is not",
 }
 
 TEST_CASE("the longest entry decides", "[plan]") {
-  const DeviceMapLookup lookup({{"", Device::cpu()}, {"a", Device::gpu(0)}, {"a.b", Device::gpu(1)}});
+  const DeviceMap map{{"", Device::cpu()}, {"a", Device::gpu(0)}, {"a.b", Device::gpu(1)}};
+  const DeviceMapLookup lookup(map);
   CHECK(*lookup.find("a.b.c") == Device::gpu(1));
   CHECK(*lookup.find("a.bc") == Device::gpu(0));
   CHECK(*lookup.find("ab") == Device::cpu());
-  CHECK(DeviceMapLookup({{"a", Device::cpu()}}).find("ab") == nullptr);
+  const DeviceMap one{{"a", Device::cpu()}};
+  CHECK(DeviceMapLookup(one).find("ab") == nullptr);
 }
 
 TEST_CASE("names are printed as Python literals", "[plan]") {

@@ -97,11 +97,12 @@ TEST_CASE("an extra budget of the greedy solver is enough, and a byte less is no
 
 TEST_CASE("extra budgets by hand", "[plan]") {
   ModuleTree tree;
-  tree.modules.push_back({"", "Model", kNoId, {1, 2}, {}, {}});
+  tree.add_module(kNoId, "", "Model");
   for (const std::string name : {"a", "b"}) {
     const auto id = static_cast<TensorId>(tree.tensors.size());
-    tree.modules.push_back({name, "Linear", 0, {}, {id}, {}});
-    tree.tensors.push_back({name + ".weight", id + 1, Dtype::f16, Dtype::f16, {10}, false, true, false, id});
+    const ModuleId module = tree.add_module(0, name, "Linear");
+    tree.modules[module].parameters.push_back(id);
+    tree.tensors.push_back({"weight", module, Dtype::f16, Dtype::f16, {10}, false, true, false, id});
   }
   const ModuleSizes sizes = compute_module_sizes(tree, Dtype::f16);
   const auto extra_of = [&](Strategy strategy, std::string_view budgets) {

@@ -15,7 +15,7 @@ struct Sample {
 
   Sample& add(const std::string& name, uint32_t shard, uint64_t begin, Dtype from, Dtype to,
               uint64_t elements) {
-    if (tree.modules.empty()) tree.modules.emplace_back();
+    if (tree.modules.empty()) tree.add_module(kNoId, "", "");
     const auto id = static_cast<TensorId>(tree.tensors.size());
     ShellTensor shell;
     shell.name = name;

@@ -65,8 +65,8 @@ inline void check_covers_everything(const ModuleTree& tree, const DeviceMap& map
   const DeviceMapLookup lookup(map);
   for (const ShellTensor& t : tree.tensors) {
     if (!t.persistent) continue;
-    INFO(t.name.view());
-    CHECK(lookup.find(t.name) != nullptr);
+    INFO(tree.tensor_name(t));
+    CHECK(lookup.find(tree.tensor_name(t)) != nullptr);
   }
 }
 

@@ -29,7 +29,7 @@ TEST_CASE("planning counts quantised weights as they are stored", "[plan]") {
     // The narrowest dtype a model can be loaded in changes nothing about what is quantised.
     const ModuleSizes sizes = compute_module_sizes(shell.tree, Dtype::f16);
     for (ModuleId m = 0; m < shell.tree.modules.size(); ++m) {
-      const std::string& name = shell.tree.modules[m].name;
+      const std::string name = shell.tree.module_name(m);
       if (!name.ends_with(".mlp")) continue;
       uint64_t bytes = 0;
       for (const CheckpointTensor& t : checkpoint.tensors) {

@@ -35,8 +35,7 @@ class RandomTrees {
     ModuleSizes sizes = compute_module_sizes(tree, Dtype::f16);
     if (!one_in(4)) return sizes;
     const double bytes = 1 + below(40);
-    for (ModuleId m = below(static_cast<uint32_t>(tree.modules.size())); m != kNoId;
-         m = tree.modules[m].parent)
+    for (ModuleId m = below(static_cast<uint32_t>(tree.modules.size())); m != kNoId; m = tree.names.parent(m))
       sizes.module_bytes[m] += bytes;
     return sizes;
   }
@@ -58,7 +57,7 @@ class RandomTrees {
   void add_tensor(ModuleId m, const std::string& name, bool is_buffer) {
     const auto id = static_cast<TensorId>(tree_.tensors.size());
     ShellTensor t;
-    t.name = (tree_.modules[m].name.empty() ? "" : tree_.modules[m].name.str() + ".") + name;
+    t.name = name;
     t.module = m;
     t.dtype = t.created_dtype = is_buffer && one_in(2) ? Dtype::boolean : Dtype::f16;
     t.shape = {one_in(10) ? 0 : 1 + below(30)};
@@ -67,7 +66,7 @@ class RandomTrees {
     t.object = id;
     if (is_buffer && one_in(2)) share_buffer(t);
     tree_.tensors.push_back(t);
-    (is_buffer ? tree_.modules[m].buffers : tree_.modules[m].parameters).push_back(id);
+    (is_buffer ? tree_.buffers[m] : tree_.modules[m].parameters).push_back(id);
   }
 
   /// As in models whose layers use one rotary embedding.
@@ -83,11 +82,7 @@ class RandomTrees {
   }
 
   void add_module(const std::string& name, ModuleId parent, int depth) {
-    const auto id = static_cast<ModuleId>(tree_.modules.size());
-    tree_.modules.emplace_back();
-    tree_.modules[id].name = name;
-    tree_.modules[id].parent = parent;
-    if (parent != kNoId) tree_.modules[parent].children.push_back(id);
+    const ModuleId id = tree_.add_module(parent, name, "");
     const bool is_leaf = depth == 3 || (depth > 0 && one_in(2));
     const bool is_empty = is_leaf && one_in(4);
     tree_.modules[id].class_name = is_empty ? "Dropout" : is_leaf ? "Linear" : one_in(4) ? "Block" : "Stack";
@@ -98,7 +93,7 @@ class RandomTrees {
     const uint32_t children = 2 + below(5);
     for (uint32_t i = 0; i < children && leaves_ > 0; ++i) {
       if (depth >= 1) --leaves_;
-      add_module((name.empty() ? "" : name + ".") + std::to_string(i), id, depth + 1);
+      add_module(std::to_string(i), id, depth + 1);
     }
   }
 

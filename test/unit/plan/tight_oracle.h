@@ -34,7 +34,7 @@ class TightOracle {
     }
     below_.resize(tree.modules.size());
     for (TensorId t = 0; t < tree.tensors.size(); ++t) {
-      for (ModuleId m = tree.tensors[t].module; m != kNoId; m = tree.modules[m].parent) below_[m].insert(t);
+      for (ModuleId m = tree.tensors[t].module; m != kNoId; m = tree.names.parent(m)) below_[m].insert(t);
     }
     add_parts(0, 0);
     group();
@@ -128,24 +128,24 @@ class TightOracle {
     const Module& module = tree_.modules[m];
     double beyond = sizes_.module_bytes[m];
     for (const TensorId t : module.parameters) beyond -= sizes_.tensor_bytes[t];
-    for (const TensorId t : module.buffers) beyond -= sizes_.tensor_bytes[t];
+    for (const TensorId t : tree_.buffers_of(m)) beyond -= sizes_.tensor_bytes[t];
     for (const ModuleId c : module.children) beyond -= sizes_.module_bytes[c];
     carried += beyond;
     const auto add_tensors = [&](const IdList& tensors) {
-      for (const TensorId t : tensors) add(tree_.tensors[t].name, sizes_.tensor_bytes[t], {t}, carried);
+      for (const TensorId t : tensors) add(tree_.tensor_name(t), sizes_.tensor_bytes[t], {t}, carried);
     };
     add_tensors(module.parameters);
-    if (m != 0) add_tensors(module.buffers);
+    if (m != 0) add_tensors(tree_.buffers_of(m));
     for (const ModuleId c : module.children) {
       const Module& child = tree_.modules[c];
       if (child.children.empty() || no_split_.contains(child.class_name)) {
-        add(child.name, sizes_.module_bytes[c], below_[c], carried);
+        add(tree_.module_name(c), sizes_.module_bytes[c], below_[c], carried);
       } else {
         add_parts(c, carried);
         carried = 0;
       }
     }
-    if (m == 0) add_tensors(module.buffers);
+    if (m == 0) add_tensors(tree_.buffers_of(m));
   }
 
   /// Units with one label go together: labels of units that share a parameter are made equal until none

@@ -31,14 +31,12 @@ void check_accounts(const TightOracle& oracle, const DevicePlan& plan) {
 /// A model of leaves with one parameter each, `f16`, so that n elements are 2n bytes.
 ModuleTree leaves(const std::vector<std::pair<std::string, uint64_t>>& names_and_elements) {
   ModuleTree tree;
-  tree.modules.push_back({"", "Model", kNoId, {}, {}, {}});
+  tree.add_module(kNoId, "", "Model");
   for (const auto& [name, elements] : names_and_elements) {
-    const auto id = static_cast<ModuleId>(tree.modules.size());
-    tree.modules.push_back({name, elements == 0 ? "Dropout" : "Linear", 0, {}, {}, {}});
-    tree.modules[0].children.push_back(id);
+    const ModuleId id = tree.add_module(0, name, elements == 0 ? "Dropout" : "Linear");
     if (elements == 0) continue;
     const auto t = static_cast<TensorId>(tree.tensors.size());
-    tree.tensors.push_back({name + ".weight", id, Dtype::f16, Dtype::f16, {elements}, false, true, false, t});
+    tree.tensors.push_back({"weight", id, Dtype::f16, Dtype::f16, {elements}, false, true, false, t});
     tree.modules[id].parameters.push_back(t);
   }
   return tree;
@@ -206,14 +204,12 @@ TEST_CASE("a unit without bytes goes with its neighbour in the same module", "[p
   // The dropout that opens the second layer goes with that layer.
   tree = leaves({{"x", 10}});
   for (const std::string layer : {"0", "1"}) {
-    const auto id = static_cast<ModuleId>(tree.modules.size());
-    tree.modules[0].children.push_back(id);
-    tree.modules.push_back({layer, "Layer", 0, {id + 1, id + 2}, {}, {}});
-    tree.modules.push_back({layer + ".drop", "Dropout", id, {}, {}, {}});
+    const ModuleId id = tree.add_module(0, layer, "Layer");
+    tree.add_module(id, "drop", "Dropout");
+    const ModuleId linear = tree.add_module(id, "fc", "Linear");
     const auto t = static_cast<TensorId>(tree.tensors.size());
-    tree.modules.push_back({layer + ".fc", "Linear", id, {}, {t}, {}});
-    tree.tensors.push_back(
-        {layer + ".fc.weight", id + 2, Dtype::f16, Dtype::f16, {10}, false, true, false, t});
+    tree.modules[linear].parameters.push_back(t);
+    tree.tensors.push_back({"weight", linear, Dtype::f16, Dtype::f16, {10}, false, true, false, t});
   }
   CHECK(tight_map(tree, "0=40,1=20") == "{'x': 0,\n '0': 0,\n '1': 1}");
   CHECK(tight_map(leaves({{"drop", 0}}), "0=1,cpu=1") == "{'': 0}");
