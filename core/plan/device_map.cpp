@@ -38,7 +38,7 @@ class Cleaner {
   }
 
   DeviceMap run() {
-    merge_below({0, order_.size()}, "");
+    merge_below({0, order_.size()}, "", 0);
     std::erase_if(map_, [this](const DeviceMapEntry& entry) {
       return is_dropped_[static_cast<size_t>(&entry - map_.data())];
     });
@@ -53,17 +53,18 @@ class Cleaner {
 
   std::string_view name(uint32_t entry) const { return map_[entry].module; }
 
-  /// `range`: the entries of `module` and below it.
-  void merge_below(Range range, std::string_view module) {
+  /// `range`: the entries of `module` and below it. `at`: where the next component of those begins.
+  void merge_below(Range range, std::string_view module, size_t at) {
     const Range below{range.begin + (range.begin < range.end && name(order_[range.begin]) == module ? 1 : 0),
                       range.end};
-    if (below.end - below.begin > 1 && is_on_one_device(below)) {
+    // No module is meant by what stands before the dot of ".x".
+    const bool is_module = at == 0 || !module.empty();
+    if (is_module && below.end - below.begin > 1 && is_on_one_device(below)) {
       merge(range, below, std::string(module));
       return;
     }
     for (size_t begin = below.begin; begin < below.end;) {
       const std::string_view first = name(order_[begin]);
-      const size_t at = module.empty() ? 0 : module.size() + 1;
       const std::string_view child = first.substr(0, std::min(first.find('.', at), first.size()));
       const auto is_child = [&](uint32_t entry) {
         const std::string_view other = name(entry);
@@ -72,7 +73,7 @@ class Cleaner {
       const auto from = order_.begin() + static_cast<std::ptrdiff_t>(begin);
       const auto to = order_.begin() + static_cast<std::ptrdiff_t>(below.end);
       const size_t end = begin + static_cast<size_t>(std::find_if_not(from, to, is_child) - from);
-      if (end - begin > 1) merge_below({begin, end}, child);
+      if (end - begin > 1) merge_below({begin, end}, child, child.size() + 1);
       begin = end;
     }
   }

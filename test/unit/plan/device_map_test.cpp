@@ -187,6 +187,16 @@ TEST_CASE("entries whose siblings share a device are merged, a lone one is not",
   CHECK(text({{"m.x.1", a}, {"h", b}}) == "{'m.x.1': 0,\n 'h': 1}");
   CHECK(text({{"m.x", a}, {"h", b}, {"m.y", a}}) == "{'h': 1,\n 'm': 0}");
   CHECK(text({{"m.1", a}, {"m.10", b}, {"m.2", a}}) == "{'m.1': 0,\n 'm.10': 1,\n 'm.2': 0}");
+  // Between a module and what is below it stand names that go on without a dot.
+  CHECK(text({{"m-x", b}, {"m.1", a}, {"m!", b}, {"m.2", a}, {"m", a}}) == "{'m-x': 1,\n 'm!': 1,\n 'm': 0}");
+}
+
+TEST_CASE("odd names are no modules", "[plan]") {
+  const Device a = Device::gpu(0), b = Device::gpu(1);
+  const auto text = [](const DeviceMap& map) { return format_device_map(clean_device_map(map)); };
+  CHECK(text({{".x", a}, {".y", a}, {"m", b}}) == "{'.x': 0,\n '.y': 0,\n 'm': 1}");
+  CHECK(text({{".x.1", a}, {".x.2", a}, {".y", b}}) == "{'.x': 0,\n '.y': 1}");
+  CHECK(text({{"..", a}, {"...", a}, {"", b}, {"....", b}}) == "{'..': 0,\n '...': 0,\n '': 1,\n '....': 1}");
 }
 
 TEST_CASE("the longest entry decides", "[plan]") {
