@@ -106,6 +106,17 @@ class NameTrie {
     uint32_t next = kNone;    ///< its sibling
   };
 
+  /// A path for a NameTable, which is compared by its length first: the text is two steps further.
+  struct PathOf {
+    const NameTrie& trie;
+    uint32_t node;
+
+    bool operator==(std::string_view path) const {
+      return trie.nodes_[node].path_bytes == path.size() && trie.path(node) == path;
+    }
+    explicit operator std::string() const { return std::string(trie.path(node)); }
+  };
+
   void insert(uint32_t tensor, NameTable& by_path) {
     const std::string_view name = checkpoint_.tensors[tensor].name;
     const bool is_odd = name.empty() || name.front() == '.' || name.back() == '.' ||
@@ -124,7 +135,7 @@ class NameTrie {
   uint32_t node_of(uint32_t tensor, size_t path_bytes, NameTable& by_path) {
     if (path_bytes == 0) return 0;
     const std::string_view path = checkpoint_.tensors[tensor].name.view().substr(0, path_bytes);
-    const auto path_of = [this](uint32_t node) { return this->path(node); };
+    const auto path_of = [this](uint32_t node) { return PathOf{*this, node}; };
     if (const uint32_t known = by_path.find(path, path_of); known != kNone) return known;
     const size_t dot = path.rfind('.');
     const uint32_t parent = node_of(tensor, dot == std::string_view::npos ? 0 : dot, by_path);
@@ -132,7 +143,7 @@ class NameTrie {
     Node& added = nodes_.emplace_back();
     added.path_tensor = tensor;
     added.path_bytes = static_cast<uint32_t>(path_bytes);
-    by_path.insert(node, path_of);
+    by_path.insert(node, path, path_of);
     append(nodes_[parent].children, node, [&](uint32_t last) -> uint32_t& { return nodes_[last].next; });
     return node;
   }
