@@ -53,40 +53,46 @@ class NameTrie {
     // memory, and pages that nothing is written to take none.
     nodes_.reserve(2 * checkpoint.tensors.size() + 1);
     nodes_.emplace_back();
-    NameTable by_path;
+    NameTable by_path(checkpoint.tensors.size());
     for (uint32_t i = 0; i < checkpoint.tensors.size(); ++i) insert(i, by_path);
   }
 
   size_t size() const { return nodes_.size(); }
-  std::string_view path(uint32_t node) const {
-    const Node& n = nodes_[node];
-    return n.path_bytes == 0 ? "" : checkpoint_.tensors[n.path_tensor].name.view().substr(0, n.path_bytes);
-  }
+  std::string_view path(uint32_t node) const { return {nodes_[node].path, nodes_[node].path_bytes}; }
   /// The last component of its path.
   std::string_view name(uint32_t node) const {
     const std::string_view whole = path(node);
     return whole.substr(whole.rfind('.') + 1);
   }
-  /// The first tensor directly in it, into Checkpoint::tensors, and the one after a tensor; kNone at the end.
-  uint32_t first_tensor(uint32_t node) const { return nodes_[node].tensors.first; }
-  uint32_t next_tensor(uint32_t tensor) const { return next_tensor_[tensor]; }
+  /// Calls `visit` with each tensor directly in it, into Checkpoint::tensors.
+  template <class Visit>
+  void for_each_tensor(uint32_t node, Visit&& visit) const {
+    all_of(
+        nodes_[node].last_tensor, [this](uint32_t tensor) { return next_tensor_[tensor]; },
+        [&](uint32_t tensor) {
+          visit(tensor);
+          return true;
+        });
+  }
 
   bool is_layer_list(uint32_t node) const {
     const Node& n = nodes_[node];
-    if (n.children.first == kNone || n.tensors.first != kNone) return false;
-    for (uint32_t child = n.children.first; child != kNone; child = nodes_[child].next) {
-      if (!is_number(name(child))) return false;
-    }
-    return true;
+    return n.last_child != kNone && n.last_tensor == kNone &&
+           all_of(
+               n.last_child, [this](uint32_t child) { return nodes_[child].next; },
+               [&](uint32_t child) { return is_number(name(child)); });
   }
 
   std::vector<uint32_t> sorted_children(uint32_t node) const {
     const bool is_list = is_layer_list(node);
     std::vector<std::pair<uint64_t, uint32_t>> keyed;
-    for (uint32_t child = nodes_[node].children.first; child != kNone; child = nodes_[child].next) {
-      const std::string_view component = name(child);
-      keyed.emplace_back(is_list ? number_of(component) : static_cast<uint64_t>(rank(component)), child);
-    }
+    all_of(
+        nodes_[node].last_child, [this](uint32_t child) { return nodes_[child].next; },
+        [&](uint32_t child) {
+          const std::string_view component = name(child);
+          keyed.emplace_back(is_list ? number_of(component) : static_cast<uint64_t>(rank(component)), child);
+          return true;
+        });
     const auto key = &std::pair<uint64_t, uint32_t>::first;
     if (!std::ranges::is_sorted(keyed, {}, key)) std::ranges::stable_sort(keyed, {}, key);
     std::vector<uint32_t> children(keyed.size());
@@ -95,27 +101,26 @@ class NameTrie {
   }
 
  private:
-  struct Ends {
-    uint32_t first = kNone, last = kNone;
-  };
-  /// There may be 10^5 and more.
+  /// There may be 10^5 and more. Children and tensors are in the order of the checkpoint, each followed by
+  /// the next and the last by the first.
   struct Node {
-    uint32_t path_tensor = 0,
-             path_bytes = 0;  ///< of whose name, and how much of it, its own is the beginning
-    Ends children, tensors;   ///< in the order of the checkpoint
-    uint32_t next = kNone;    ///< its sibling
+    const char* path = "";  ///< the beginning of a tensor's name
+    uint32_t path_bytes = 0;
+    uint32_t last_child = kNone, last_tensor = kNone;
+    uint32_t next = kNone;  ///< its sibling
   };
 
-  /// A path for a NameTable, which is compared by its length first: the text is two steps further.
-  struct PathOf {
-    const NameTrie& trie;
-    uint32_t node;
-
-    bool operator==(std::string_view path) const {
-      return trie.nodes_[node].path_bytes == path.size() && trie.path(node) == path;
+  /// Whether the predicate holds of all on a list, by its last; of those after one of which it does not hold
+  /// it is not asked.
+  template <class Next, class Predicate>
+  static bool all_of(uint32_t last, const Next& next, Predicate&& holds) {
+    for (uint32_t i = last; i != kNone;) {
+      i = next(i);
+      if (!holds(i)) return false;
+      if (i == last) break;
     }
-    explicit operator std::string() const { return std::string(trie.path(node)); }
-  };
+    return true;
+  }
 
   void insert(uint32_t tensor, NameTable& by_path) {
     const std::string_view name = checkpoint_.tensors[tensor].name;
@@ -127,36 +132,35 @@ class NameTrie {
           .with_tensor(std::string(name));
     }
     const size_t dot = name.rfind('.');
-    const uint32_t node = is_odd || dot == std::string_view::npos ? 0 : node_of(tensor, dot, by_path);
-    append(nodes_[node].tensors, tensor, [&](uint32_t last) -> uint32_t& { return next_tensor_[last]; });
+    const uint32_t node = is_odd || dot == std::string_view::npos ? 0 : node_of(name.substr(0, dot), by_path);
+    append(nodes_[node].last_tensor, tensor, [&](uint32_t t) -> uint32_t& { return next_tensor_[t]; });
   }
 
-  /// Of the first `path_bytes` bytes of the tensor's name, whole components.
-  uint32_t node_of(uint32_t tensor, size_t path_bytes, NameTable& by_path) {
-    if (path_bytes == 0) return 0;
-    const std::string_view path = checkpoint_.tensors[tensor].name.view().substr(0, path_bytes);
-    const auto path_of = [this](uint32_t node) { return PathOf{*this, node}; };
+  /// `path`: the beginning of a tensor's name.
+  uint32_t node_of(std::string_view path, NameTable& by_path) {
+    if (path.empty()) return 0;
+    const auto path_of = [this](uint32_t node) { return this->path(node); };
     if (const uint32_t known = by_path.find(path, path_of); known != kNone) return known;
     const size_t dot = path.rfind('.');
-    const uint32_t parent = node_of(tensor, dot == std::string_view::npos ? 0 : dot, by_path);
+    const uint32_t parent = node_of(path.substr(0, dot == std::string_view::npos ? 0 : dot), by_path);
     const auto node = static_cast<uint32_t>(nodes_.size());
     Node& added = nodes_.emplace_back();
-    added.path_tensor = tensor;
-    added.path_bytes = static_cast<uint32_t>(path_bytes);
+    added.path = path.data();
+    added.path_bytes = static_cast<uint32_t>(path.size());
     by_path.insert(node, path, path_of);
-    append(nodes_[parent].children, node, [&](uint32_t last) -> uint32_t& { return nodes_[last].next; });
+    append(nodes_[parent].last_child, node, [&](uint32_t n) -> uint32_t& { return nodes_[n].next; });
     return node;
   }
 
   template <class Next>
-  static void append(Ends& ends, uint32_t number, const Next& next) {
-    (ends.first == kNone ? ends.first : next(ends.last)) = number;
-    ends.last = number;
+  static void append(uint32_t& last, uint32_t number, const Next& next) {
+    next(number) = last == kNone ? number : std::exchange(next(last), number);
+    last = number;
   }
 
   const Checkpoint& checkpoint_;
   std::vector<Node> nodes_;
-  std::vector<uint32_t> next_tensor_;  ///< by tensor: the one after it in its node
+  std::vector<uint32_t> next_tensor_;  ///< by tensor: the one after it in its node; after the last the first
 };
 
 bool is_small(std::string_view name) {
@@ -230,8 +234,7 @@ class Builder {
  private:
   ModuleId add(uint32_t node, std::string_view class_name, ModuleId parent, bool inside_layer) {
     const ModuleId id = tree_.add_module(parent, parent == kNoId ? "" : trie_.name(node), class_name);
-    for (uint32_t t = trie_.first_tensor(node); t != kNone; t = trie_.next_tensor(t))
-      add_tensor(id, trie_.path(node), t);
+    trie_.for_each_tensor(node, [&](uint32_t tensor) { add_tensor(id, trie_.path(node), tensor); });
 
     const bool list = trie_.is_layer_list(node);
     const std::string layer_class = list ? tree_.names.name(id, "#") : "";
