@@ -112,12 +112,9 @@ DeviceMapLookup::DeviceMapLookup(const DeviceMap& map) : map_(map), by_name_(map
 }
 
 const Device* DeviceMapLookup::find(std::string_view name) const {
-  const auto parent = [](std::string_view module) {
-    const size_t dot = module.rfind('.');
-    return module.substr(0, dot == std::string_view::npos ? 0 : dot);
-  };
-  while (name.size() > longest_) name = parent(name);
-  for (;; name = parent(name)) {
+  const auto up_to = [&](size_t dot) { return name.substr(0, dot == std::string_view::npos ? 0 : dot); };
+  if (name.size() > longest_) name = up_to(name.rfind('.', longest_));
+  for (;; name = up_to(name.rfind('.'))) {
     if (const uint32_t i = by_name_.find(name, NameOf{map_}); i != NameTable::kNone) return &map_[i].device;
     if (name.empty()) return nullptr;
   }
