@@ -213,8 +213,9 @@ void run_load(const LoadCommand& command, const Context& context) {
     const std::vector<TensorHash> hashes =
         load(model, std::move(plan), command, context, std::move(gds), begin, outcome);
     stop_if_interrupted();
-    // Once the weights are gone, as 10^5 names are megabytes.
-    outcome.hashes = name_hashes(hashes, model);
+    // Once the weights are gone, and what the checkpoint lists, as 10^5 names are megabytes.
+    release_checkpoint_tensors(model, outcome.offload);
+    if (context.common.json) outcome.hashes = name_hashes(hashes, model);
   }
   if (!command.dry_run) report_outcome(outcome, command, context.messages);
   write_standard_output(context.common.json ? render_load_json(model, command, keys, outcome)

@@ -204,6 +204,11 @@ void release_planning_data(PlannedModel& model, bool keep_names) {
   model.shell.tree.texts = std::make_shared<TextPool>();
 }
 
+void release_checkpoint_tensors(PlannedModel& model, OffloadPlan& offload) {
+  give_back(offload.names);
+  give_back(model.checkpoint.tensors);
+}
+
 CacheTotals total_caches(const PlannedModel& model) {
   CacheTotals totals;
   for (const CacheBytes& cache : model.caches) {

@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "core/base/name_list.h"
+#include "core/load/offload_folder.h"
 #include "core/model/checkpoint.h"
 #include "core/model/shell.h"
 #include "core/plan/cache.h"
@@ -68,6 +69,10 @@ void release_matches(KeyMatches& keys);
 /// Gives back what only planning a load needs: the model's tensors. What a plan's JSON shows and, if they are
 /// still wanted, the tensors' names are kept.
 void release_planning_data(PlannedModel& model, bool keep_names);
+
+/// Gives back the checkpoint's tensors and the names of the offload plan, some of which are theirs, once
+/// everything is loaded.
+void release_checkpoint_tensors(PlannedModel& model, OffloadPlan& offload);
 
 /// What all caches take together.
 struct CacheTotals {
