@@ -65,17 +65,16 @@ LoadOptions load_options(const LoadCommand& command) {
   return options;
 }
 
-/// Hashes by the model's names, sorted: a tied tensor's stands at each of them.
-std::vector<std::pair<std::string, uint64_t>> name_hashes(const std::vector<TensorHash>& hashes,
-                                                          const PlannedModel& model) {
-  std::vector<std::optional<uint64_t>> by_object(model.kept_objects.size());
-  for (const TensorHash& tensor : hashes) by_object[tensor.tensor] = tensor.hash;
-  std::vector<std::pair<std::string, uint64_t>> named;
+void add_name_hashes(std::vector<TensorHash> hashes, const PlannedModel& model, NameHashes& named) {
+  std::ranges::sort(hashes, {}, &TensorHash::tensor);
+  named.entries.reserve(model.kept_objects.size());
   model.kept_names.for_each([&, object = model.kept_objects.begin()](std::string_view name) mutable {
-    if (const std::optional<uint64_t> hash = by_object[*object++]) named.emplace_back(name, *hash);
+    const TensorId tensor = *object++;
+    const auto at = std::ranges::lower_bound(hashes, tensor, {}, &TensorHash::tensor);
+    if (at == hashes.end() || at->tensor != tensor) return;
+    named.entries.push_back({PooledText::of_pool(named.texts.add(name)), at->hash});
   });
-  std::sort(named.begin(), named.end());
-  return named;
+  std::ranges::sort(named.entries, {}, [](const NameHashes::Entry& entry) { return entry.name.view(); });
 }
 
 /// Loads, verifies, and lets go of the model again: what counts is that it can be done.
@@ -90,29 +89,34 @@ std::vector<TensorHash> load(const PlannedModel& model, LoadPlan plan, const Loa
     return work();
   };
   const RingSize ring = ring_of(plan, command.emulate_gpus);
-  const LoadedModel loaded = with_progress("loading", [&] {
+  std::optional<LoadedModel> loaded = with_progress("loading", [&] {
     return execute(std::move(plan), model.checkpoint,
                    backend_factory(model.max_memory, command.emulate_gpus, ring, std::move(gds)), options);
   });
   outcome.total_seconds = seconds_since(begin);
-  outcome.statistics = loaded.statistics;
-  outcome.devices = summarize_devices(loaded.plan);
+  outcome.statistics = loaded->statistics;
+  outcome.devices = summarize_devices(loaded->plan);
   stop_if_interrupted();
   if (!gpus_of(model.plan.device_map).empty() && !command.emulate_gpus) {
-    const std::optional<unsigned> node = loaded.statistics.numa_node;
+    const std::optional<unsigned> node = loaded->statistics.numa_node;
     context.messages.detail(node
                                 ? fmt::format("readers and staging memory were kept on NUMA node {}", *node)
                                 : "readers ran on all CPUs: no one NUMA node is next to all that was filled");
   }
-  with_progress("offloading", [&] { write_offload_folder(outcome.offload, model.checkpoint, options); });
-  if (!command.verify) return {};
   Verification verification;
-  outcome.verified_bytes = with_progress("verifying", [&] {
-    // verify compares what is on the disk with itself, through its mapping; the converted files are apart.
-    verification = verify(loaded, model.checkpoint, options);
-    return verification.compared_bytes - outcome.offload.source_bytes +
-           verify_offload_folder(outcome.offload, model.checkpoint, options);
-  });
+  if (command.verify) {
+    verification = with_progress("verifying", [&] { return verify(*loaded, model.checkpoint, options); });
+  }
+  loaded.reset();
+  with_progress("offloading", [&] { write_offload_folder(outcome.offload, model.checkpoint, options); });
+  if (command.verify) {
+    // Above, what is on the disk was compared with itself, through its mapping; the converted files are
+    // apart.
+    outcome.verified_bytes =
+        verification.compared_bytes - outcome.offload.source_bytes + with_progress("verifying", [&] {
+          return verify_offload_folder(outcome.offload, model.checkpoint, options);
+        });
+  }
   return std::move(verification.hashes);
 }
 
@@ -204,22 +208,26 @@ void run_load(const LoadCommand& command, const Context& context) {
                                  has_budgets ? memory_for_weights(model) : MaxMemory{}, command.map);
   release_matches(keys);
   outcome.offload = prepare_offload(model, plan, command.planning.offload_folder, context.messages);
-  release_planning_data(model, command.verify);
+  release_planning_data(model, command.verify && context.common.json);
+  require_usable_folder(outcome.offload);
   std::shared_ptr<GdsLibrary> gds = open_gds(model, command, context.messages);
   if (command.dry_run) {
     look_ahead(model, plan, command, context, begin, outcome);
   } else {
     const SignalWatch watch;
-    const std::vector<TensorHash> hashes =
+    std::vector<TensorHash> hashes =
         load(model, std::move(plan), command, context, std::move(gds), begin, outcome);
     stop_if_interrupted();
     // Once the weights are gone, and what the checkpoint lists, as 10^5 names are megabytes.
     release_checkpoint_tensors(model, outcome.offload);
-    if (context.common.json) outcome.hashes = name_hashes(hashes, model);
+    if (context.common.json) add_name_hashes(std::move(hashes), model, outcome.hashes);
   }
   if (!command.dry_run) report_outcome(outcome, command, context.messages);
-  write_standard_output(context.common.json ? render_load_json(model, command, keys, outcome)
-                                            : escape_lines(format_device_map(model.plan.device_map)) + "\n");
+  if (context.common.json) {
+    write_load_json(model, command, keys, outcome, write_standard_output);
+  } else {
+    write_standard_output(escape_lines(format_device_map(model.plan.device_map)) + "\n");
+  }
 }
 
 }  // namespace hfload::cli

@@ -24,11 +24,11 @@ void run_plan(const PlanCommand& command, const Context& context) {
     }
     return;
   }
-  JsonWriter json;
+  JsonWriter json(write_standard_output);
   json.begin_object().key("schema").string("hfload.plan/1");
   write_plan_fields(json, model, command.planning);
   json.end_object();
-  write_standard_output(json.take());
+  json.finish();
 }
 
 }  // namespace hfload::cli

@@ -73,16 +73,12 @@ Error unexpected_keys_error(const KeyMatches& keys) {
 
 }  // namespace
 
-KeyLists list_keys(const KeyMatches& keys) {
-  return {keys.missing_keys, keys.unexpected_keys, keys.mismatched_keys};
-}
-
 void write_key_lists(JsonWriter& json, const KeyLists& keys) {
   json.key("missing_keys").strings(keys.missing_keys);
   json.key("unexpected_keys").strings(keys.unexpected_keys);
-  std::vector<std::string> mismatched;
-  for (const MismatchedKey& key : keys.mismatched_keys) mismatched.push_back(key.name);
-  json.key("mismatched_keys").strings(mismatched);
+  json.key("mismatched_keys").begin_array();
+  for (const MismatchedKey& key : keys.mismatched_keys) json.string(key.name);
+  json.end_array();
   json.key("mismatched_shapes").begin_array();
   for (const MismatchedKey& key : keys.mismatched_keys) {
     json.begin_object().key("name").string(key.name);
@@ -111,7 +107,7 @@ void require_keys(const KeyMatches& keys, KeyMode mode, const Checkpoint& checkp
                      .with_path(checkpoint.location.directory)
                      .with_tensor(error.tensor())
                      .with_hint(error.hint()),
-                 list_keys(keys));
+                 keys);
 }
 
 void report_keys(const KeyMatches& keys, Messages& messages) {

@@ -18,13 +18,6 @@ enum class KeyMode : uint8_t {
   ignore_mismatched,  ///< as complete, but a tensor of another shape is left out, as transformers does
 };
 
-/// The names that do not match.
-struct KeyLists {
-  std::vector<std::string> missing_keys, unexpected_keys;
-  std::vector<MismatchedKey> mismatched_keys;
-};
-KeyLists list_keys(const KeyMatches& keys);
-
 /// The three lists, and the shapes of the mismatched ones, as members of an open object.
 void write_key_lists(JsonWriter& json, const KeyLists& keys);
 

@@ -196,7 +196,6 @@ void release_planning_data(PlannedModel& model, bool keep_names) {
       model.kept_names.add(make_name(tensor.module, tensor.name));
       model.kept_objects.push_back(tensor.object);
     }
-    model.kept_names.shrink_to_fit();
   }
   model.kept_ties = model.shell.tree.tied_groups();
   give_back(model.shell.tree.tensors);

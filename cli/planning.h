@@ -7,7 +7,7 @@
 #include "cli/environment.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
-#include "core/base/name_list.h"
+#include "core/base/packed_names.h"
 #include "core/load/offload_folder.h"
 #include "core/model/checkpoint.h"
 #include "core/model/shell.h"
@@ -39,7 +39,7 @@ struct PlannedModel {
   /// Once the shell's tensors were given back: the groups of tied parameters among them.
   std::optional<std::vector<std::vector<std::string>>> kept_ties;
   /// By then, with --verify: their names, and for each its ShellTensor::object.
-  NameList kept_names;
+  PackedNames kept_names;
   std::vector<TensorId> kept_objects;
 
   std::vector<std::vector<std::string>> tied_groups() const {

@@ -170,9 +170,9 @@ std::string render_load_plan(const Checkpoint& checkpoint, const LoadOutcome& ou
   return text;
 }
 
-std::string render_load_json(const PlannedModel& model, const LoadCommand& command, const KeyMatches& keys,
-                             const LoadOutcome& outcome) {
-  JsonWriter json;
+void write_load_json(const PlannedModel& model, const LoadCommand& command, const KeyMatches& keys,
+                     const LoadOutcome& outcome, const TextSink& sink) {
+  JsonWriter json(sink);
   json.begin_object().key("schema").string("hfload.load/1").key("dry_run").boolean(command.dry_run);
   write_plan_fields(json, model, command.planning);
   json.key("loaded_bytes").number(outcome.statistics.loaded_bytes);
@@ -194,12 +194,13 @@ std::string render_load_json(const PlannedModel& model, const LoadCommand& comma
   if (outcome.verified_bytes) {
     json.key("verified_bytes").number(*outcome.verified_bytes);
     json.key("hashes").begin_object();
-    for (const auto& [name, hash] : outcome.hashes) json.key(name).string(fmt::format("{:016x}", hash));
+    for (const auto& [name, hash] : outcome.hashes.entries)
+      json.key(name).string(fmt::format("{:016x}", hash));
     json.end_object();
   }
-  write_key_lists(json, list_keys(keys));
+  write_key_lists(json, keys);
   json.end_object();
-  return json.take();
+  json.finish();
 }
 
 }  // namespace hfload::cli

@@ -3,12 +3,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "cli/options.h"
 #include "cli/planning.h"
 #include "cli/terminal.h"
+#include "core/base/text_pool.h"
+#include "core/base/text_sink.h"
 #include "core/load/load_summary.h"
 #include "core/load/loader.h"
 #include "core/load/offload_folder.h"
@@ -16,6 +17,17 @@
 #include "core/model/subset.h"
 
 namespace hfload::cli {
+
+/// A checksum for each of the model's names, sorted; a tied tensor's stands at each of its names. There may
+/// be 10^5 and more.
+struct NameHashes {
+  struct Entry {
+    PooledText name;  ///< of `texts`
+    uint64_t hash = 0;
+  };
+  TextPool texts;
+  std::vector<Entry> entries;
+};
 
 /// What a load did, or, where it is a dry run, would do.
 struct LoadOutcome {
@@ -26,7 +38,7 @@ struct LoadOutcome {
   OffloadPlan offload;                 ///< what was put into the offload folder; empty without one
   SubsetSkips skips;                   ///< what --subset left out
   std::optional<uint64_t> verified_bytes;
-  std::vector<std::pair<std::string, uint64_t>> hashes;  ///< by name, with --verify
+  NameHashes hashes;  ///< with --verify and --json
 
   /// Bytes of the tensors on the disk, as they lie there.
   uint64_t offloaded_bytes() const {
@@ -43,7 +55,7 @@ void report_outcome(const LoadOutcome& outcome, const LoadCommand& command, Mess
 std::string render_load_plan(const Checkpoint& checkpoint, const LoadOutcome& outcome);
 
 /// The document of --json, hfload.load/1.
-std::string render_load_json(const PlannedModel& model, const LoadCommand& command, const KeyMatches& keys,
-                             const LoadOutcome& outcome);
+void write_load_json(const PlannedModel& model, const LoadCommand& command, const KeyMatches& keys,
+                     const LoadOutcome& outcome, const TextSink& sink);
 
 }  // namespace hfload::cli

@@ -236,16 +236,15 @@ OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Che
   const auto on_disk = [](const TensorPlacement& p) { return p.device == Device::disk(); };
   const auto tensors = std::ranges::count_if(plan.placements, on_disk);
   if (tensors == 0) return {};
-  OffloadPlan planned = [&] {
-    OffloadPlanner planner(tree, checkpoint, folder, static_cast<size_t>(tensors));
-    for (const TensorPlacement& placement : plan.placements) {
-      if (on_disk(placement)) planner.add(placement);
-    }
-    return planner.finish();
-  }();
-  // What is wrong with the folder is known before any weights are read.
-  plan_index_change(planned);
-  return planned;
+  OffloadPlanner planner(tree, checkpoint, folder, static_cast<size_t>(tensors));
+  for (const TensorPlacement& placement : plan.placements) {
+    if (on_disk(placement)) planner.add(placement);
+  }
+  return planner.finish();
+}
+
+void require_usable_folder(const OffloadPlan& plan) {
+  if (!plan.empty()) plan_index_change(plan);
 }
 
 namespace {

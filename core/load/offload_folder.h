@@ -48,13 +48,16 @@ struct OffloadPlan {
   const OffloadedTensor& tensor_of(uint32_t name) const;
 };
 
-/// Plans what goes into `folder`, which need not exist, but whose parent must, and looks at what is there;
-/// changes nothing. A file is replaced only where the folder's index.json names it. Nothing is on the disk:
-/// an empty plan. Throws Error(unsafe_path) for a tensor's name that makes no safe file name,
-/// Error(file_exists), Error(not_found) for a parent that is not there, and Error(io_error, not_a_file,
-/// invalid_offload_index, …) for a folder that cannot be used.
+/// Plans what goes into `folder`. Nothing is on the disk: an empty plan. Throws Error(unsafe_path) for a
+/// tensor's name that makes no safe file name.
 OffloadPlan plan_offload(const LoadPlan& plan, const ModuleTree& tree, const Checkpoint& checkpoint,
                          const std::string& folder);
+
+/// Looks at what is in the folder, so that what is wrong there is known before weights are read; changes
+/// nothing. It need not exist, but its parent must. A file is replaced only where the folder's index.json
+/// names it. Throws Error(file_exists), Error(not_found) for a parent that is not there, and Error(io_error,
+/// not_a_file, invalid_offload_index, …) for a folder that cannot be used.
+void require_usable_folder(const OffloadPlan& plan);
 
 /// Bytes of a tensor as they are written; 0 for one without elements, whose file has one byte.
 uint64_t written_bytes(const Checkpoint& checkpoint, const OffloadedTensor& tensor);
@@ -77,7 +80,7 @@ struct IndexChange {
 };
 
 /// By the index as it is now, which another load may have changed since `plan` was made.
-/// Throws Error(file_exists, io_error, invalid_offload_index, …), as plan_offload.
+/// Throws as require_usable_folder.
 IndexChange plan_index_change(const OffloadPlan& plan);
 
 /// Passes on the entries of the folder's index.json, where there is one. Throws as plan_index_change.

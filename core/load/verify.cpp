@@ -39,14 +39,17 @@ class Pieces {
  public:
   /// All must outlive it.
   Pieces(const LoadPlan& plan, const Checkpoint& checkpoint, std::span<const StorageCheck> storages)
-      : plan_(plan), checkpoint_(checkpoint), storages_(storages) {
+      : plan_(plan),
+        checkpoint_(checkpoint),
+        storages_(storages),
+        first_storage_(static_cast<uint32_t>(plan.placements.size())) {
     uint64_t count = 0;
-    for_each_whole([&](Piece::Of, uint32_t, uint64_t bytes) { count += pieces_of(bytes); });
+    for_each_whole([&](uint32_t, uint64_t bytes) { count += pieces_of(bytes); });
     ids_.reserve(count);  // a list that grows has its old self beside it
-    for_each_whole([&](Piece::Of of, uint32_t index, uint64_t bytes) {
+    for_each_whole([&](uint32_t whole, uint64_t bytes) {
       const uint64_t numbers = pieces_of(bytes);
       for (uint64_t number = 0; number < numbers; ++number) {
-        ids_.push_back({index, static_cast<uint32_t>(number), of});
+        ids_.push_back({whole, static_cast<uint32_t>(number)});
       }
     });
     std::ranges::sort(ids_, {}, [&](const Id& id) {
@@ -61,36 +64,38 @@ class Pieces {
  private:
   /// A piece in few bytes, as there is one and more for each of 10^5 tensors.
   struct Id {
-    uint32_t index;
+    uint32_t whole;   ///< a placement, or, counted on from them, a storage
     uint32_t number;  ///< of its pieces
-    Piece::Of of;
   };
 
   static uint64_t pieces_of(uint64_t bytes) { return bytes / kPieceBytes + (bytes % kPieceBytes != 0); }
 
   void for_each_whole(const auto& visit) const {
     for (uint32_t i = 0; i < plan_.placements.size(); ++i) {
-      visit(Piece::Of::tensor, i, checkpoint_.tensors.at(plan_.placements[i].checkpoint).bytes());
+      visit(i, checkpoint_.tensors.at(plan_.placements[i].checkpoint).bytes());
     }
-    for (uint32_t i = 0; i < storages_.size(); ++i) visit(Piece::Of::storage, i, storages_[i].bytes);
+    for (uint32_t i = 0; i < storages_.size(); ++i) visit(first_storage_ + i, storages_[i].bytes);
   }
 
   Piece describe(const Id& id) const {
     const uint64_t offset = id.number * kPieceBytes;
-    const auto piece = [&](uint32_t shard, uint64_t begin, uint64_t whole_bytes) {
-      return Piece{id.of, id.index, shard, begin, offset, std::min(kPieceBytes, whole_bytes - offset)};
+    const auto piece = [&](Piece::Of of, uint32_t index, uint32_t shard, uint64_t begin, uint64_t bytes) {
+      return Piece{of, index, shard, begin, offset, std::min(kPieceBytes, bytes - offset)};
     };
-    if (id.of == Piece::Of::storage) {
-      const StorageCheck& storage = storages_[id.index];
-      return piece(storage.shard, storage.begin, storage.bytes);
+    if (id.whole >= first_storage_) {
+      const uint32_t index = id.whole - first_storage_;
+      const StorageCheck& storage = storages_[index];
+      return piece(Piece::Of::storage, index, storage.shard, storage.begin, storage.bytes);
     }
-    const CheckpointTensor& tensor = checkpoint_.tensors[plan_.placements[id.index].checkpoint];
-    return piece(tensor.shard, checkpoint_.shards.at(tensor.shard).data_start + tensor.begin, tensor.bytes());
+    const CheckpointTensor& tensor = checkpoint_.tensors[plan_.placements[id.whole].checkpoint];
+    return piece(Piece::Of::tensor, id.whole, tensor.shard,
+                 checkpoint_.shards.at(tensor.shard).data_start + tensor.begin, tensor.bytes());
   }
 
   const LoadPlan& plan_;
   const Checkpoint& checkpoint_;
   std::span<const StorageCheck> storages_;
+  uint32_t first_storage_;
   std::vector<Id> ids_;
 };
 

@@ -29,16 +29,20 @@ struct MismatchedKey {
   std::vector<uint64_t> checkpoint_shape, model_shape;
 };
 
+/// The names that do not match, each list sorted.
+struct KeyLists {
+  std::vector<std::string> missing_keys;       ///< the model's names
+  std::vector<std::string> unexpected_keys;    ///< the checkpoint's names
+  std::vector<MismatchedKey> mismatched_keys;  ///< by name
+};
+
 /// What from_pretrained of transformers 4.57 finds on comparing shell and checkpoint, which must outlive it.
-struct KeyMatches {
+struct KeyMatches : KeyLists {
   std::vector<KeyMatch> matches;  ///< in checkpoint order; shapes agree; each shell object at most once
   /// By checkpoint tensor: the model's name for it; empty for one left out. Texts of the checkpoint or
   /// of `made_names`.
   std::vector<std::string_view> shell_names;
   std::unique_ptr<TextPool> made_names = std::make_unique<TextPool>();
-  std::vector<std::string> missing_keys;                          ///< sorted, the model's names
-  std::vector<std::string> unexpected_keys;                       ///< sorted, the checkpoint's names
-  std::vector<MismatchedKey> mismatched_keys;                     ///< sorted by name
   std::vector<std::pair<std::string, std::string>> renamed_keys;  ///< legacy name, modern name
 };
 

@@ -8,13 +8,13 @@
 
 namespace hfload {
 
-/// A place for weights: a GPU by ordinal, the CPU's memory, or the disk.
+/// A place for weights: a GPU by ordinal, the CPU's memory, or the disk. 4 bytes, for 10^5 tensors.
 struct Device {
   enum class Kind : uint8_t { gpu, cpu, disk };
   Kind kind = Kind::cpu;
-  uint32_t ordinal = 0;  ///< of a GPU, else 0
+  uint16_t ordinal = 0;  ///< of a GPU, else 0
 
-  static constexpr Device gpu(uint32_t ordinal) { return {Kind::gpu, ordinal}; }
+  static constexpr Device gpu(uint32_t ordinal) { return {Kind::gpu, static_cast<uint16_t>(ordinal)}; }
   static constexpr Device cpu() { return {Kind::cpu, 0}; }
   static constexpr Device disk() { return {Kind::disk, 0}; }
   bool is_gpu() const { return kind == Kind::gpu; }

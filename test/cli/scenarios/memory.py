@@ -184,13 +184,18 @@ def test_leaving_all_on_the_disk_takes_little_memory(binary, work):
         return
     write_checkpoint(work / "a.safetensors")
     write_mixtral(work / "b")
-    folder, written = ["--offload-folder", "folder"], [["--dtype", "float32", "--verify"]] if os.environ.get("HFLOAD_LARGE") else []
-    for flags in [], folder, *(folder + more for more in written):
+    verify, folder, into_files = ["--verify", "--json"], ["--offload-folder", "folder"], ["--dtype", "float32"]
+    cases = [], verify[:1], verify, folder, folder + verify
+    written = folder + into_files, folder + into_files + verify[:1], folder + into_files + verify
+    for flags in cases + (written if os.environ.get("HFLOAD_LARGE") else ()):
         for model in "a.safetensors", "b":
-            for run in ("new folder", "folder with an index") if flags else ("no folder",):
+            for run in ("new folder", "folder with an index") if folder[0] in flags else ("no folder",):
                 peak = most_anonymous_bytes(binary, work, ["load", model, "--device-map", "disk", "-q", *flags]) / 2**20
                 assert peak <= 32, (model, flags, run, peak)
-                if flags:
+                if "--json" in flags:
+                    hashes = json.loads((work / "stdout").read_text())["hashes"]
+                    assert list(hashes) == sorted(names() if model == "a.safetensors" else mixtral_shapes())
+                if folder[0] in flags:
                     index = json.loads((work / "folder" / "index.json").read_text())
                     assert set(index) == set(names() if model == "a.safetensors" else mixtral_shapes())
             shutil.rmtree(work / "folder", ignore_errors=True)

@@ -11,7 +11,9 @@ std::string document(const LoadStatistics& statistics) {
   model.sizes.cache_bytes = {0};
   LoadOutcome outcome;
   outcome.statistics = statistics;
-  return render_load_json(model, {}, {}, outcome);
+  std::string text;
+  write_load_json(model, {}, {}, outcome, [&](std::string_view part) { text += part; });
+  return text;
 }
 
 bool has(const std::string& text, const std::string& line) { return text.find(line) != std::string::npos; }

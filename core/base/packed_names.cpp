@@ -1,4 +1,4 @@
-#include "core/base/name_list.h"
+#include "core/base/packed_names.h"
 
 #include <algorithm>
 
@@ -27,24 +27,29 @@ size_t take_number(std::string_view& from) {
 
 }  // namespace
 
-void NameList::add(std::string_view name) {
+void PackedNames::add(std::string_view name) {
+  constexpr size_t kBlockBytes = 64 << 10;
+  if (blocks_.empty() || blocks_.back().size() >= kBlockBytes) {
+    blocks_.emplace_back().reserve(kBlockBytes + 2 * name.size());
+  }
+  std::string& packed = blocks_.back();
   const auto shared = static_cast<size_t>(std::ranges::mismatch(last_, name).in1 - last_.begin());
-  append_number(packed_, shared);
-  append_number(packed_, name.size() - shared);
-  packed_.append(name.substr(shared));
+  append_number(packed, shared);
+  append_number(packed, name.size() - shared);
+  packed.append(name.substr(shared));
   last_ = name;
 }
 
-void NameList::shrink_to_fit() { packed_.shrink_to_fit(); }
-
-void NameList::for_each(const std::function<void(std::string_view name)>& visit) const {
+void PackedNames::for_each(const std::function<void(std::string_view name)>& visit) const {
   std::string name;
-  for (std::string_view left = packed_; !left.empty();) {
-    name.resize(take_number(left));
-    const size_t own = take_number(left);
-    name.append(left.substr(0, own));
-    left.remove_prefix(own);
-    visit(name);
+  for (std::string_view left : blocks_) {
+    while (!left.empty()) {
+      name.resize(take_number(left));
+      const size_t own = take_number(left);
+      name.append(left.substr(0, own));
+      left.remove_prefix(own);
+      visit(name);
+    }
   }
 }
 
