@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <iterator>
@@ -10,6 +10,7 @@
 #include "cli/json_writer.h"
 #include "cli/text.h"
 #include "core/base/file.h"
+#include "core/base/join.h"
 #include "core/format/pickle_file_scan.h"
 #include "core/model/pickle_files.h"
 
@@ -127,7 +128,7 @@ std::string describe_skipped(const std::vector<std::string>& files) {
   constexpr size_t kMostNamed = 5;
   if (files.size() == 1) return fmt::format("{}: no pickle to scan", files[0]);
   const auto named = std::span(files).first(std::min(files.size(), kMostNamed));
-  return fmt::format("no pickle to scan in {}: {}{}", count_of(files.size(), "file"), fmt::join(named, ", "),
+  return fmt::format("no pickle to scan in {}: {}{}", count_of(files.size(), "file"), join(named, ", "),
                      files.size() > kMostNamed ? ", …" : "");
 }
 

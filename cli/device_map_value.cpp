@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include "cli/flag_values.h"
 #include "cli/text.h"
 #include "core/base/file.h"
+#include "core/base/join.h"
 
 namespace hfload::cli {
 namespace {
@@ -25,7 +26,7 @@ std::string with_example(const std::string& hint) {
 
 std::string device_map_forms() {
   return fmt::format("--device-map takes {}, the number of a GPU, a map, or a FILE that holds one.",
-                     fmt::join(split_choices(flag(FlagId::device_map).choices), ", "));
+                     join(split_choices(flag(FlagId::device_map).choices), ", "));
 }
 
 /// Parses a map. What is wrong with it gets the code that `code_of` makes of the parser's.

@@ -1,12 +1,12 @@
 #include "cli/json_writer.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cmath>
-#include <iterator>
 #include <utility>
 
 #include "cli/text.h"
+#include "core/base/join.h"
 
 namespace hfload::cli {
 
@@ -53,26 +53,26 @@ JsonWriter& JsonWriter::string(std::string_view text) {
 
 JsonWriter& JsonWriter::number(uint64_t value) {
   separate();
-  fmt::format_to(std::back_inserter(out_), "{}", value);
+  out_ += fmt::format("{}", value);
   return *this;
 }
 
 JsonWriter& JsonWriter::seconds(double value) {
   separate();
-  fmt::format_to(std::back_inserter(out_), "{:.6f}", value);
+  out_ += fmt::format("{:.6f}", value);
   return *this;
 }
 
 JsonWriter& JsonWriter::integer(int64_t value) {
   separate();
-  fmt::format_to(std::back_inserter(out_), "{}", value);
+  out_ += fmt::format("{}", value);
   return *this;
 }
 
 JsonWriter& JsonWriter::real(double value) {
   if (!std::isfinite(value)) return null();
   separate();
-  fmt::format_to(std::back_inserter(out_), "{}", value);
+  out_ += fmt::format("{}", value);
   return *this;
 }
 
@@ -90,7 +90,7 @@ JsonWriter& JsonWriter::null() {
 
 JsonWriter& JsonWriter::numbers(std::span<const uint64_t> values) {
   separate();
-  fmt::format_to(std::back_inserter(out_), "[{}]", fmt::join(values, ", "));
+  out_ += fmt::format("[{}]", join(values, ", "));
   return *this;
 }
 
@@ -112,11 +112,10 @@ void JsonWriter::write_string(std::string_view text) {
     } else if (point.value == '\n') {
       out_ += "\\n";
     } else if (is_unsafe_to_print(point.value) && point.value < 0x10000) {
-      fmt::format_to(std::back_inserter(out_), "\\u{:04x}", point.value);
+      out_ += fmt::format("\\u{:04x}", point.value);
     } else if (is_unsafe_to_print(point.value)) {
       const uint32_t offset = point.value - 0x10000;
-      fmt::format_to(std::back_inserter(out_), "\\u{:04x}\\u{:04x}", 0xD800 + (offset >> 10),
-                     0xDC00 + (offset & 0x3FF));
+      out_ += fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + (offset >> 10), 0xDC00 + (offset & 0x3FF));
     } else {
       out_ += text.substr(at, point.bytes);
     }

@@ -1,12 +1,13 @@
 #include "cli/key_report.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <span>
 #include <string>
 
 #include "cli/text.h"
+#include "core/base/join.h"
 
 namespace hfload::cli {
 namespace {
@@ -128,7 +129,7 @@ void report_keys(const KeyMatches& keys, Messages& messages) {
   const std::span<const std::string> shown(keys.unexpected_keys.data(),
                                            std::min(kShown, keys.unexpected_keys.size()));
   messages.warning(fmt::format("the model does not use {} of the checkpoint: {}{}",
-                               count_of(keys.unexpected_keys.size(), "tensor"), fmt::join(shown, ", "),
+                               count_of(keys.unexpected_keys.size(), "tensor"), join(shown, ", "),
                                shown.size() < keys.unexpected_keys.size() ? ", …" : ""));
 }
 

@@ -1,6 +1,6 @@
 #include "cli/options.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cctype>
@@ -10,6 +10,7 @@
 
 #include "cli/flag_values.h"
 #include "cli/text.h"
+#include "core/base/join.h"
 #include "core/base/units.h"
 #include "core/plan/device.h"
 
@@ -44,7 +45,7 @@ std::string choice(const FlagValues& values, FlagId id) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
   const bool is_dtype = id == FlagId::dtype || id == FlagId::kv_dtype || id == FlagId::output_dtype;
   const std::string_view near = did_you_mean(is_dtype ? usual_dtype_name(value) : value, choices);
-  const std::string list = fmt::format("{} is one of {}.", flag(id).name, fmt::join(choices, ", "));
+  const std::string list = fmt::format("{} is one of {}.", flag(id).name, join(choices, ", "));
   throw Error(is_dtype ? ErrorCode::invalid_dtype : ErrorCode::usage,
               fmt::format("{} does not take '{}'", flag(id).name, value))
       .with_hint(near.empty() ? list : fmt::format("Did you mean {}? {}", near, list));
@@ -118,7 +119,7 @@ void warn_of_bits(const std::vector<std::string>& budgets, std::vector<std::stri
   warnings.push_back(
       fmt::format("--max-memory {}: a lower-case b counts bits, as in accelerate, and {} is {} bytes; write "
                   "KB, MB or GB for bytes",
-                  fmt::join(in_bits, ", "), size, group_digits(parse_byte_size(size))));
+                  join(in_bits, ", "), size, group_digits(parse_byte_size(size))));
 }
 
 ModelOptions model_options(const std::string& model, const FlagValues& values) {
@@ -131,7 +132,7 @@ PlanningOptions planning_options(const FlagValues& values) {
   planning.compat = choice(values, FlagId::compat) == "5" ? Compat::v5 : Compat::v4;
   if (is_given(values, FlagId::max_memory)) {
     const std::vector<std::string> budgets = list_items(values, FlagId::max_memory);
-    planning.max_memory = parse_max_memory(fmt::format("{}", fmt::join(budgets, ",")));
+    planning.max_memory = parse_max_memory(join(budgets, ","));
     warn_of_bits(budgets, planning.warnings);
   }
   const std::string dtype = choice(values, FlagId::dtype);

@@ -1,6 +1,6 @@
 #include "cli/flag_values.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <charconv>
 #include <cmath>
@@ -8,6 +8,7 @@
 
 #include "cli/text.h"
 #include "core/base/error.h"
+#include "core/base/join.h"
 #include "core/base/units.h"
 #include "core/format/dtype.h"
 #include "core/save/destination.h"
@@ -43,7 +44,7 @@ std::optional<Dtype> parse_dtype(const std::string& name) {
   const std::string_view near = did_you_mean(usual_dtype_name(name), choices);
   throw Error(ErrorCode::invalid_dtype, fmt::format("--dtype-for does not take the dtype '{}'", name))
       .with_hint(fmt::format("{}It is one of {}.", near.empty() ? "" : fmt::format("Did you mean {}? ", near),
-                             fmt::join(choices, ", ")));
+                             join(choices, ", ")));
 }
 
 /// --max-shard-size in bytes.

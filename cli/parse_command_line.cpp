@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include "cli/flag_values.h"
 #include "cli/options.h"
 #include "cli/text.h"
+#include "core/base/join.h"
 
 namespace hfload::cli {
 namespace {
@@ -114,7 +115,7 @@ std::vector<std::string_view> owners_of(std::string_view argument) {
 std::string enumerate(const std::vector<std::string_view>& names) {
   if (names.size() == 1) return std::string(names.front());
   const std::vector<std::string_view> first(names.begin(), names.end() - 1);
-  return fmt::format("{} and {}", fmt::join(first, ", "), names.back());
+  return fmt::format("{} and {}", join(first, ", "), names.back());
 }
 
 [[noreturn]] void refuse_flag(const std::string& argument, const Command* command) {
@@ -234,7 +235,7 @@ void require_arguments(const Command& command, const std::vector<std::string>& a
   if (hidden || std::find(choices.begin(), choices.end(), argument) != choices.end()) return;
   const std::string_view near = did_you_mean(argument, choices);
   throw usage_error(fmt::format("{} does not take '{}'", command.name, argument),
-                    near.empty() ? fmt::format("It takes {}.", fmt::join(choices, ", "))
+                    near.empty() ? fmt::format("It takes {}.", join(choices, ", "))
                                  : fmt::format("Did you mean {}?", near));
 }
 

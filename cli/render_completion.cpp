@@ -1,10 +1,10 @@
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
-#include <iterator>
 #include <set>
 
 #include "cli/render_command_table.h"
+#include "core/base/join.h"
 
 namespace hfload::cli {
 namespace {
@@ -29,13 +29,13 @@ std::string words_of(const std::vector<FlagId>& ids) {
     words.push_back(flag(id).name);
     if (!flag(id).short_name.empty()) words.push_back(flag(id).short_name);
   }
-  return fmt::format("{}", fmt::join(words, " "));
+  return join(words, " ");
 }
 
 std::string command_names() {
   std::vector<std::string_view> names;
   for (const Command& command : commands()) names.push_back(command.name);
-  return fmt::format("{}", fmt::join(names, " "));
+  return join(names, " ");
 }
 
 std::string with_spaces(std::string_view choices) {
@@ -259,9 +259,8 @@ std::string render_fish_completion() {
     if (!command.json) without_json.push_back(command.name);
   }
   for (const FlagId id : common_flags()) {
-    add_flag(id == FlagId::json
-                 ? fmt::format("not __fish_seen_subcommand_from {}", fmt::join(without_json, " "))
-                 : "true",
+    add_flag(id == FlagId::json ? fmt::format("not __fish_seen_subcommand_from {}", join(without_json, " "))
+                                : "true",
              flag(id));
   }
   add_flag("__fish_use_subcommand", flag(FlagId::version));

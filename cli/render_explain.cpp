@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
@@ -7,6 +7,7 @@
 
 #include "cli/render_plan.h"
 #include "cli/text.h"
+#include "core/base/join.h"
 #include "core/base/units.h"
 
 namespace hfload::cli {
@@ -133,9 +134,8 @@ std::string render_rises(std::string_view goal, const std::vector<ExtraBudget>& 
   }
   if (enough.empty())
     return bullet(fmt::format("To leave nothing on {}, no rise of one budget is enough.", goal));
-  std::string text = fmt::format("To leave nothing on {}, raise {}.", goal, fmt::join(enough, ", or "));
-  if (!not_enough.empty())
-    text += fmt::format(" No rise of {} alone is enough.", fmt::join(not_enough, " or "));
+  std::string text = fmt::format("To leave nothing on {}, raise {}.", goal, join(enough, ", or "));
+  if (!not_enough.empty()) text += fmt::format(" No rise of {} alone is enough.", join(not_enough, " or "));
   return bullet(text);
 }
 
@@ -199,7 +199,7 @@ std::string render_heading(const PlannedModel& model, const PlanningOptions& opt
   std::vector<std::string> whole = options.no_split.value_or(tree.no_split_modules);
   std::erase(whole, "");
   text += fmt::format("Strategy: {}. Kept whole: {}.\n", strategy_name(*strategy),
-                      whole.empty() ? "nothing" : escape_text(fmt::format("{}", fmt::join(whole, ", "))));
+                      whole.empty() ? "nothing" : escape_text(join(whole, ", ")));
   if (!model.user_set_memory) text += "Budgets: the memory that is free on this machine.\n";
   return text;
 }

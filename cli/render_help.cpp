@@ -1,10 +1,11 @@
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 
 #include "cli/render_command_table.h"
 #include "cli/text.h"
 #include "core/base/error.h"
+#include "core/base/join.h"
 
 namespace hfload::cli {
 namespace {
@@ -77,7 +78,7 @@ std::string render_command_help(const Command& command) {
     for (const std::string_view form : command.forms) out += entry("-", form, 4);
   } else if (command.argument_kind == ValueKind::choice) {
     out += '\n' + paragraph(fmt::format("{} is one of: {}.", argument_name(command),
-                                        fmt::join(split_choices(command.argument_choices), ", ")));
+                                        join(split_choices(command.argument_choices), ", ")));
   }
   if (!command.flags.empty()) out += '\n' + render_flags("Flags", command.flags);
   return out + '\n' + render_flags("Flags of every command", common_flags(command));

@@ -1,10 +1,11 @@
 #include "cli/render_inspect.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 
 #include "cli/text.h"
+#include "core/base/join.h"
 #include "core/base/units.h"
 
 namespace hfload::cli {
@@ -15,7 +16,7 @@ using Align = TextTable::Align;
 std::string size_of(uint64_t bytes) { return format_byte_size(static_cast<double>(bytes)); }
 
 std::string join_escaped(const std::vector<std::string>& texts, std::string_view separator) {
-  return escape_text(fmt::format("{}", fmt::join(texts, separator)));
+  return escape_text(join(texts, separator));
 }
 
 std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }

@@ -1,12 +1,12 @@
 #include "cli/render_svg.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
-#include <iterator>
 
 #include "cli/text.h"
+#include "core/base/join.h"
 #include "core/base/units.h"
 
 namespace hfload::cli {
@@ -125,7 +125,7 @@ class SvgPainter {
  private:
   template <class... Args>
   void put(fmt::format_string<Args...> format, Args&&... args) {
-    fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
+    out_ += fmt::format(format, std::forward<Args>(args)...);
   }
 
   void put_text(double x, double y, std::string_view classes, std::string_view text,
@@ -177,7 +177,7 @@ class SvgPainter {
     const DeviceShares& shares = device.shares;
     put_text(kMargin, y_ + 4, "name", device_name(shares.device));
     put_text(kWidth - kMargin, y_ + 4, "dim",
-             fmt::format("{}  ·  {}", fmt::join(describe_shares(shares), "  ·  "),
+             fmt::format("{}  ·  {}", join(describe_shares(shares), "  ·  "),
                          shares.limited ? "of " + format_byte_size(shares.whole()) : "no limit"),
              "end");
     put("<rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.0f}\" class=\"{}\"/>\n", kMargin,

@@ -1,10 +1,11 @@
 #include "cli/render_verify.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 
 #include "cli/text.h"
+#include "core/base/join.h"
 #include "core/check/structure.h"
 
 namespace hfload::cli {
@@ -38,7 +39,7 @@ std::string remarks(const TensorStatistics& statistics) {
   add(statistics.infinite, "infinite");
   add(statistics.denormal, "denormal");
   if (statistics.all_zero()) parts.emplace_back("all zero");
-  return fmt::format("{}", fmt::join(parts, ", "));
+  return join(parts, ", ");
 }
 
 std::string render_findings(const std::vector<Finding>& findings) {

@@ -1,6 +1,6 @@
 #include "cli/terminal.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cli/text.h"
+#include "core/base/join.h"
 
 namespace hfload::cli {
 namespace {
@@ -107,9 +108,9 @@ void Messages::line(Style style, std::string_view text) {
   const std::string safe = escape_text(text);
   const auto level = style == Style::error ? spdlog::level::err : spdlog::level::warn;
   if (colored_) {
-    logger_->log(level, "{}{}:\x1b[0m {}", color, label, safe);
+    logger_->log(level, fmt::format("{}{}:\x1b[0m {}", color, label, safe));
   } else {
-    logger_->log(level, "{}: {}", label, safe);
+    logger_->log(level, fmt::format("{}: {}", label, safe));
   }
 }
 
@@ -121,7 +122,7 @@ void Messages::error(const Error& error) {
     where.push_back(fmt::format("tensor {}", shortened(error.tensor())));
   }
   if (error.offset()) where.push_back(fmt::format("byte {}", *error.offset()));
-  if (!where.empty()) message.append(fmt::format(" ({})", fmt::join(where, ", ")));
+  if (!where.empty()) message.append(fmt::format(" ({})", join(where, ", ")));
   line(Style::error, fmt::format("{}{}{} [{}]", error.path(), error.path().empty() ? "" : ": ", message,
                                  error_code_info(error.code()).name));
   if (!error.hint().empty()) line(Style::hint, error.hint());
@@ -143,7 +144,7 @@ void Messages::detail(std::string_view text) {
 
 void Messages::block(std::string_view text) {
   if (text.ends_with('\n')) text.remove_suffix(1);
-  logger_->log(spdlog::level::info, "{}", escape_lines(text));
+  logger_->log(spdlog::level::info, escape_lines(text));
 }
 
 void Messages::drawing(std::string_view text) {

@@ -1,11 +1,11 @@
 #include "cli/text.h"
+#include "core/base/join.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <iterator>
 
 namespace hfload::cli {
 namespace {
@@ -25,11 +25,11 @@ std::string escape(std::string_view text, bool keep_line_feeds) {
     } else if (value == '\t') {
       out += "\\t";
     } else if (value < 0x100) {
-      fmt::format_to(std::back_inserter(out), "\\x{:02x}", value);
+      out += fmt::format("\\x{:02x}", value);
     } else if (value < 0x10000) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", value);
+      out += fmt::format("\\u{:04x}", value);
     } else {
-      fmt::format_to(std::back_inserter(out), "\\U{:08x}", value);
+      out += fmt::format("\\U{:08x}", value);
     }
     at += point.bytes;
   }
@@ -116,9 +116,7 @@ std::string count_of(uint64_t number, std::string_view singular) {
   return fmt::format("{} {}{}", group_digits(number), singular, number == 1 ? "" : "s");
 }
 
-std::string format_shape(std::span<const uint64_t> shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
+std::string format_shape(std::span<const uint64_t> shape) { return fmt::format("[{}]", join(shape, ", ")); }
 
 std::optional<std::pair<std::string, uint64_t>> split_number(const std::string& name) {
   const size_t begin = name.rfind('.') + 1;

@@ -1,10 +1,9 @@
 #include "core/format/offload_index.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <functional>
-#include <iterator>
 #include <optional>
 #include <span>
 #include <utility>
@@ -78,9 +77,7 @@ std::optional<std::pair<uint32_t, size_t>> decode(std::string_view text, size_t 
   return std::pair(code_point, bytes);
 }
 
-void append_unit(std::string& out, uint32_t unit) {
-  fmt::format_to(std::back_inserter(out), "\\u{:04x}", unit);
-}
+void append_unit(std::string& out, uint32_t unit) { out += fmt::format("\\u{:04x}", unit); }
 
 /// A string as Python's json module writes it: ASCII, everything else escaped.
 void append_string(std::string& out, std::string_view text) {
@@ -119,7 +116,7 @@ void append_member(std::string& out, std::string_view key, std::string_view text
 void append_shape(std::string& out, std::span<const uint64_t> shape) {
   out += ",\n    \"shape\": [";
   for (size_t i = 0; i < shape.size(); ++i) {
-    fmt::format_to(std::back_inserter(out), "{}\n      {}", i == 0 ? "" : ",", shape[i]);
+    out += fmt::format("{}\n      {}", i == 0 ? "" : ",", shape[i]);
   }
   out += shape.empty() ? "]" : "\n    ]";
 }

@@ -1,6 +1,6 @@
 #include "core/format/torch_file.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <optional>
@@ -12,6 +12,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/error.h"
+#include "core/base/join.h"
 #include "core/format/json.h"
 #include "core/format/torch_container.h"
 #include "core/format/torch_storages.h"
@@ -206,7 +207,7 @@ class StateDictReader {
     std::vector<std::string> names;
     for (const InnerDict& dict : std::span(dicts).first(std::min(kMost, dicts.size())))
       names.push_back(json::shorten(name_of(dict)));
-    return fmt::format("{}", fmt::join(names, "' and '"));
+    return join(names, "' and '");
   }
 
   static std::string beside(size_t entries) {

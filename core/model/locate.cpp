@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
@@ -8,6 +8,7 @@
 #include "core/base/directory.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/base/join.h"
 #include "core/base/system_error.h"
 #include "core/model/checkpoint.h"
 
@@ -87,7 +88,7 @@ std::string variants_in(const fs::path& directory) {
   }
   std::ranges::sort(variants);
   variants.erase(std::unique(variants.begin(), variants.end()), variants.end());
-  return fmt::format("{}", fmt::join(variants, ", "));
+  return join(variants, ", ");
 }
 
 bool is_plain_relative(std::string_view path) {
@@ -190,7 +191,7 @@ std::string folders_in(const fs::path& directory) {
     names.resize(kMostNamed);
     names.emplace_back("…");
   }
-  return fmt::format("{}", fmt::join(names, ", "));
+  return join(names, ", ");
 }
 
 fs::path join_subfolder(const fs::path& directory, const std::string& subfolder) {

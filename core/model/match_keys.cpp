@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <optional>
-#include <regex>
 #include <string_view>
 
 #include "core/base/error.h"
 #include "core/base/name_hash.h"
+#include "core/base/name_pattern.h"
 
 namespace hfload {
 namespace {
@@ -36,13 +36,11 @@ std::optional<std::string> modern_name(std::string_view name) {
   return std::nullopt;
 }
 
-bool matches_any(std::string_view name, const std::vector<std::regex>& patterns) {
-  return std::ranges::any_of(patterns, [&](const std::regex& pattern) {
-    return name.size() <= kLongestMatchedName && std::regex_search(name.begin(), name.end(), pattern);
-  });
+bool matches_any(std::string_view name, const std::vector<NamePattern>& patterns) {
+  return std::ranges::any_of(patterns, [&](const NamePattern& pattern) { return pattern.is_in(name); });
 }
 
-std::vector<std::regex> compile(const std::vector<std::string>& patterns) {
+std::vector<NamePattern> compile(const std::vector<std::string>& patterns) {
   return {patterns.begin(), patterns.end()};
 }
 
@@ -99,8 +97,7 @@ class Matcher {
     std::optional<std::string> modern = modern_name(name);
     if (modern) name = *modern;
     for (const auto& [pattern, replacement] : renames_) {
-      if (name.size() <= kLongestMatchedName && std::regex_search(name.begin(), name.end(), pattern))
-        return std::regex_replace(std::string(name), pattern, replacement);
+      if (pattern.is_in(name)) return pattern.replace_in(name, replacement);
     }
     return modern;
   }
@@ -174,7 +171,7 @@ class Matcher {
   }
 
   void find_missing() {
-    const std::vector<std::regex> ignored = compile(tree_.ignore_missing);
+    const std::vector<NamePattern> ignored = compile(tree_.ignore_missing);
     std::vector<bool> objects_present(tree_.tensors.size());
     for (TensorId id = 0; id < tree_.tensors.size(); ++id) {
       if (present_[id]) objects_present[tree_.tensors[id].object] = true;
@@ -197,7 +194,7 @@ class Matcher {
              tree_.names.component(t.module).ends_with("rotary_emb");
     });
     if (has_inv_freq) patterns.emplace_back("rotary_emb\\.inv_freq");
-    const std::vector<std::regex> ignored = compile(patterns);
+    const std::vector<NamePattern> ignored = compile(patterns);
 
     std::vector<std::string>& unexpected = result_.unexpected_keys;
     for (uint32_t i = 0; i < ids_.size(); ++i) {
@@ -227,7 +224,7 @@ class Matcher {
   mutable TensorId after_last_found_ = 0;  ///< where `tensor` looks first
   std::string prefix_dot_;
   Prefix prefix_ = Prefix::same;
-  std::vector<std::pair<std::regex, std::string>> renames_;
+  std::vector<std::pair<NamePattern, std::string>> renames_;
   std::vector<TensorId> ids_;  ///< by checkpoint tensor: the model's tensor of its name; kNoId for none
   std::vector<bool> present_;  ///< by TensorId: the checkpoint has a tensor of its name
   KeyMatches result_;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,10 +12,6 @@
 #include "core/model/module_tree.h"
 
 namespace hfload {
-
-/// Bytes of a name that are still matched against a regular expression: the standard library's matcher
-/// recurses for every character. A longer one matches none.
-inline constexpr size_t kLongestMatchedName = 2000;
 
 /// A tensor of the shell and the tensor of the checkpoint that fills it.
 struct KeyMatch {

@@ -1,6 +1,6 @@
 #include "core/plan/device_map.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <numeric>
@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/join.h"
 
 namespace hfload {
 namespace {
@@ -138,8 +139,8 @@ std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMa
     if (!entry.module.empty() && !is_known(entry.module)) strangers.push_back(entry.module);
   }
   if (!strangers.empty()) {
-    warnings.push_back(fmt::format("the device map names modules that the model does not have: {}",
-                                   fmt::join(strangers, ", ")));
+    warnings.push_back(
+        fmt::format("the device map names modules that the model does not have: {}", join(strangers, ", ")));
   }
 
   std::vector<std::string> uncovered;
@@ -151,7 +152,7 @@ std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMa
   }
   if (!uncovered.empty()) {
     Error error(ErrorCode::device_map_incomplete,
-                fmt::format("the device map gives no device for {}", fmt::join(uncovered, ", ")));
+                fmt::format("the device map gives no device for {}", join(uncovered, ", ")));
     error.with_tensor(uncovered.front());
     throw error.with_hint("Add an entry for each, for a module above it, or '' for everything else.");
   }
@@ -164,8 +165,7 @@ std::vector<std::string> check_device_map(const ModuleTree& tree, const DeviceMa
       std::vector<std::string> places;
       for (const std::string& name : group)
         places.push_back(fmt::format("{} on {}", name, to_string(*lookup.find(name))));
-      warnings.push_back(
-          fmt::format("tied parameters are on different devices: {}", fmt::join(places, ", ")));
+      warnings.push_back(fmt::format("tied parameters are on different devices: {}", join(places, ", ")));
     }
   }
   return warnings;

@@ -1,10 +1,7 @@
 #include "core/save/name_rules.h"
 
-#include <fmt/core.h>
-
 #include "core/base/error.h"
 #include "core/base/glob.h"
-#include "core/model/match_keys.h"
 
 namespace hfload {
 
@@ -31,12 +28,11 @@ std::vector<std::string> NameGlobs::unused() const {
 }
 
 Renamer::Renamer(const std::vector<std::pair<std::string, std::string>>& renames) {
-  for (const auto& [pattern, replacement] : renames) {
+  for (const auto& [expression, replacement] : renames) {
     try {
-      rules_.push_back({pattern, std::regex(pattern), replacement});
-    } catch (const std::regex_error& fault) {
-      throw Error(ErrorCode::usage,
-                  fmt::format("--rename: '{}' is no regular expression: {}", pattern, fault.what()))
+      rules_.push_back({expression, NamePattern(expression), replacement});
+    } catch (const Error& fault) {
+      throw Error(ErrorCode::usage, "--rename: " + fault.message())
           .with_hint("It is an ECMAScript expression, and the replacement may hold $1 and $&.");
     }
   }
@@ -49,7 +45,7 @@ std::string Renamer::rename(std::string name) {
           .with_tensor(name.substr(0, kLongestMatchedName))
           .with_hint("Leave the tensor out with --exclude, or do without --rename.");
     }
-    std::string renamed = std::regex_replace(name, rule.expression, rule.replacement);
+    std::string renamed = rule.pattern.replace_in(name, rule.replacement);
     rule.used = rule.used || renamed != name;
     name = std::move(renamed);
   }
@@ -59,7 +55,7 @@ std::string Renamer::rename(std::string name) {
 std::vector<std::string> Renamer::unused() const {
   std::vector<std::string> unused;
   for (const Rule& rule : rules_) {
-    if (!rule.used) unused.push_back(rule.pattern);
+    if (!rule.used) unused.push_back(rule.expression);
   }
   return unused;
 }

@@ -1,9 +1,10 @@
 #pragma once
 
-#include <regex>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "core/base/name_pattern.h"
 
 namespace hfload {
 
@@ -39,8 +40,8 @@ class Renamer {
 
  private:
   struct Rule {
-    std::string pattern;
-    std::regex expression;
+    std::string expression;
+    NamePattern pattern;
     std::string replacement;
     bool used = false;
   };

@@ -1,14 +1,14 @@
 #include "core/save/safetensors_writer.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
-#include <iterator>
 #include <string>
 #include <string_view>
 
 #include "core/base/checked.h"
 #include "core/base/error.h"
+#include "core/base/join.h"
 #include "core/format/safetensors.h"
 
 namespace hfload {
@@ -26,7 +26,7 @@ void append_json_string(std::string& out, std::string_view text) {
       out += '\\';
       out += kLetters[known];
     } else if (static_cast<unsigned char>(c) < 0x20) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
     } else {
       out += c;
     }
@@ -44,9 +44,9 @@ void write_header(std::span<const OutputTensor> tensors, const FileLayout& layou
     std::string& text = out.text();
     text += ',';
     append_json_string(text, tensor.name);
-    fmt::format_to(std::back_inserter(text), R"(:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
-                   dtype_info(tensor.dtype).safetensors_name, fmt::join(tensor.shape, ","), begin,
-                   begin + tensor.bytes);
+    text += fmt::format(R"(:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
+                        dtype_info(tensor.dtype).safetensors_name, join(tensor.shape, ","), begin,
+                        begin + tensor.bytes);
   }
   out.text() += '}';
   out.flush();

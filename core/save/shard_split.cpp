@@ -1,9 +1,8 @@
 #include "core/save/shard_split.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
-#include <iterator>
 #include <unordered_map>
 #include <utility>
 
@@ -51,12 +50,11 @@ std::vector<std::vector<uint32_t>> divide_firsts(
 
 void append_unicode_escape(std::string& out, uint32_t code_point) {
   if (code_point < 0x10000) {
-    fmt::format_to(std::back_inserter(out), "\\u{:04x}", code_point);
+    out += fmt::format("\\u{:04x}", code_point);
     return;
   }
   code_point -= 0x10000;
-  fmt::format_to(std::back_inserter(out), "\\u{:04x}\\u{:04x}", 0xD800 + (code_point >> 10),
-                 0xDC00 + (code_point & 0x3FF));
+  out += fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + (code_point >> 10), 0xDC00 + (code_point & 0x3FF));
 }
 
 /// The bytes of a UTF-8 sequence that starts with `lead`.
@@ -123,9 +121,9 @@ void write_shard_index(const ShardSplit& split, const std::function<std::string_
   out.text() += fmt::format("    \"total_size\": {}\n  }},\n", split.total_size_bytes);
   out.text() += weight_map.empty() ? "  \"weight_map\": {" : "  \"weight_map\": {\n";
   for (size_t i = 0; i < weight_map.size(); ++i) {
-    fmt::format_to(
-        std::back_inserter(out.text()), "    {}: {}{}\n", python_json_string(name_of(weight_map[i].tensor)),
-        python_json_string(split.files[weight_map[i].file].name), i + 1 < weight_map.size() ? "," : "");
+    out.text() += fmt::format("    {}: {}{}\n", python_json_string(name_of(weight_map[i].tensor)),
+                              python_json_string(split.files[weight_map[i].file].name),
+                              i + 1 < weight_map.size() ? "," : "");
   }
   out.text() += weight_map.empty() ? "}\n}\n" : "  }\n}\n";
   out.flush();

@@ -1,11 +1,12 @@
 #include "core/model/match_keys.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "core/base/error.h"
+#include "core/base/join.h"
 #include "core/model/shell.h"
 #include "test/support/fixtures.h"
 
@@ -70,7 +71,7 @@ void set_class(Checkpoint& checkpoint, const ConfigValue& class_name) {
 
 std::string described(const std::string& name, const std::vector<uint64_t>& checkpoint_shape,
                       const std::vector<uint64_t>& model_shape) {
-  return fmt::format("{} [{}] [{}]", name, fmt::join(checkpoint_shape, ", "), fmt::join(model_shape, ", "));
+  return fmt::format("{} [{}] [{}]", name, join(checkpoint_shape, ", "), join(model_shape, ", "));
 }
 
 std::vector<std::string> described(const std::vector<MismatchedKey>& keys) {
@@ -95,8 +96,8 @@ std::string size_mismatch(const MismatchedKey& key) {
   return fmt::format(
       "size mismatch for {}: copying a param with shape torch.Size([{}]) from checkpoint, "
       "the shape in current model is torch.Size([{}]).",
-      key.name.substr(key.name.rfind('.') + 1), fmt::join(key.checkpoint_shape, ", "),
-      fmt::join(key.model_shape, ", "));
+      key.name.substr(key.name.rfind('.') + 1), join(key.checkpoint_shape, ", "),
+      join(key.model_shape, ", "));
 }
 
 }  // namespace
