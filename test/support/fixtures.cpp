@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <stdexcept>
 
 namespace hfload::test {
@@ -60,7 +60,9 @@ std::string fixture_path(std::string_view name) { return std::string(HFLOAD_FIXT
 std::string read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) throw std::runtime_error("cannot open " + path);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  std::ostringstream content;
+  content << in.rdbuf();
+  return content.str();
 }
 
 ConfigValue read_json_fixture(std::string_view name) { return parse(read_file(fixture_path(name))); }

@@ -17,6 +17,7 @@
 #include "kernels/hash.h"
 #include "test/support/fixtures.h"
 #include "test/support/sha256.h"
+#include "test/unit/kernels/cast_oracle.h"
 #include "test/unit/load/synthetic_model.h"
 
 namespace hfload::test {

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "core/base/error.h"
+#include "test/support/fixtures.h"
 #include "test/unit/load/synthetic_model.h"
 
 namespace hfload::test {
@@ -50,9 +51,7 @@ struct Offloaded {
       placement.dtype = tensor.dtype;
       std::vector<std::byte> expected = synthetic.expected(placement);
       if (expected.empty()) expected.resize(1);
-      std::ifstream file(path, std::ios::binary);
-      const std::string bytes((std::istreambuf_iterator<char>(file)), {});
-      if (bytes != std::string(reinterpret_cast<const char*>(expected.data()), expected.size()))
+      if (read_file(path) != std::string(reinterpret_cast<const char*>(expected.data()), expected.size()))
         wrong.push_back(tensor.name);
     }
     return wrong;
@@ -152,8 +151,7 @@ TEST_CASE("a failure while files are replaced leaves an index that is true") {
                   Error);
   CHECK(looks == kLooks);
   CHECK(offloaded.files() == std::set<std::string>{"index.json", "tensor.1.dat"});
-  std::ifstream index(offloaded.folder() + "/index.json");
-  CHECK(std::string((std::istreambuf_iterator<char>(index)), {}) == "{}");
+  CHECK(read_file(offloaded.folder() + "/index.json") == "{}");
 }
 
 /// A model of so many tensors of which only the last is on the disk, and is converted there.
@@ -179,8 +177,7 @@ struct SharedFolder {
   }
   /// Names in index.json, by a search for what JSON has of them.
   std::set<std::string> indexed() const {
-    std::ifstream index(folder() + "/index.json");
-    const std::string text((std::istreambuf_iterator<char>(index)), {});
+    const std::string text = read_file(folder() + "/index.json");
     std::set<std::string> names;
     for (uint32_t i = 0; i < models.size(); ++i) {
       const std::string name = "tensor." + std::to_string(i);
@@ -270,8 +267,7 @@ TEST_CASE("a file that appears where one is to be written is kept") {
     CHECK(error.code() == ErrorCode::file_exists);
     CHECK(error.path() == shared.folder() + "/tensor.0.dat");
   }
-  std::ifstream file(shared.folder() + "/tensor.0.dat");
-  CHECK(std::string((std::istreambuf_iterator<char>(file)), {}) == "someone else's");
+  CHECK(read_file(shared.folder() + "/tensor.0.dat") == "someone else's");
   CHECK(shared.models[0]->files() == std::set<std::string>{"tensor.0.dat"});
 }
 
@@ -282,8 +278,7 @@ TEST_CASE("temporaries of others stay as they are") {
   std::ofstream(shared.folder() + "/" + name) << "someone else's";
   shared.write(0);
   CHECK(shared.models[0]->files() == std::set<std::string>{name, "index.json", "tensor.0.dat"});
-  std::ifstream file(shared.folder() + "/" + name);
-  CHECK(std::string((std::istreambuf_iterator<char>(file)), {}) == "someone else's");
+  CHECK(read_file(shared.folder() + "/" + name) == "someone else's");
 }
 
 TEST_CASE("a byte of an offloaded file that differs is found, with its place") {
