@@ -27,9 +27,11 @@ std::string_view TextPool::add(std::string_view text) {
 
 std::string_view TextPool::add_once(std::string_view text) {
   if (text.empty()) return {};
-  std::string_view& last = last_[hash_(text) % last_.size()];
-  if (last != text) last = add(text);
-  return last;
+  auto& last = last_[hash_(text) % last_.size()];
+  auto at = std::find(last.begin(), last.end(), text);
+  if (at == last.end()) *--at = add(text);
+  std::rotate(last.begin(), at, at + 1);
+  return last.front();
 }
 
 PooledText::PooledText(const char* address, uint64_t flags_and_length) {

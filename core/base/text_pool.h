@@ -33,7 +33,9 @@ class TextPool {
   char* at_ = nullptr;   ///< one past the text that was added last
   char* end_ = nullptr;  ///< of the last block
   size_t block_bytes_ = size_t{2} << 10;
-  std::array<std::string_view, 256> last_{};  ///< of add_once, by a hash of the text
+  /// Of add_once, by a hash of the text, the latest first: several that come in turns stay, whatever their
+  /// hashes.
+  std::array<std::array<std::string_view, 4>, 64> last_{};
   NameHash hash_;
 };
 
