@@ -1,11 +1,12 @@
 #include "cli/text.h"
-#include "core/base/join.h"
 
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
+
+#include "core/base/join.h"
 
 namespace hfload::cli {
 namespace {
