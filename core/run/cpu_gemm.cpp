@@ -1,6 +1,7 @@
 #include "core/run/cpu_gemm.h"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -74,10 +75,11 @@ struct CpuGemm::Impl {
   std::vector<OnednnProduct> products = {};  ///< made last is last
   HostMemory scratch = {};
 
-  void pack(int64_t m) {
+  /// Returns false where oneDNN has no fast code for m rows.
+  bool pack(int64_t m) {
     products.clear();
-    packed.reset();
-    packed.emplace(engine.runtime, rows, type, m, engine.team);
+    packed = PackedWeights::create(engine.runtime, rows, type, m, engine.team);
+    return packed.has_value();
   }
 
   float* scratch_for(int64_t floats) {
@@ -93,6 +95,7 @@ struct CpuGemm::Impl {
   const OnednnProduct* product_for(const OnednnShape& shape) {
     const auto found = std::ranges::find(products, shape, &OnednnProduct::shape);
     if (found != products.end()) return &*found;
+    if (!packed) return nullptr;
     std::optional<OnednnProduct> made = OnednnProduct::create(engine.runtime, shape, packed->desc());
     if (!made) return nullptr;
     if (products.size() == kMostProducts) products.erase(products.begin());
@@ -112,12 +115,12 @@ struct CpuGemm::Impl {
     if (fault != nullptr) throw Error(ErrorCode::internal, std::string("a product on the CPU: ") + fault);
   }
 
-  /// B is read once for every eight rows.
-  void multiply_rows(const Gemm& gemm, int64_t entry) {
-    const int64_t passes = (gemm.m + kMostFewRows - 1) / kMostFewRows;
+  /// `count` rows of C from `first` on. B is read once for every eight of them.
+  void multiply_rows(const Gemm& gemm, int64_t entry, int64_t first, int64_t count) {
+    const int64_t passes = (count + kMostFewRows - 1) / kMostFewRows;
     for (int64_t pass = 0; pass < passes; ++pass) {
-      const int64_t first = gemm.m * pass / passes;
-      multiply_few(gemm, entry, first, gemm.m * (pass + 1) / passes - first);
+      const int64_t begin = count * pass / passes;
+      multiply_few(gemm, entry, first + begin, count * (pass + 1) / passes - begin);
     }
   }
 
@@ -175,44 +178,55 @@ struct CpuGemm::Impl {
                         .epilogue = gemm.epilogue});
   }
 
-  /// oneDNN's part is the sum alone, in fp32; the rest is done in a second pass.
+  /// oneDNN's part is the sum alone, in fp32; the rest is done in a second pass. A's rows are copied where
+  /// they are widened, or are not one after the other: with packed weights, oneDNN 2.6 has only its slow
+  /// reference for rows with gaps. Our own kernel multiplies what oneDNN has no fast code for at all.
   void multiply_in_two_passes(const Gemm& gemm, int64_t entry) {
-    const bool widen = gemm.dtype != GemmDtype::f32 && type == dnnl_f32;
-    const int64_t row_floats = gemm.n + (widen ? gemm.k : 0);
+    const bool widens = gemm.dtype != GemmDtype::f32 && type == dnnl_f32;
+    const bool copies = widens || (gemm.m > 1 && gemm.a.ld != gemm.k);
+    const int64_t row_floats = gemm.n + (copies ? gemm.k : 0);
     const auto fitting = static_cast<int64_t>(scratch_bytes / sizeof(float)) / row_floats;
     const int64_t most_rows = std::clamp<int64_t>(fitting, 1, gemm.m);
-    float* const sums = scratch_for(most_rows * row_floats);
-    float* const wide = sums + most_rows * gemm.n;
+    const auto shape_of = [&](int64_t count) {
+      return OnednnShape{.input = type, .m = count, .n = gemm.n, .k = gemm.k, .a_ld = gemm.k, .c_ld = gemm.n};
+    };
+    const int64_t row_bytes = gemm.a.ld * gemm_element_bytes(gemm.dtype);
     const auto* const a = matrix_of(gemm.a, gemm.dtype, entry);
     for (int64_t first = 0; first < gemm.m; first += most_rows) {
       const int64_t count = std::min(most_rows, gemm.m - first);
-      OnednnShape shape{.input = type, .m = count, .n = gemm.n, .k = gemm.k};
-      shape.a_ld = widen || gemm.m == 1 ? gemm.k : gemm.a.ld;
-      shape.c_ld = gemm.n;
-      const OnednnProduct* product = product_for(shape);
+      const OnednnProduct* product = product_for(shape_of(count));
+      if (product == nullptr && pack(count)) product = product_for(shape_of(count));
       if (product == nullptr) {
-        pack(count);
-        product = product_for(shape);
-        if (product == nullptr) check_onednn(dnnl_unimplemented, "dnnl_primitive_desc_create");
+        multiply_rows(gemm, entry, first, gemm.m - first);
+        return;
       }
-      if (widen) {
-        engine.team.run_ranges(count, 1, [&](int64_t begin, int64_t end) {
-          for (int64_t row = begin; row < end; ++row) {
-            widen_elements(gemm.dtype, a, (first + row) * gemm.a.ld, gemm.k, wide + row * gemm.k);
-          }
-        });
-      }
-      const void* const from =
-          widen ? static_cast<const void*>(wide) : a + first * gemm.a.ld * gemm_element_bytes(gemm.dtype);
+      float* const sums = scratch_for(most_rows * row_floats);
+      float* const rows_of_a = sums + most_rows * gemm.n;
+      if (copies) copy_rows(gemm, a + first * row_bytes, count, widens, rows_of_a);
+      const void* const from = copies ? static_cast<const void*>(rows_of_a) : a + first * row_bytes;
       product->multiply(engine.runtime, from, packed->of(rows, entry), nullptr, nullptr, sums);
       finish(gemm, entry, first, count, sums);
     }
   }
 
+  /// Copies rows of A to [count, k] without gaps, of fp32 where they are widened and else of A's dtype.
+  void copy_rows(const Gemm& gemm, const std::byte* from, int64_t count, bool widens, float* to) {
+    const int64_t element_bytes = gemm_element_bytes(gemm.dtype);
+    engine.team.run_ranges(count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        if (widens) {
+          widen_elements(gemm.dtype, from, row * gemm.a.ld, gemm.k, to + row * gemm.k);
+        } else {
+          std::memcpy(reinterpret_cast<std::byte*>(to) + row * gemm.k * element_bytes,
+                      from + row * gemm.a.ld * element_bytes, static_cast<size_t>(gemm.k * element_bytes));
+        }
+      }
+    });
+  }
+
   void multiply_onednn(const Gemm& gemm) {
     const OnednnThreads threads(engine.library, engine.team.threads());
-    if (!packed) pack(gemm.m);
-    const OnednnProduct* const whole = whole_product(gemm);
+    const OnednnProduct* const whole = packed || pack(gemm.m) ? whole_product(gemm) : nullptr;
     for (int64_t entry = 0; entry < gemm.batch; ++entry) {
       if (whole == nullptr) {
         multiply_in_two_passes(gemm, entry);
@@ -251,7 +265,7 @@ void CpuGemm::multiply_by(CpuGemmWay way, const Gemm& gemm) {
   } else if (way == CpuGemmWay::onednn) {
     impl_->multiply_onednn(gemm);
   } else {
-    for (int64_t entry = 0; entry < gemm.batch; ++entry) impl_->multiply_rows(gemm, entry);
+    for (int64_t entry = 0; entry < gemm.batch; ++entry) impl_->multiply_rows(gemm, entry, 0, gemm.m);
   }
 }
 

@@ -61,8 +61,8 @@ const std::byte* WeightRows::of(int64_t entry) const {
   return memory_.bytes().data() + own * n_ * padded_k_ * gemm_element_bytes(dtype_);
 }
 
-PackedWeights::PackedWeights(const OnednnRuntime& runtime, const WeightRows& rows, dnnl_data_type_t type,
-                             int64_t m, WorkerTeam& team) {
+std::optional<PackedWeights> PackedWeights::create(const OnednnRuntime& runtime, const WeightRows& rows,
+                                                   dnnl_data_type_t type, int64_t m, WorkerTeam& team) {
   const OnednnLibrary& library = runtime.library;
   const dnnl_dims_t dims = {rows.k(), rows.n()};
   const dnnl_dims_t strides = {1, rows.padded_k()};
@@ -73,8 +73,9 @@ PackedWeights::PackedWeights(const OnednnRuntime& runtime, const WeightRows& row
                "dnnl_memory_desc_init_by_strides");
   OnednnShape shape{.input = type, .m = m, .n = rows.n(), .k = rows.k(), .a_ld = rows.k(), .c_ld = rows.n()};
   const std::optional<OnednnProduct> product = OnednnProduct::create(runtime, shape, any);
-  if (!product) check_onednn(dnnl_unimplemented, "dnnl_primitive_desc_create");
-  desc_ = product->weights();
+  if (!product) return std::nullopt;
+  PackedWeights weights;
+  weights.desc_ = product->weights();
 
   const bool widened = type == dnnl_f32 && rows.dtype() != GemmDtype::f32;
   HostMemory wide;
@@ -88,20 +89,21 @@ PackedWeights::PackedWeights(const OnednnRuntime& runtime, const WeightRows& row
   }
   // Code that takes rows of any distance copies blocks of them as it goes: a format of its own would gain
   // nothing.
-  const bool takes_rows = desc_.format_kind == dnnl_blocked && desc_.format_desc.blocking.inner_nblks == 0;
+  const bool takes_rows =
+      weights.desc_.format_kind == dnnl_blocked && weights.desc_.format_desc.blocking.inner_nblks == 0;
   if (takes_rows) {
-    desc_ = plain;
-    are_rows_ = !widened;
-    entry_bytes_ = static_cast<uint64_t>(rows.n() * rows.padded_k()) * sizeof(float);
-    memory_ = std::move(wide);
-    return;
+    weights.desc_ = plain;
+    weights.are_rows_ = !widened;
+    weights.entry_bytes_ = static_cast<uint64_t>(rows.n() * rows.padded_k()) * sizeof(float);
+    weights.memory_ = std::move(wide);
+    return weights;
   }
-  entry_bytes_ = align_up(library.memory_desc_get_size(&desc_), 64);
-  const auto bytes = checked_mul(entry_bytes_, static_cast<uint64_t>(rows.entries()));
+  weights.entry_bytes_ = align_up(library.memory_desc_get_size(&weights.desc_), 64);
+  const auto bytes = checked_mul(weights.entry_bytes_, static_cast<uint64_t>(rows.entries()));
   if (!bytes) throw Error(ErrorCode::out_of_memory, "a weight does not fit in 64-bit memory");
-  memory_ = HostMemory(*bytes);
+  weights.memory_ = HostMemory(*bytes);
   dnnl_primitive_desc_t raw_desc = nullptr;
-  check_onednn(library.reorder_primitive_desc_create(&raw_desc, &plain, runtime.engine.get(), &desc_,
+  check_onednn(library.reorder_primitive_desc_create(&raw_desc, &plain, runtime.engine.get(), &weights.desc_,
                                                      runtime.engine.get(), nullptr),
                "dnnl_reorder_primitive_desc_create");
   const OnednnPrimitiveDesc reorder_desc(raw_desc, {&library});
@@ -113,11 +115,12 @@ PackedWeights::PackedWeights(const OnednnRuntime& runtime, const WeightRows& row
         widened ? wide.bytes().data() + entry * rows.n() * rows.padded_k() * int64_t{sizeof(float)}
                 : rows.of(entry);
     const OnednnMemory source = runtime.wrap(plain, from);
-    const OnednnMemory target =
-        runtime.wrap(desc_, memory_.bytes().data() + static_cast<uint64_t>(entry) * entry_bytes_);
+    const OnednnMemory target = runtime.wrap(
+        weights.desc_, weights.memory_.bytes().data() + static_cast<uint64_t>(entry) * weights.entry_bytes_);
     const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, source.get()}, {DNNL_ARG_TO, target.get()}};
     runtime.execute(reorder, arguments);
   }
+  return weights;
 }
 
 const std::byte* PackedWeights::of(const WeightRows& rows, int64_t entry) const {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "core/load/host_memory.h"
 #include "core/run/onednn_product.h"
@@ -36,10 +37,10 @@ class WeightRows {
 /// Weights in the format that oneDNN multiplies them in.
 class PackedWeights {
  public:
-  /// Packs for products of m rows. `type`: what oneDNN multiplies; fp32, or the dtype of the rows. Throws
-  /// Error(out_of_memory), Error(onednn_error).
-  PackedWeights(const OnednnRuntime& runtime, const WeightRows& rows, dnnl_data_type_t type, int64_t m,
-                WorkerTeam& team);
+  /// Packs for products of m rows; nothing where oneDNN has no fast code for them. `type`: what oneDNN
+  /// multiplies; fp32, or the dtype of the rows. Throws Error(out_of_memory), Error(onednn_error).
+  static std::optional<PackedWeights> create(const OnednnRuntime& runtime, const WeightRows& rows,
+                                             dnnl_data_type_t type, int64_t m, WorkerTeam& team);
 
   const dnnl_memory_desc_t& desc() const { return desc_; }
   const std::byte* of(const WeightRows& rows, int64_t entry) const;
@@ -47,6 +48,8 @@ class PackedWeights {
   uint64_t bytes() const { return memory_.bytes().size(); }
 
  private:
+  PackedWeights() = default;
+
   dnnl_memory_desc_t desc_ = {};
   uint64_t entry_bytes_ = 0;
   bool are_rows_ = false;  ///< the rows themselves serve
