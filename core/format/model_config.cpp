@@ -179,8 +179,18 @@ std::optional<std::vector<std::string>> ModelConfig::get_strings(std::string_vie
 bool ModelConfig::get_bool(std::string_view key, bool fallback) const {
   const ConfigValue* found = find_present(root_, key);
   if (found == nullptr) return fallback;
-  if (const auto* flag = std::get_if<bool>(&found->value)) return *flag;
-  throw invalid(key, "true or false");
+  return std::visit(
+      [](const auto& value) {
+        using Value = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<Value, std::nullptr_t>) {
+          return false;
+        } else if constexpr (std::is_arithmetic_v<Value>) {
+          return value != 0;
+        } else {
+          return !value.empty();
+        }
+      },
+      found->value);
 }
 
 std::string ModelConfig::get_string(std::string_view key, std::string_view fallback) const {
@@ -207,21 +217,47 @@ ModelConfig ModelConfig::nested(std::string_view key) const {
     if (!std::holds_alternative<ConfigValue::Object>(found->value)) throw invalid(key, "an object");
     config.root_ = *found;
   }
+  const ConfigValue* dtypes = find_dtype();
+  const ConfigValue* dtype = dtypes == nullptr ? nullptr : find_present(*dtypes, key);
+  if (dtype != nullptr) {
+    auto& members = std::get<ConfigValue::Object>(config.root_.value);
+    std::erase_if(members, [](const auto& member) { return member.first == "dtype"; });
+    members.emplace_back("dtype", *dtype);
+  }
   return config;
 }
 
 std::vector<std::string> ModelConfig::architectures() const {
+  const ConfigValue* found = root_.find("architectures");
+  if (found != nullptr && std::holds_alternative<std::string>(found->value))
+    return {std::get<std::string>(found->value)};
   return get_strings("architectures").value_or(std::vector<std::string>{});
 }
 
+const ConfigValue* ModelConfig::find_dtype() const {
+  const ConfigValue* found = find_present(root_, "dtype");
+  return found != nullptr ? found : find_present(root_, "torch_dtype");
+}
+
 std::optional<std::string> ModelConfig::dtype() const {
-  for (const std::string_view key : {"dtype", "torch_dtype"}) {
-    if (find_present(root_, key) == nullptr) continue;
-    std::string name = get_string(key, "");
-    if (name.starts_with("torch.")) name.erase(0, 6);
-    return name;
-  }
-  return std::nullopt;
+  const ConfigValue* found = find_dtype();
+  if (found != nullptr && std::holds_alternative<ConfigValue::Object>(found->value))
+    found = find_present(*found, "");
+  if (found == nullptr) return std::nullopt;
+  const auto* text = std::get_if<std::string>(&found->value);
+  if (text == nullptr) throw invalid("dtype", "a string");
+  return text->starts_with("torch.") ? text->substr(6) : *text;
+}
+
+std::optional<Dtype> ModelConfig::weight_dtype() const {
+  const std::optional<std::string> name = dtype();
+  if (!name) return std::nullopt;
+  const auto dtype = dtype_from_torch_name(*name);
+  if (dtype && dtype_info(*dtype).is_float) return dtype;
+  throw Error(ErrorCode::invalid_config, fmt::format("{} is '{}', which no weights can be loaded as",
+                                                     path_of("dtype"), json::shorten(*name)))
+      .with_path(path_)
+      .with_hint("Say what to load as with --dtype float32, float16 or bfloat16.");
 }
 
 uint64_t ModelConfig::num_labels() const {

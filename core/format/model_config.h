@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/format/dtype.h"
 
 namespace hfload {
 
@@ -49,18 +50,24 @@ class ModelConfig {
   std::optional<std::vector<uint64_t>> get_uints(std::string_view key) const;
   /// The strings of an array; nothing when the key is absent or null.
   std::optional<std::vector<std::string>> get_strings(std::string_view key) const;
+  /// What is no boolean counts as in Python: empty texts, lists and objects and 0 are false, all others true.
   bool get_bool(std::string_view key, bool fallback) const;
   std::string get_string(std::string_view key, std::string_view fallback) const;
   double get_double(std::string_view key, double fallback) const;
   const ConfigValue* find(std::string_view key) const { return root_.find(key); }
   const ConfigValue& root() const { return root_; }
-  /// The nested config of that key (`text_config`), or an empty one.
+  /// The nested config of that key (`text_config`), or an empty one. Where the dtype of this config is an
+  /// object with that key, it is the dtype of the nested one.
   ModelConfig nested(std::string_view key) const;
 
   std::string model_type() const { return get_string("model_type", ""); }
+  /// The class names; a text in the place of the list is one.
   std::vector<std::string> architectures() const;
-  /// `dtype`, else `torch_dtype`, as torch names it ("bfloat16"), without "torch.".
+  /// `dtype`, else `torch_dtype`, as torch names it ("bfloat16"), without "torch."; of an object, which has a
+  /// dtype for each part of the model, that of the key "".
   std::optional<std::string> dtype() const;
+  /// The same as a Dtype. Throws Error(invalid_config) for one that no weights can be loaded as.
+  std::optional<Dtype> weight_dtype() const;
   /// As PretrainedConfig.num_labels: the size of `id2label` where present, else `num_labels`, else 2.
   uint64_t num_labels() const;
   /// What to throw for a value that is not `expected`: Error(invalid_config) with the key's full name and the
@@ -75,6 +82,8 @@ class ModelConfig {
   friend ModelConfig parse_model_config(std::string_view json);
   /// The full name of a key for messages: "text_config.hidden_size".
   std::string path_of(std::string_view key) const;
+  /// `dtype`, else `torch_dtype`; null where neither is there.
+  const ConfigValue* find_dtype() const;
   uint64_t get_uint_up_to(std::string_view key, const ConfigValue& found, uint64_t limit) const;
 
   ConfigValue root_{ConfigValue::Object{}};

@@ -94,6 +94,8 @@ class Matcher {
   /// The modern spelling, and then the class's own renaming (transformers 4.57, `_get_key_renaming_mapping`):
   /// the first pattern that matches. Nothing for a name that stays.
   std::optional<std::string> renamed(std::string_view name) const {
+    // A tree that was made of the checkpoint's names has these names.
+    if (tree_.from_tensor_names) return std::nullopt;
     std::optional<std::string> modern = modern_name(name);
     if (modern) name = *modern;
     for (const auto& [pattern, replacement] : renames_) {
@@ -135,7 +137,7 @@ class Matcher {
         const bool is_made = other && *other != original;
         mapped[i] = is_made ? result_.made_names->add(name) : name;
       }
-      if (!mapped[i].empty()) ids_[i] = expected(mapped[i]);
+      ids_[i] = expected(mapped[i]);
     }
   }
 
@@ -206,7 +208,7 @@ class Matcher {
         continue;
       }
       const std::string_view name = result_.shell_names[i];
-      if (name.empty() || ids_[i] != kNoId || is_buffer(name) || matches_any(name, ignored)) continue;
+      if (ids_[i] != kNoId || is_buffer(name) || matches_any(name, ignored)) continue;
       unexpected.emplace_back(prefix_ == Prefix::add ? name.substr(prefix_dot_.size()) : name);
     }
     std::ranges::sort(unexpected);

@@ -58,8 +58,8 @@ uint64_t difference(uint64_t a, uint64_t b) {
 
 std::string index_name(uint64_t index) { return std::to_string(index); }
 
-ModuleBuilder::ModuleBuilder(ModuleTree& tree, Dtype default_dtype)
-    : tree_(tree), default_dtype_(default_dtype) {
+ModuleBuilder::ModuleBuilder(ModuleTree& tree, Dtype default_dtype, bool parts_have_dtypes)
+    : tree_(tree), default_dtype_(default_dtype), parts_have_dtypes_(parts_have_dtypes) {
   if (tree_.modules.empty()) tree_.add_module(kNoId, "", tree_.model_class);
 }
 
@@ -71,6 +71,11 @@ ModuleId ModuleBuilder::open(std::string_view name, std::string_view class_name)
   }
   current_ = tree_.add_module(current_, name, class_name);
   return current_;
+}
+
+Dtype ModuleBuilder::dtype_of_part(const ModelConfig& config) const {
+  const auto dtype = parts_have_dtypes_ ? config.weight_dtype() : std::nullopt;
+  return dtype.value_or(default_dtype_);
 }
 
 void ModuleBuilder::expect_more_like(size_t modules_before, size_t tensors_before, uint64_t times) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/format/dtype.h"
+#include "core/format/model_config.h"
 #include "core/model/module_tree.h"
 
 namespace hfload {
@@ -17,8 +18,9 @@ namespace hfload {
 /// Error(invalid_config) when a tensor's size does not fit in 64 bits or the tree grows past 4,000,000 nodes.
 class ModuleBuilder {
  public:
-  /// Follows the rules that `tree.compat` names.
-  ModuleBuilder(ModuleTree& tree, Dtype default_dtype);
+  /// Follows the rules that `tree.compat` names. `parts_have_dtypes`: a part of the model is made in the
+  /// dtype of its own config, as `dtype="auto"` of transformers 4.57 makes it; else in `default_dtype`, too.
+  ModuleBuilder(ModuleTree& tree, Dtype default_dtype, bool parts_have_dtypes);
 
   /// Opens a child module, runs `body` to fill it, closes it.
   template <std::invocable Body>
@@ -37,6 +39,14 @@ class ModuleBuilder {
     const ModuleId id = module(name, class_name, body);
     tie_prefix_ = outer;
     return id;
+  }
+  /// Runs `body`, which declares a part of the model that the Python class makes by `_from_config` of the
+  /// part's config. Throws Error(invalid_config) for a dtype in it that no weights can have.
+  template <std::invocable Body>
+  void part(const ModelConfig& config, Body&& body) {
+    const Dtype outer = std::exchange(default_dtype_, dtype_of_part(config));
+    body();
+    default_dtype_ = outer;
   }
   /// A ModuleList of `count` children named 0, 1, …; `item(i)` declares child i by itself, with
   /// `index_name(i)`.
@@ -112,6 +122,7 @@ class ModuleBuilder {
 
  private:
   ModuleId open(std::string_view name, std::string_view class_name);
+  Dtype dtype_of_part(const ModelConfig& config) const;
   /// Makes room for as many modules and tensors as were added since there were so many, `times` over: pages
   /// that growing vectors would touch and leave are half of a large model's planning time.
   void expect_more_like(size_t modules_before, size_t tensors_before, uint64_t times);
@@ -122,6 +133,7 @@ class ModuleBuilder {
 
   ModuleTree& tree_;
   Dtype default_dtype_;
+  bool parts_have_dtypes_;
   ModuleId current_ = 0;
   std::string tie_prefix_;  ///< of the sub-model that is open
   ShapeMaker make_shape_;

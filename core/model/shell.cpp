@@ -23,14 +23,52 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
   });
 }
 
-Dtype dtype_of_name(const std::string& name, std::string_view where) {
+Dtype dtype_of_index(const std::string& name) {
   const auto dtype = dtype_from_torch_name(name);
   if (!dtype || !dtype_info(*dtype).is_float) {
     throw Error(ErrorCode::invalid_config,
-                fmt::format("{} gives the dtype '{}', which no weights can be loaded as", where, name))
+                fmt::format("the shard index gives the dtype '{}', which no weights can be loaded as", name))
         .with_hint("Say what to load as with --dtype float32, float16 or bfloat16.");
   }
   return *dtype;
+}
+
+/// The part of a composite config that says what dtype the whole has where nothing else does: the text
+/// model, or else the first that names a dtype. An empty name where none does.
+std::string_view part_with_dtype(const ModelConfig& config) {
+  const auto names_dtype = [&](std::string_view key, const ConfigValue& value) {
+    return key.ends_with("_config") && key != "quantization_config" &&
+           std::holds_alternative<ConfigValue::Object>(value.value) && config.nested(key).dtype();
+  };
+  constexpr std::string_view kText = "text_config";
+  const ConfigValue* text = config.find(kText);
+  if (text != nullptr && names_dtype(kText, *text)) return kText;
+  for (const auto& [key, value] : std::get<ConfigValue::Object>(config.root().value)) {
+    if (names_dtype(key, value)) return key;
+  }
+  return {};
+}
+
+/// Whether no header of a shard is there to tell a dtype.
+bool lacks_headers(const Checkpoint& checkpoint) {
+  return std::ranges::none_of(checkpoint.tensors, &CheckpointTensor::described);
+}
+
+/// The dtype that weights without a header have in their files; `dtype` where all have one.
+Dtype stored_dtype(const Checkpoint& checkpoint, Dtype dtype) {
+  const bool all_described = std::ranges::all_of(checkpoint.tensors, &CheckpointTensor::described);
+  return all_described ? dtype : resolve_auto_dtype(checkpoint);
+}
+
+/// Says so where `auto` goes by the dtype of a part.
+void note_auto_dtype(Shell& shell, const Checkpoint& checkpoint, const ShellOptions& options) {
+  if (options.dtype || checkpoint.config.dtype() || checkpoint.index_dtype || !lacks_headers(checkpoint))
+    return;
+  const std::string_view part = part_with_dtype(checkpoint.config);
+  if (part.empty()) return;
+  shell.warnings.push_back(fmt::format(
+      "config.json names no dtype for the whole model and no weights are there: {} is taken, the dtype of {}",
+      dtype_info(shell.dtype).torch_name, part));
 }
 
 /// The class to build, and a warning when config.json does not name exactly that one.
@@ -82,7 +120,9 @@ void keep_in_fp32(ModuleTree& tree, const NameList& components) {
 
 std::vector<std::string> to_strings(const NameList& names) { return {names.begin(), names.end()}; }
 
-ModuleTree build_known(const ModelClass& model_class, const ModelConfig& config, Dtype dtype, Compat compat) {
+ModuleTree build_known(const ModelClass& model_class, const ModelConfig& config, Dtype dtype,
+                       const ShellOptions& options) {
+  const Compat compat = options.compat;
   const auto pick = [&](const auto& v4, const auto& v5) { return compat == Compat::v5 && v5 ? *v5 : v4; };
   const ModelClass& c = model_class;
   ModuleTree tree;
@@ -94,7 +134,8 @@ ModuleTree build_known(const ModelClass& model_class, const ModelConfig& config,
   tree.ignore_unexpected = to_strings(pick(c.ignore_unexpected, c.v5_ignore_unexpected));
   for (const KeyRename& rename : c.key_renames)
     tree.key_renames.emplace_back(rename.pattern, rename.replacement);
-  ModuleBuilder builder(tree, dtype);
+  // transformers 5 makes all parts in the dtype of the whole, and so does 4.57 where the user names one.
+  ModuleBuilder builder(tree, dtype, compat == Compat::v4 && !options.dtype);
   c.declare(builder, config);
   builder.finish();
   if (dtype == Dtype::f16) keep_in_fp32(tree, pick(c.keep_in_fp32, c.v5_keep_in_fp32));
@@ -158,8 +199,8 @@ std::string why_unknown(const Checkpoint& checkpoint, std::string_view config_na
 
 /// Whether nothing but the index's total_size can say what dtype the weights have.
 bool is_dtype_unknown(const Checkpoint& checkpoint) {
-  if (checkpoint.config.dtype() || checkpoint.index_dtype || !checkpoint.index_total_size_bytes) return false;
-  return std::ranges::none_of(checkpoint.tensors, [](const CheckpointTensor& t) { return t.described; });
+  return !checkpoint.config.dtype() && !checkpoint.index_dtype && checkpoint.index_total_size_bytes &&
+         lacks_headers(checkpoint) && part_with_dtype(checkpoint.config).empty();
 }
 
 /// Whether the index's total_size is nearer to half of what the tree takes in float32.
@@ -179,14 +220,16 @@ bool has_sixteen_bit_total(const ModuleTree& tree, uint64_t total_size_bytes) {
 }  // namespace
 
 Dtype resolve_auto_dtype(const Checkpoint& checkpoint) {
-  if (const auto name = checkpoint.config.dtype()) return dtype_of_name(*name, "config.json");
-  if (checkpoint.index_dtype) return dtype_of_name(*checkpoint.index_dtype, "the shard index");
+  if (const auto dtype = checkpoint.config.weight_dtype()) return *dtype;
+  if (checkpoint.index_dtype) return dtype_of_index(*checkpoint.index_dtype);
   const CheckpointTensor* first = nullptr;
   for (const CheckpointTensor& t : checkpoint.tensors) {
     if (t.shard != 0 || !dtype_info(t.dtype).is_float) continue;
     if (first == nullptr || t.name.view() < first->name.view()) first = &t;
   }
-  return first == nullptr ? Dtype::f32 : first->dtype;
+  if (first != nullptr) return first->dtype;
+  const std::string_view part = lacks_headers(checkpoint) ? part_with_dtype(checkpoint.config) : "";
+  return part.empty() ? Dtype::f32 : *checkpoint.config.nested(part).weight_dtype();
 }
 
 std::optional<Shell> build_known_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
@@ -199,13 +242,14 @@ std::optional<Shell> build_known_shell(const Checkpoint& checkpoint, const Shell
       architecture == nullptr ? nullptr : choose_class(*architecture, config, shell.warnings);
   if (model_class != nullptr) {
     try {
-      shell.tree = build_known(*model_class, config, shell.dtype, options.compat);
+      shell.tree = build_known(*model_class, config, shell.dtype, options);
     } catch (Error& e) {
       if (e.path().empty()) e.with_path(checkpoint.location.config_path);
       throw;
     }
   }
   if (model_class == nullptr) return std::nullopt;
+  note_auto_dtype(shell, checkpoint, options);
   const auto quantization = read_quantization(config);
   if (quantization) apply_quantization(shell, checkpoint, *quantization);
   if (!options.dtype && shell.dtype == Dtype::f32 && is_dtype_unknown(checkpoint) &&
@@ -241,7 +285,8 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
   }
   Shell shell;
   shell.dtype = options.dtype ? *options.dtype : resolve_auto_dtype(checkpoint);
-  shell.tree = tree_from_tensor_names(checkpoint, shell.dtype);
+  shell.tree = tree_from_tensor_names(checkpoint, stored_dtype(checkpoint, shell.dtype), shell.dtype);
+  note_auto_dtype(shell, checkpoint, options);
   shell.tree.compat = options.compat;
   shell.warnings.push_back(
       fmt::format("{}: modules are derived from tensor names, and numbered layers are not split", reason));

@@ -12,8 +12,10 @@ namespace hfload {
 
 struct ShellOptions {
   /// What float weights are loaded as. Nothing means `auto`, by the rule of transformers 4.57: config.json's
-  /// dtype, else the index's, else that of the first floating-point tensor of the first shard, else float32.
-  /// Where that shard is absent, bfloat16 if the index's total_size is that of 16-bit weights.
+  /// dtype, else the index's, else that of the first floating-point tensor of the first shard. Where no shard
+  /// is there: the dtype of `text_config` or another part, else bfloat16 if the index's total_size is that of
+  /// 16-bit weights, else float32. By the rules of transformers 4.57, `auto` makes each part of a model in
+  /// the dtype of its own config, where that names one.
   std::optional<Dtype> dtype;
   Compat compat = Compat::v4;
 };

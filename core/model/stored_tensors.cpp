@@ -25,8 +25,8 @@ constexpr std::string_view kSuffixes[] = {
     // bitsandbytes
     "weight.absmax", "weight.nested_absmax", "weight.nested_quant_map", "weight.quant_map", "SCB",
     "weight_format",
-    // GPTQ and AWQ
-    "qweight", "qzeros", "scales", "g_idx",
+    // GPTQ and AWQ; MLX has its scales and "biases" beside "weight"
+    "biases", "qweight", "qzeros", "scales", "g_idx",
     // compressed-tensors and fp8
     "weight_packed", "weight_scale", "weight_scale_inv", "weight_shape", "weight_zero_point", "weight_g_idx",
     "weight_global_scale", "weight_scale_2", "input_scale", "input_zero_point", "input_global_scale",

@@ -46,9 +46,18 @@ int rank(std::string_view name) {
 /// The dotted components of a checkpoint's names before the last one, each once; number 0 is the root. The
 /// checkpoint must outlive it.
 class NameTrie {
+  /// By tensor, for `by_name_`.
+  struct NameOf {
+    const Checkpoint& checkpoint;
+    std::string_view operator()(uint32_t tensor) const { return checkpoint.tensors[tensor].name; }
+  };
+
  public:
   explicit NameTrie(const Checkpoint& checkpoint)
-      : checkpoint_(checkpoint), next_tensor_(checkpoint.tensors.size(), kNone) {
+      : checkpoint_(checkpoint),
+        by_name_(checkpoint.tensors.size()),
+        next_tensor_(checkpoint.tensors.size(), kNone) {
+    for (uint32_t i = 0; i < checkpoint.tensors.size(); ++i) by_name_.insert(i, NameOf{checkpoint_});
     // A module of each tensor's own, and as many above them: growing would for a moment take twice the
     // memory, and pages that nothing is written to take none.
     nodes_.reserve(2 * checkpoint.tensors.size() + 1);
@@ -136,13 +145,17 @@ class NameTrie {
     append(nodes_[node].last_tensor, tensor, [&](uint32_t t) -> uint32_t& { return next_tensor_[t]; });
   }
 
-  /// `path`: the beginning of a tensor's name.
+  /// The node of `path`, the beginning of a tensor's name; where that is a tensor's name or below one, the
+  /// node of what is before it.
   uint32_t node_of(std::string_view path, NameTable& by_path) {
     if (path.empty()) return 0;
     const auto path_of = [this](uint32_t node) { return this->path(node); };
     if (const uint32_t known = by_path.find(path, path_of); known != kNone) return known;
     const size_t dot = path.rfind('.');
-    const uint32_t parent = node_of(path.substr(0, dot == std::string_view::npos ? 0 : dot), by_path);
+    const std::string_view before = path.substr(0, dot == std::string_view::npos ? 0 : dot);
+    const uint32_t parent = node_of(before, by_path);
+    const bool is_below_tensor = this->path(parent).size() != before.size();
+    if (is_below_tensor || by_name_.find(path, NameOf{checkpoint_}) != kNone) return parent;
     const auto node = static_cast<uint32_t>(nodes_.size());
     Node& added = nodes_.emplace_back();
     added.path = path.data();
@@ -160,6 +173,7 @@ class NameTrie {
 
   const Checkpoint& checkpoint_;
   std::vector<Node> nodes_;
+  NameTable by_name_;                  ///< of the checkpoint's tensors
   std::vector<uint32_t> next_tensor_;  ///< by tensor: the one after it in its node; after the last the first
 };
 
@@ -170,7 +184,8 @@ bool is_small(std::string_view name) {
 /// Elements of every tensor that no shard describes.
 class Estimate {
  public:
-  Estimate(const Checkpoint& checkpoint, Dtype dtype) {
+  /// `stored`: the dtype of the weights in the files.
+  Estimate(const Checkpoint& checkpoint, Dtype stored) {
     uint64_t unknown_small = 0;
     for (const CheckpointTensor& t : checkpoint.tensors) {
       if (t.described) continue;
@@ -185,7 +200,7 @@ class Estimate {
           .with_path(checkpoint.location.weights_path)
           .with_hint("Download the weights; their headers hold the sizes.");
     }
-    const uint64_t element_bytes = std::max<uint64_t>(dtype_info(dtype).bits / 8, 1);
+    const uint64_t element_bytes = std::max<uint64_t>(dtype_info(stored).bits / 8, 1);
     const uint64_t total = std::min<uint64_t>(*checkpoint.index_total_size_bytes, uint64_t{1} << 50);
     const uint64_t known = checkpoint.described_bytes();
     uint64_t remaining = (total - std::min(known, total)) / element_bytes;
@@ -213,8 +228,12 @@ class Estimate {
 
 class Builder {
  public:
-  Builder(const Checkpoint& checkpoint, Dtype dtype)
-      : checkpoint_(checkpoint), dtype_(dtype), estimate_(checkpoint, dtype), trie_(checkpoint) {
+  Builder(const Checkpoint& checkpoint, Dtype stored, Dtype dtype)
+      : checkpoint_(checkpoint),
+        stored_(stored),
+        dtype_(dtype),
+        estimate_(checkpoint, stored),
+        trie_(checkpoint) {
     const ConfigValue* quantization = checkpoint.config.find("quantization_config");
     quantised_ = quantization != nullptr && !quantization->is_null();
   }
@@ -261,7 +280,7 @@ class Builder {
       tensor.keeps_dtype = !converts;
       tensor.shape = source.shape;
     } else {
-      tensor.dtype = dtype_;
+      tensor.dtype = quantised_ ? stored_ : dtype_;
       tensor.shape = {estimate_.elements(source.name)};
     }
     const auto id = static_cast<TensorId>(tree_.tensors.size());
@@ -274,7 +293,7 @@ class Builder {
   }
 
   const Checkpoint& checkpoint_;
-  Dtype dtype_;
+  Dtype stored_, dtype_;
   Estimate estimate_;
   NameTrie trie_;
   bool quantised_ = false;
@@ -284,8 +303,8 @@ class Builder {
 
 }  // namespace
 
-ModuleTree tree_from_tensor_names(const Checkpoint& checkpoint, Dtype dtype) {
-  return Builder(checkpoint, dtype).build();
+ModuleTree tree_from_tensor_names(const Checkpoint& checkpoint, Dtype stored, Dtype dtype) {
+  return Builder(checkpoint, stored, dtype).build();
 }
 
 }  // namespace hfload

@@ -140,10 +140,11 @@ uint64_t text_hidden_size(const ModelConfig& text) {
 
 void blip_2(ModuleBuilder& b, const ModelConfig& config) {
   const QFormerConfig qformer = read_qformer(config);
-  const ModelConfig text = config.nested("text_config");
+  const ModelConfig text = config.nested("text_config"), vision = config.nested("vision_config");
   b.parameter("query_tokens", {1, config.get_uint("num_query_tokens", 32), qformer.hidden_size});
-  b.module("vision_model", "Blip2VisionModel", [&] { vision_model(b, config.nested("vision_config")); });
-  b.module("qformer", "Blip2QFormerModel", [&] { qformer_model(b, qformer); });
+  b.module("vision_model", "Blip2VisionModel", [&] { b.part(vision, [&] { vision_model(b, vision); }); });
+  b.module("qformer", "Blip2QFormerModel",
+           [&] { b.part(config.nested("qformer_config"), [&] { qformer_model(b, qformer); }); });
   b.linear("language_projection", qformer.hidden_size, text_hidden_size(text), true);
   auto_language_model(b, "language_model", text, "opt");
 }

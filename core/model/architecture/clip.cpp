@@ -34,12 +34,12 @@ void text_transformer(ModuleBuilder& b, const ModelConfig& config) {
 /// `text_model`, inside of which the two versions are alike.
 void text_tower(ModuleBuilder& b, const ModelConfig& config) {
   b.module("text_model", b.is_v5() ? "CLIPTextModel" : "CLIPTextTransformer",
-           [&] { text_transformer(b, config); });
+           [&] { b.part(config, [&] { text_transformer(b, config); }); });
 }
 
 void vision_tower(ModuleBuilder& b, const ModelConfig& config) {
   b.module("vision_model", b.is_v5() ? "CLIPVisionModel" : "CLIPVisionTransformer",
-           [&] { clip::vision_transformer(b, config); });
+           [&] { b.part(config, [&] { clip::vision_transformer(b, config); }); });
 }
 
 void text_model(ModuleBuilder& b, const ModelConfig& config) {

@@ -11,13 +11,14 @@ void gemma3_model(ModuleBuilder& b, const ModelConfig& config) {
   const ModelConfig text = config.nested("text_config");
   const ModelConfig vision = config.nested("vision_config");
   const uint64_t vision_size = vision.get_uint("hidden_size", siglip::kHiddenSize);
-  b.module("vision_tower", "SiglipVisionModel", [&] { siglip::vision_model(b, vision); });
+  b.module("vision_tower", "SiglipVisionModel",
+           [&] { b.part(vision, [&] { siglip::vision_model(b, vision); }); });
   b.module("multi_modal_projector", "Gemma3MultiModalProjector", [&] {
     b.parameter("mm_input_projection_weight", {vision_size, text.get_uint("hidden_size", kGemma3HiddenSize)});
     b.rms_norm("mm_soft_emb_norm", "Gemma3RMSNorm", vision_size);
     b.module("avg_pool", "AvgPool2d");
   });
-  b.module("language_model", "Gemma3TextModel", [&] { gemma3_text_model(b, text); });
+  b.module("language_model", "Gemma3TextModel", [&] { b.part(text, [&] { gemma3_text_model(b, text); }); });
 }
 
 void conditional_generation(ModuleBuilder& b, const ModelConfig& config) {

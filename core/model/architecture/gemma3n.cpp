@@ -37,9 +37,10 @@ void gemma3n_model(ModuleBuilder& b, const ModelConfig& config) {
   const ModelConfig text = config.nested("text_config");
   const ModelConfig vision = config.nested("vision_config"), audio = config.nested("audio_config");
   const uint64_t text_size = text.get_uint("hidden_size", kGemma3nHiddenSize);
-  vision_tower(b, vision);
-  b.module("language_model", "Gemma3nTextModel", [&] { gemma3n_text_model(b, text); });
-  b.module("audio_tower", "Gemma3nAudioEncoder", [&] { gemma3n_audio_encoder(b, audio); });
+  b.part(vision, [&] { vision_tower(b, vision); });
+  b.module("language_model", "Gemma3nTextModel", [&] { b.part(text, [&] { gemma3n_text_model(b, text); }); });
+  b.module("audio_tower", "Gemma3nAudioEncoder",
+           [&] { b.part(audio, [&] { gemma3n_audio_encoder(b, audio); }); });
   multimodal_embedder(b, "embed_vision", vision, kMobileNetV5Features, text_size);
   multimodal_embedder(b, "embed_audio", audio, kGemma3nAudioHiddenSize, text_size);
 }

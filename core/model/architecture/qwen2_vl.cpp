@@ -150,11 +150,13 @@ ModelConfig text_config(const ModelConfig& config) {
 template <Version kVersion>
 void vl_model(ModuleBuilder& b, const ModelConfig& config) {
   const std::string prefix(family_of(kVersion).prefix);
+  const ModelConfig vision = config.nested("vision_config"), text = text_config(config);
   b.module("visual",
            kVersion == Version::v2 ? "Qwen2VisionTransformerPretrainedModel"
                                    : "Qwen2_5_VisionTransformerPretrainedModel",
-           [&] { vision_tower(b, config.nested("vision_config"), kVersion); });
-  b.module("language_model", prefix + "TextModel", [&] { text_model(b, text_config(config), kVersion); });
+           [&] { b.part(vision, [&] { vision_tower(b, vision, kVersion); }); });
+  b.module("language_model", prefix + "TextModel",
+           [&] { b.part(text, [&] { text_model(b, text, kVersion); }); });
 }
 
 template <Version kVersion>

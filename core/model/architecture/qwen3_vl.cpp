@@ -132,10 +132,11 @@ void vision_model(ModuleBuilder& b, const ModelConfig& config, const Variant& va
 
 template <const Variant& kVariant>
 void vl_model(ModuleBuilder& b, const ModelConfig& config) {
+  const ModelConfig vision = config.nested("vision_config"), text = config.nested("text_config");
   b.module("visual", kVariant.class_name("VisionModel"),
-           [&] { vision_model(b, config.nested("vision_config"), kVariant); });
+           [&] { b.part(vision, [&] { vision_model(b, vision, kVariant); }); });
   b.module("language_model", kVariant.text_class,
-           [&] { kVariant.text_model(b, config.nested("text_config")); });
+           [&] { b.part(text, [&] { kVariant.text_model(b, text); }); });
 }
 
 template <const Variant& kVariant>

@@ -20,12 +20,12 @@ void text_transformer(ModuleBuilder& b, const ModelConfig& config) {
 
 void text_tower(ModuleBuilder& b, const ModelConfig& config) {
   b.module("text_model", b.is_v5() ? "SiglipTextModel" : "SiglipTextTransformer",
-           [&] { text_transformer(b, config); });
+           [&] { b.part(config, [&] { text_transformer(b, config); }); });
 }
 
 void vision_tower(ModuleBuilder& b, const ModelConfig& config) {
   b.module("vision_model", b.is_v5() ? "SiglipVisionModel" : "SiglipVisionTransformer",
-           [&] { siglip::vision_transformer(b, config); });
+           [&] { b.part(config, [&] { siglip::vision_transformer(b, config); }); });
 }
 
 void text_model(ModuleBuilder& b, const ModelConfig& config) {

@@ -39,7 +39,7 @@ void declare_part(ModuleBuilder& b, std::string_view name, const ModelConfig& co
         ErrorCode::unsupported_architecture,
         fmt::format("the part '{}' of the model is of type '{}', which hfload does not know", name, type));
   }
-  b.sub_model(name, part->name, [&] { part->declare(b, config); });
+  b.sub_model(name, part->name, [&] { b.part(config, [&] { part->declare(b, config); }); });
   const auto& no_split =
       b.is_v5() && part->v5_no_split_modules ? *part->v5_no_split_modules : part->no_split_modules;
   for (const std::string_view class_name : no_split) b.no_split(class_name);
