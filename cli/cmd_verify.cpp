@@ -27,6 +27,7 @@ void append(std::vector<T>& to, std::vector<T> from) {
 void require_weights(const Checkpoint& checkpoint) {
   const ModelLocation& location = checkpoint.location;
   if (checkpoint.shards.empty()) {
+    if (location.obstacle) throw Error(*location.obstacle);
     throw Error(ErrorCode::weights_not_found, "there are no weights to verify")
         .with_path(location.directory)
         .with_hint(location.variants_hint.empty()

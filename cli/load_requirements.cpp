@@ -8,6 +8,7 @@
 
 #include "cli/text.h"
 #include "core/load/query_devices.h"
+#include "core/model/folder.h"
 
 namespace hfload::cli {
 namespace {
@@ -15,6 +16,15 @@ namespace {
 std::string path_in(const Checkpoint& checkpoint, const std::string& file) {
   const std::string& directory = checkpoint.location.directory;
   return fmt::format("{}{}{}", directory, directory.empty() || directory.ends_with('/') ? "" : "/", file);
+}
+
+/// A set of weights that is whole, where the one that is looked for first is not.
+std::string describe_other_set(const Checkpoint& checkpoint) {
+  const std::string& path = checkpoint.location.weights_path;
+  const std::string other = whole_set_beside(checkpoint.location.directory, path.substr(path.rfind('/') + 1));
+  return other.empty() ? ""
+                       : fmt::format("All that {} names is here: give {} as MODEL. ", other,
+                                     path_in(checkpoint, other));
 }
 
 /// Refuses to emulate GPUs of which there are none or that have no budget.
@@ -39,6 +49,7 @@ void require_emulated_gpus(PlannedModel& model, const std::set<uint32_t>& gpus, 
 
 void require_weights(const Checkpoint& checkpoint) {
   if (checkpoint.shards.empty()) {
+    if (checkpoint.location.obstacle) throw Error(*checkpoint.location.obstacle);
     Error error(ErrorCode::weights_not_found, "there are no weights to load");
     error.with_path(checkpoint.location.directory);
     const std::string& variants = checkpoint.location.variants_hint;
@@ -66,7 +77,8 @@ void require_shards(const Checkpoint& checkpoint, const KeyMatches* needed) {
                 fmt::format("this shard does not exist ({} of {} {} missing)", absent_shards,
                             count_of(count, "shard"), absent_shards == 1 ? "is" : "are"))
         .with_path(path_in(checkpoint, absent->file))
-        .with_hint("Put the missing shards into the model directory. hfload plan needs none.");
+        .with_hint(describe_other_set(checkpoint) +
+                   "Put the missing shards into the model directory. hfload plan needs none.");
   }
   for (size_t i = 0; i < checkpoint.shards.size(); ++i) {
     const Shard& shard = checkpoint.shards[i];

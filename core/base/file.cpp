@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <linux/magic.h>
-#include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -81,101 +80,6 @@ Error open_error(int error, const std::string& path) {
 }
 
 constexpr int kReadFlags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
-constexpr int kMaxSymbolicLinks = 40;  // as Linux
-
-/// The lookup of RESOLVE_BENEATH in user space: one component at a time, links read and followed by hand.
-class BeneathWalk {
- public:
-  BeneathWalk(FileDescriptor root, std::string root_path, std::string path)
-      : root_path_(std::move(root_path)), path_(std::move(path)) {
-    directories_.push_back(std::move(root));
-  }
-
-  FileDescriptor open(std::string_view name) {
-    push(name);
-    while (!pending_.empty()) {
-      const std::string component = std::move(pending_.back());
-      pending_.pop_back();
-      if (component == "..") {
-        if (directories_.size() == 1) throw leaves("");
-        directories_.pop_back();
-      } else if (const std::optional<std::string> target = read_link(component)) {
-        follow(component, *target);
-      } else if (pending_.empty()) {
-        return open_entry(component, kReadFlags);
-      } else {
-        directories_.push_back(open_entry(component, O_PATH | O_DIRECTORY | O_CLOEXEC));
-      }
-    }
-    throw Error(ErrorCode::not_a_file, "the path is a directory, not a file").with_path(path_);
-  }
-
- private:
-  void push(std::string_view name) {
-    std::vector<std::string> components;
-    for (size_t begin = 0; begin <= name.size();) {
-      const size_t end = std::min(name.find('/', begin), name.size());
-      const std::string_view component = name.substr(begin, end - begin);
-      if (!component.empty() && component != ".") components.emplace_back(component);
-      begin = end + 1;
-    }
-    pending_.insert(pending_.end(), components.rbegin(), components.rend());
-  }
-
-  int directory() const { return directories_.back().get(); }
-
-  std::optional<std::string> read_link(const std::string& component) const {
-    std::array<char, PATH_MAX> target{};
-    const ssize_t length = readlinkat(directory(), component.c_str(), target.data(), target.size());
-    if (length >= 0) return std::string(target.data(), static_cast<size_t>(length));
-    if (errno == EINVAL) return std::nullopt;
-    throw open_error(errno, path_);
-  }
-
-  void follow(const std::string& component, const std::string& target) {
-    const std::string link = fmt::format("the symbolic link \"{}\" points to \"{}\"", component, target);
-    if (target.starts_with('/')) throw leaves(link + ", an absolute path");
-    if (++links_ > kMaxSymbolicLinks) {
-      throw Error(ErrorCode::unsafe_path, link + ", after more links than a lookup may follow")
-          .with_path(path_);
-    }
-    last_link_ = link;
-    push(target);
-  }
-
-  FileDescriptor open_entry(const std::string& component, int flags) const {
-    FileDescriptor fd(openat(directory(), component.c_str(), flags | O_NOFOLLOW));
-    if (!fd) throw open_error(errno, path_);
-    return fd;
-  }
-
-  Error leaves(std::string link) const {
-    if (link.empty()) link = last_link_;
-    const std::string reason = link.empty() ? "the path" : link + ", which";
-    return Error(ErrorCode::unsafe_path, fmt::format("{} leaves the directory \"{}\"", reason, root_path_))
-        .with_path(path_)
-        .with_hint("Replace the link by the file itself, or give the directory that really holds the files.");
-  }
-
-  std::string root_path_, path_, last_link_;
-  std::vector<FileDescriptor> directories_;  ///< from the root to where the walk stands
-  std::vector<std::string> pending_;         ///< components still to be walked, the next one last
-  int links_ = 0;
-};
-
-/// openat2 with RESOLVE_BENEATH; an errno instead of a descriptor where it fails.
-std::variant<FileDescriptor, int> openat2_beneath(int root, const std::string& name) {
-  open_how how{};
-  how.flags = kReadFlags;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  // The kernel gives up with EAGAIN when a directory is renamed during the lookup.
-  for (int attempt = 0; attempt < 16; ++attempt) {
-    const long fd = syscall(SYS_openat2, root, name.c_str(), &how, sizeof how);
-    if (fd >= 0) return FileDescriptor(static_cast<int>(fd));
-    if (errno != EAGAIN && errno != EINTR) return errno;
-  }
-  return EAGAIN;
-}
 
 }  // namespace
 
@@ -190,30 +94,6 @@ RegularFile open_regular_file(const std::string& path) {
   FileDescriptor fd(retry_interrupted([&] { return open(path.c_str(), kReadFlags); }));
   if (!fd) throw open_error(errno, path);
   return adopt_regular_file(std::move(fd), path);
-}
-
-RegularFile open_regular_file_beneath(const std::string& root, const std::string& name,
-                                      BeneathLookup lookup) {
-  const std::string root_path = root.empty() ? "." : root;
-  const std::string path = root.empty() ? name : root.ends_with('/') ? root + name : root + "/" + name;
-  if (name.empty() || name.starts_with('/') || name.find('\0') != std::string::npos) {
-    throw Error(ErrorCode::unsafe_path, "the name is empty, absolute, or has a NUL character")
-        .with_path(path);
-  }
-  FileDescriptor directory(
-      retry_interrupted([&] { return open(root_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC); }));
-  if (!directory) throw open_error(errno, root_path);
-  if (lookup == BeneathLookup::kernel) {
-    std::variant<FileDescriptor, int> result = openat2_beneath(directory.get(), name);
-    if (auto* fd = std::get_if<FileDescriptor>(&result)) return adopt_regular_file(std::move(*fd), path);
-    const int error = std::get<int>(result);
-    // ENOSYS, EPERM and E2BIG: an old kernel or a filter without openat2. EXDEV and ELOOP: a path that
-    // leaves, of which the walk below knows the link that is at fault.
-    if (error != ENOSYS && error != EPERM && error != E2BIG && error != EXDEV && error != ELOOP) {
-      throw open_error(error, path);
-    }
-  }
-  return adopt_regular_file(BeneathWalk(std::move(directory), root_path, path).open(name), path);
 }
 
 bool is_on_network_file_system(const RegularFile& file) {

@@ -54,16 +54,6 @@ struct RegularFile {
 /// Throws Error(not_found), Error(not_a_file), Error(io_error).
 RegularFile open_regular_file(const std::string& path);
 
-/// How a name is looked up below a directory: by openat2 with RESOLVE_BENEATH, and by hand where the kernel
-/// lacks it; or always by hand, one component at a time.
-enum class BeneathLookup : uint8_t { kernel, by_hand };
-
-/// As open_regular_file, for a path from an untrusted index: `name` is looked up below the directory `root`,
-/// and no component, symbolic links included, may leave it. An absolute link is refused wherever it leads.
-/// Throws Error(unsafe_path) besides.
-RegularFile open_regular_file_beneath(const std::string& root, const std::string& name,
-                                      BeneathLookup lookup = BeneathLookup::kernel);
-
 /// Whether the file lies on a network file system (NFS, SMB, Ceph, Lustre, FUSE and their like), as its
 /// statfs(2) says.
 bool is_on_network_file_system(const RegularFile& file);

@@ -97,6 +97,41 @@ std::pair<size_t, std::string_view> find_string_fault(std::string_view text) {
   return {open_quote.value_or(text.size()), "a string does not end"};
 }
 
+/// The 16-bit number of an escape "\\uXXXX" at `at`; nothing where none stands there.
+std::optional<unsigned> escaped_unit(std::string_view text, size_t at) {
+  constexpr size_t kEscapeBytes = 6;
+  if (text.size() - at < kEscapeBytes || text[at] != '\\' || text[at + 1] != 'u') return std::nullopt;
+  unsigned unit = 0;
+  const char* const end = text.data() + at + kEscapeBytes;
+  const auto [stop, error] = std::from_chars(text.data() + at + 2, end, unit, 16);
+  return error == std::errc() && stop == end ? std::optional(unit) : std::nullopt;
+}
+
+/// Puts U+FFFD in the place of escapes that are half of a surrogate pair. Returns whether there was one.
+bool replace_lone_surrogates(char* begin, size_t bytes) {
+  const std::string_view text(begin, bytes);
+  bool found = false;
+  for (size_t at = text.find('\\'); at < bytes; at = text.find('\\', at)) {
+    const std::optional<unsigned> unit = escaped_unit(text, at);
+    if (!unit) {
+      at += 2;
+      continue;
+    }
+    const bool is_first = *unit >= 0xD800 && *unit < 0xDC00, is_second = *unit >= 0xDC00 && *unit < 0xE000;
+    const std::optional<unsigned> next = is_first ? escaped_unit(text, at + 6) : std::nullopt;
+    if (next && *next >= 0xDC00 && *next < 0xE000) {
+      at += 12;
+      continue;
+    }
+    if (is_first || is_second) {
+      std::copy_n("\\ufffd", 6, begin + at);
+      found = true;
+    }
+    at += 6;
+  }
+  return found;
+}
+
 std::string describe(char c) {
   if (c > ' ' && c < '\x7f') return fmt::format("\"{}\"", c);
   return fmt::format("byte 0x{:02x}", static_cast<uint8_t>(c));
@@ -187,6 +222,7 @@ Document::Document(simdjson::padded_string text, uint64_t text_offset, Dialect d
     fail(ErrorCode::invalid_utf8, "the JSON text is not valid UTF-8", find_invalid_utf8(view));
   if (view.starts_with("\xEF\xBB\xBF"))
     fail(ErrorCode::invalid_json, "the JSON text starts with a byte order mark", 0);
+  if (dialect_ == Dialect::python) had_lone_surrogate_ = replace_lone_surrogates(text_.data(), text_.size());
   const simdjson::error_code error = parser_.iterate(text_).get(document_);
   switch (error) {
     case simdjson::SUCCESS:

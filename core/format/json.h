@@ -1,12 +1,13 @@
 #pragma once
 
 // The room's own reader of JSON, on top of simdjson's On-Demand parser. On-Demand leaves unchecked what
-// nobody reads, keeps duplicate keys, and has no limit on depth; this layer checks every value, and refuses
-// both.
+// nobody reads, keeps duplicate keys, and has no limit on depth; this layer checks every value, limits depth,
+// and refuses duplicate keys, or reports them in Python's dialect.
 
 #include <simdjson.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,7 +22,8 @@ inline constexpr unsigned kMaxDepth = 128;
 
 enum class Kind : uint8_t { null, boolean, number, string, array, object };
 
-/// Whether NaN, Infinity and -Infinity are numbers, as Python's json module writes them.
+/// `python`: as Python's json module reads. NaN, Infinity and -Infinity are numbers, a key may stand twice in
+/// an object, and the escape of half a surrogate pair stands for U+FFFD.
 enum class Dialect : uint8_t { strict, python };
 
 class Document;
@@ -43,13 +45,13 @@ class Value {
   std::string_view string();
 
   /// Calls `f(std::string_view key, Value& value)` for each member of an object, in file order. An Error
-  /// thrown meanwhile is first passed to `add_context(Error&, std::string_view key)`. Throws
-  /// Error(duplicate_key) after the last member.
+  /// thrown meanwhile is first passed to `add_context(Error&, std::string_view key)`. After the last member
+  /// throws Error(duplicate_key) or, in Python's dialect, returns a key that stands twice.
   template <class F, class Context>
-  void for_each_member(F&& f, Context&& add_context);
+  std::optional<std::string_view> for_each_member(F&& f, Context&& add_context);
   template <class F>
-  void for_each_member(F&& f) {
-    for_each_member(std::forward<F>(f), [](Error&, std::string_view) {});
+  std::optional<std::string_view> for_each_member(F&& f) {
+    return for_each_member(std::forward<F>(f), [](Error&, std::string_view) {});
   }
   /// Calls `f(Value& value)` for each element of an array.
   template <class F>
@@ -84,6 +86,8 @@ class Document {
   void read(F&& f);
 
   uint64_t offset_of(const char* position) const;
+  /// Whether a text had half of a surrogate pair, in Python's dialect.
+  bool had_lone_surrogate() const { return had_lone_surrogate_; }
 
   /// The text, to which the strings that were read point; the document has come to its end.
   simdjson::padded_string take_text() && { return std::move(text_); }
@@ -94,9 +98,10 @@ class Document {
     std::string_view name;
     const char* position;
   };
-  /// Throws when two of the keys from `first` on are equal, and takes these keys off the list.
+  /// Throws when two of the keys from `first` on are equal, or returns the key in Python's dialect, and takes
+  /// these keys off the list.
   template <class Context>
-  void require_distinct_keys(size_t first, Context&& add_context);
+  std::optional<std::string_view> require_distinct_keys(size_t first, Context&& add_context);
   /// The second of two equal keys; null when all are distinct.
   const Key* find_duplicate_key(size_t first) const;
   Error duplicate_key(const Key& key) const;
@@ -113,6 +118,7 @@ class Document {
   simdjson::padded_string text_;
   uint64_t text_offset_;
   Dialect dialect_;
+  bool had_lone_surrogate_ = false;
   simdjson::ondemand::parser parser_;
   simdjson::ondemand::document document_;
   std::vector<Key> keys_;  ///< of all objects that are open
@@ -129,7 +135,7 @@ simdjson::padded_string padded_copy(std::string_view text);
 simdjson::padded_string padded_buffer(uint64_t bytes);
 
 template <class F, class Context>
-void Value::for_each_member(F&& f, Context&& add_context) {
+std::optional<std::string_view> Value::for_each_member(F&& f, Context&& add_context) {
   read_ = true;
   simdjson::ondemand::object object;
   if (value_->get_object().get(object)) throw document_.syntax_error();
@@ -149,7 +155,7 @@ void Value::for_each_member(F&& f, Context&& add_context) {
       throw;
     }
   }
-  document_.require_distinct_keys(first_key, add_context);
+  return document_.require_distinct_keys(first_key, add_context);
 }
 
 template <class F>
@@ -179,13 +185,18 @@ void Document::read(F&& f) {
 }
 
 template <class Context>
-void Document::require_distinct_keys(size_t first, Context&& add_context) {
+std::optional<std::string_view> Document::require_distinct_keys(size_t first, Context&& add_context) {
+  std::optional<std::string_view> twice;
   if (const Key* key = find_duplicate_key(first)) {
-    Error error = duplicate_key(*key);
-    add_context(error, key->name);
-    throw error;
+    if (dialect_ == Dialect::strict) {
+      Error error = duplicate_key(*key);
+      add_context(error, key->name);
+      throw error;
+    }
+    twice = key->name;
   }
   keys_.resize(first);
+  return twice;
 }
 
 }  // namespace hfload::json

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <limits>
+#include <map>
 
 #include "core/base/error.h"
 #include "core/format/json.h"
@@ -38,8 +40,13 @@ class ValueReader {
       }
       case json::Kind::object: {
         ConfigValue::Object object;
-        value.for_each_member(
+        const auto twice = value.for_each_member(
             [&](std::string_view key, json::Value& member) { object.emplace_back(key, read(member)); });
+        if (twice) {
+          add_note(fmt::format("the key '{}' stands twice: as in Python, the last value holds",
+                               json::shorten(*twice)));
+          keep_last_values(object);
+        }
         return {std::move(object)};
       }
     }
@@ -47,6 +54,20 @@ class ValueReader {
   }
 
  private:
+  static void keep_last_values(ConfigValue::Object& object) {
+    std::map<std::string, size_t, std::less<>> position_of;
+    ConfigValue::Object distinct;
+    for (auto& [key, value] : object) {
+      const auto [position, is_new] = position_of.try_emplace(key, distinct.size());
+      if (is_new) {
+        distinct.emplace_back(key, std::move(value));
+      } else {
+        distinct[position->second].second = std::move(value);
+      }
+    }
+    object = std::move(distinct);
+  }
+
   ConfigValue read_number(const json::Value& value) {
     const std::string_view text = value.number();
     const char* end = text.data() + text.size();
@@ -65,9 +86,11 @@ class ValueReader {
     }
     double number = 0;
     if (!parse(number)) {
-      throw Error(ErrorCode::invalid_number,
-                  fmt::format("{} is outside of what a double holds", json::shorten(text)))
-          .with_offset(value.offset());
+      // Python reads 1e999 as infinity, and 1e-999 as 0.
+      number = std::strtod(std::string(text).c_str(), nullptr);
+      add_note(fmt::format("the number {} is outside of what a double holds, and {} as in Python",
+                           json::shorten(text), number));
+      return {number};
     }
     if (text.find_first_of(".eE") == std::string_view::npos) {
       add_note(fmt::format("the integer {} does not fit in 64 bits and is kept as a floating-point number",
@@ -95,6 +118,23 @@ class ValueReader {
 const ConfigValue* find_present(const ConfigValue& root, std::string_view key) {
   const ConfigValue* found = root.find(key);
   return found == nullptr || found->is_null() ? nullptr : found;
+}
+
+/// Booleans that were written as texts, which Python takes for true whatever they say.
+void note_texts_for_booleans(const ConfigValue& config, const std::string& prefix,
+                             std::vector<std::string>& notes) {
+  const auto is_word = [](std::string_view text, std::string_view word) {
+    return std::ranges::equal(text, word, [](char a, char b) { return (a | 0x20) == b; });
+  };
+  for (const auto& [key, value] : std::get<ConfigValue::Object>(config.value)) {
+    const auto* text = std::get_if<std::string>(&value.value);
+    if (text != nullptr && (is_word(*text, "true") || is_word(*text, "false"))) {
+      notes.push_back(fmt::format("{}{} is the text \"{}\" and no boolean: Python takes any text for true",
+                                  prefix, key, *text));
+    }
+    if (prefix.empty() && std::holds_alternative<ConfigValue::Object>(value.value))
+      note_texts_for_booleans(value, key + ".", notes);
+  }
 }
 
 }  // namespace
@@ -270,21 +310,25 @@ uint64_t ModelConfig::num_labels() const {
   return labels->size();
 }
 
-ConfigValue parse_config_value(std::string_view json, std::vector<std::string>& notes) {
+ConfigValue parse_config_value(std::string_view json, JsonRules rules, std::vector<std::string>& notes) {
   refuse_lfs_pointer(json);
-  json::Document document(json::padded_copy(json), 0, json::Dialect::python);
+  json::Document document(json::padded_copy(json), 0,
+                          rules == JsonRules::python ? json::Dialect::python : json::Dialect::strict);
   ConfigValue result;
   document.read([&](json::Value& root) { result = ValueReader(notes).read(root); });
+  if (document.had_lone_surrogate())
+    notes.emplace_back("a text has half of a surrogate pair, which Python accepts");
   return result;
 }
 
 ModelConfig parse_model_config(std::string_view json) {
   try {
     ModelConfig config;
-    config.root_ = parse_config_value(json, config.notes_);
+    config.root_ = parse_config_value(json, JsonRules::python, config.notes_);
     if (!std::holds_alternative<ConfigValue::Object>(config.root_.value)) {
       throw Error(ErrorCode::invalid_config, "the file is not a JSON object").with_offset(0);
     }
+    note_texts_for_booleans(config.root_, "", config.notes_);
     return config;
   } catch (Error& error) {
     if (error.hint().empty()) error.with_hint(kHint);

@@ -91,11 +91,15 @@ class ModelConfig {
   std::vector<std::string> notes_;
 };
 
-/// Parses any JSON object or array by the rules of parse_model_config, with one sentence in `notes` per
-/// accepted oddity. Pure. Throws Error of exit status 3.
-ConfigValue parse_config_value(std::string_view json, std::vector<std::string>& notes);
+/// Whether a JSON text may be all that Python's json module reads, or what RFC 8259 allows, each key once.
+enum class JsonRules : uint8_t { python, strict };
 
-/// Parses a config.json: an object, without duplicate keys, nested at most 128 levels deep. Pure.
+/// Parses any JSON object or array, with one sentence in `notes` per accepted oddity. Pure. Throws Error of
+/// exit status 3.
+ConfigValue parse_config_value(std::string_view json, JsonRules rules, std::vector<std::string>& notes);
+
+/// Parses a config.json: an object, nested at most 128 levels deep, by the rules of Python's json module: of
+/// a key that stands twice the last value holds. Pure.
 /// Throws Error of exit status 3.
 ModelConfig parse_model_config(std::string_view json);
 

@@ -17,23 +17,37 @@ namespace {
 /// NAME_MAX of Linux and most file systems.
 constexpr size_t kMaxComponentBytes = 255;
 
-/// Why `path` is no relative path of plain components; empty where it is one.
+/// Why `path` is no relative path that stays below its directory; empty where it is one.
 std::string_view path_fault(std::string_view path) {
   if (path.empty()) return "is empty";
   if (path.find('\0') != std::string_view::npos) return "has a NUL character";
   if (path.find('\\') != std::string_view::npos) return "has a backslash";
   if (path.front() == '/') return "is absolute";
+  if (path.back() == '/') return "ends with a slash";
   const bool letter = (path[0] >= 'A' && path[0] <= 'Z') || (path[0] >= 'a' && path[0] <= 'z');
   if (letter && path.size() > 1 && path[1] == ':') return "starts with a drive letter";
+  bool names_file = false;
   for (size_t begin = 0; begin <= path.size();) {
     const size_t end = std::min(path.find('/', begin), path.size());
     const std::string_view component = path.substr(begin, end - begin);
-    if (component.empty()) return "has an empty component";
-    if (component == "." || component == "..") return "has a component \".\" or \"..\"";
+    if (component == "..") return "has a component \"..\"";
     if (component.size() > kMaxComponentBytes) return "has a component of more than 255 bytes";
+    names_file = names_file || (!component.empty() && component != ".");
     begin = end + 1;
   }
-  return {};
+  return names_file ? std::string_view() : "names no file";
+}
+
+/// The path without empty components and ".".
+std::string plain_path(std::string_view path) {
+  std::string plain;
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    const std::string_view component = path.substr(begin, end - begin);
+    if (!component.empty() && component != ".") plain.append(plain.empty() ? "" : "/").append(component);
+    begin = end + 1;
+  }
+  return plain;
 }
 
 class IndexReader {
@@ -94,16 +108,16 @@ class IndexReader {
     // Neighbours are mostly in the same shard.
     if (index_.weight_map.empty() || file != last_file_) {
       last_file_ = file;
-      const auto [position, inserted] =
-          shard_numbers_.try_emplace(file, static_cast<uint32_t>(shard_numbers_.size()));
-      if (inserted) require_plain_path(file, offset);
-      last_number_ = position->second;
+      require_path_below(file, offset);
+      last_number_ =
+          shard_numbers_.try_emplace(plain_path(file), static_cast<uint32_t>(shard_numbers_.size()))
+              .first->second;
     }
     index_.weight_map.push_back({{}, last_number_});
     names_.push_back(tensor);
   }
 
-  static void require_plain_path(std::string_view file, uint64_t offset) {
+  static void require_path_below(std::string_view file, uint64_t offset) {
     const std::string_view fault = path_fault(file);
     if (fault.empty()) return;
     throw Error(ErrorCode::unsafe_path,
@@ -171,8 +185,8 @@ class IndexReader {
 
   ShardIndex index_;
   bool has_weight_map_ = false;
-  std::vector<std::string_view> names_;                 ///< of index_.weight_map
-  std::map<std::string_view, uint32_t> shard_numbers_;  ///< in order of appearance; views of the text
+  std::vector<std::string_view> names_;            ///< of index_.weight_map
+  std::map<std::string, uint32_t> shard_numbers_;  ///< in order of appearance
   std::string_view last_file_;
   uint32_t last_number_ = 0;
 };

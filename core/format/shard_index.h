@@ -29,9 +29,9 @@ struct ShardIndex {
   std::vector<std::string> notes;            ///< accepted oddities, one sentence each
 };
 
-/// Parses and checks an index. Every shard path is relative, of plain components (no "..", no backslash, no
-/// drive, no NUL). Pure. Throws Error of exit status 3 (unsafe_path, duplicate_key, invalid_index,
-/// lfs_pointer, …).
+/// Parses and checks an index. Every shard path stays below the directory: it is relative, without "..",
+/// backslashes, a drive and NUL. "./x" and "a//b" are "x" and "a/b". Pure. Throws Error of exit status 3
+/// (unsafe_path, duplicate_key, invalid_index, lfs_pointer, …).
 ShardIndex parse_shard_index(std::string_view json);
 
 /// Reads and parses an index, with one copy of its text in memory. Errors carry the file's path. Throws

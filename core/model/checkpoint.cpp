@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/format/shard_index.h"
+#include "core/model/index_advice.h"
 #include "core/model/shard_tensors.h"
 
 namespace hfload {
@@ -31,19 +32,10 @@ bool is_index(std::string_view path) {
   return name.ends_with(".json") && name.find(".index.") != std::string::npos;
 }
 
-/// A path as the user or the fixed file names gave it, or below the trust root when it lies there.
-RegularFile open_below(const ModelLocation& location, const std::string& path) {
-  const std::string root = join_path(location.trust_root, "");
-  if (!location.trust_root.empty() && path.starts_with(root)) {
-    return open_regular_file_beneath(location.trust_root, path.substr(root.size()));
-  }
-  return open_regular_file(path);
-}
-
 /// Reads and parses a JSON file; what goes wrong carries its path.
 template <class Parse>
-auto read_json(const ModelLocation& location, const std::string& path, uint64_t limit_bytes, Parse&& parse) {
-  const RegularFile file = open_below(location, path);
+auto read_json(const std::string& path, uint64_t limit_bytes, Parse&& parse) {
+  const RegularFile file = open_regular_file(path);
   try {
     return parse(read_text_file(file, limit_bytes));
   } catch (Error& e) {
@@ -56,66 +48,17 @@ void note(std::vector<std::string>& warnings, std::string_view file, const std::
   for (const std::string& text : notes) warnings.push_back(fmt::format("{}: {}", file, text));
 }
 
-/// The tensors that an index places in one shard.
-class Wanted {
- public:
-  /// `entries` are indices into the weight map, in its order.
-  Wanted(const std::vector<WeightMapEntry>& weight_map, const std::vector<uint32_t>& entries)
-      : weight_map_(weight_map), by_name_(entries), found_(entries.size(), false) {
-    std::ranges::sort(by_name_, {}, [&](uint32_t e) -> std::string_view { return weight_map[e].tensor; });
-  }
-
-  /// Whether the index places it here; it counts as found from now on.
-  bool find(std::string_view tensor) {
-    const size_t at = position_of(tensor);
-    if (at == by_name_.size() || weight_map_[by_name_[at]].tensor != tensor) return false;
-    found_[at] = true;
-    return true;
-  }
-  bool was_found(std::string_view tensor) const { return found_[position_of(tensor)]; }
-
- private:
-  size_t position_of(std::string_view tensor) const {
-    const auto name_of = [&](uint32_t e) -> std::string_view { return weight_map_[e].tensor; };
-    return static_cast<size_t>(std::ranges::lower_bound(by_name_, tensor, {}, name_of) - by_name_.begin());
-  }
-
-  const std::vector<WeightMapEntry>& weight_map_;
-  std::vector<uint32_t> by_name_;
-  std::vector<bool> found_;  ///< parallel to by_name_
-};
-
-/// Adds the tensors of a shard that is there. `wanted` are the tensors that the index expects in it; null
-/// where there is no index, and all are wanted.
-void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file, Wanted* wanted,
-                std::vector<Finding>* findings) {
+/// Adds the tensors of a shard that is there.
+void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file) {
   Shard& shard = checkpoint.shards[shard_index];
   std::vector<CheckpointTensor> described =
       read_shard_tensors(shard, file, checkpoint.location.state_dict_key, checkpoint.warnings);
-  std::vector<std::string> not_in_index;
-  if (wanted == nullptr) checkpoint.tensors.reserve(checkpoint.tensors.size() + described.size());
+  checkpoint.tensors.reserve(checkpoint.tensors.size() + described.size());
   for (CheckpointTensor& tensor : described) {
-    if (wanted != nullptr && !wanted->find(tensor.name)) {
-      not_in_index.push_back(tensor.name.str());
-      continue;
-    }
     tensor.shard = shard_index;
     checkpoint.tensors.push_back(std::move(tensor));
-    ++shard.tensor_count;
   }
-  if (not_in_index.empty()) return;
-  const bool one = not_in_index.size() == 1;
-  if (findings != nullptr) {
-    findings->push_back({"unindexed_tensors",
-                         fmt::format("{}: the shard holds {} tensor{} that the index does not place in it",
-                                     shard.file, not_in_index.size(), one ? "" : "s"),
-                         std::move(not_in_index)});
-    return;
-  }
-  checkpoint.warnings.push_back(
-      fmt::format("{}: {} tensor{} that the index does not place in this shard {} left out, "
-                  "'{}' for one",
-                  shard.file, not_in_index.size(), one ? "" : "s", one ? "is" : "are", not_in_index.front()));
+  shard.tensor_count += described.size();
 }
 
 Finding finding_of(const Shard& shard, const Error& error) {
@@ -139,70 +82,51 @@ void add_undescribed(Checkpoint& checkpoint, CompactString name, uint32_t shard)
   ++checkpoint.shards[shard].tensor_count;
 }
 
+/// Adds a shard of several, and its tensors where it is there and is read. Returns whether they were.
+bool open_one_of_several(Checkpoint& checkpoint, const std::string& name, std::vector<Finding>* findings) {
+  const auto number = static_cast<uint32_t>(checkpoint.shards.size());
+  Shard& shard = checkpoint.shards.emplace_back();
+  shard.file = name;
+  shard.format = format_of(shard.file);
+  try {
+    const RegularFile file = open_shard(checkpoint, number);
+    shard.present = true;
+    shard.identity = file.identity;
+    if (shard.is_read()) {
+      read_shard(checkpoint, number, file);
+      return true;
+    }
+    if (findings != nullptr) {
+      findings->push_back(
+          {error_code_info(ErrorCode::unsupported_format).name,
+           fmt::format("{}: the shard is neither a safetensors file nor a PyTorch checkpoint", shard.file),
+           {},
+           "Save the model as safetensors first, for example with save_pretrained of transformers."});
+    }
+  } catch (const Error& e) {
+    const bool is_missing = e.code() == ErrorCode::shard_missing;
+    if (!is_missing && (findings == nullptr || !is_of_content(e))) throw;
+    shard.damaged = !is_missing;
+    if (findings != nullptr) findings->push_back(finding_of(shard, e));
+  }
+  return false;
+}
+
 void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
   const ModelLocation& location = checkpoint.location;
-  ShardIndex index = read_shard_index(open_below(location, location.weights_path));
+  const ShardIndex index = read_shard_index(open_regular_file(location.weights_path));
   note(checkpoint.warnings, file_name(location.weights_path), index.notes);
   checkpoint.index_total_size_bytes = index.total_size_bytes;
   checkpoint.index_dtype = index.dtype;
 
   std::vector<std::vector<uint32_t>> entries_of(index.shards.size());
   for (uint32_t i = 0; i < index.weight_map.size(); ++i) entries_of[index.weight_map[i].shard].push_back(i);
-
   checkpoint.tensors.reserve(index.weight_map.size());
   for (uint32_t s = 0; s < index.shards.size(); ++s) {
-    Shard& shard = checkpoint.shards.emplace_back();
-    shard.file = index.shards[s];
-    shard.format = format_of(shard.file);
-    try {
-      const RegularFile file = open_shard(checkpoint, s);
-      shard.present = true;
-      shard.identity = file.identity;
-      if (shard.is_read()) {
-        Wanted wanted(index.weight_map, entries_of[s]);
-        read_shard(checkpoint, s, file, &wanted, findings);
-        std::vector<std::string> absent;
-        for (const uint32_t e : entries_of[s]) {
-          const CompactString& name = index.weight_map[e].tensor;
-          if (wanted.was_found(name)) continue;
-          if (findings != nullptr) {
-            add_undescribed(checkpoint, name, s);
-            absent.push_back(name.str());
-            continue;
-          }
-          throw Error(ErrorCode::tensor_not_in_shard,
-                      "the index places a tensor in this shard that it does not hold")
-              .with_path(join_path(location.directory, shard.file))
-              .with_tensor(name.str())
-              .with_hint("The index and the shards are of different versions; download both again.");
-        }
-        if (!absent.empty()) {
-          shard.damaged = true;
-          findings->push_back({error_code_info(ErrorCode::tensor_not_in_shard).name,
-                               fmt::format("{}: the shard lacks {} tensor{} that the index places in it",
-                                           shard.file, absent.size(), absent.size() == 1 ? "" : "s"),
-                               std::move(absent)});
-        }
-        // From here on the checkpoint has the names.
-        for (const uint32_t e : entries_of[s]) index.weight_map[e].tensor = {};
-        continue;
-      }
-      if (findings != nullptr) {
-        findings->push_back(
-            {error_code_info(ErrorCode::unsupported_format).name,
-             fmt::format("{}: the shard is neither a safetensors file nor a PyTorch checkpoint", shard.file),
-             {},
-             "Save the model as safetensors first, for example with save_pretrained of transformers."});
-      }
-    } catch (const Error& e) {
-      const bool is_missing = e.code() == ErrorCode::shard_missing;
-      if (!is_missing && (findings == nullptr || !is_of_content(e))) throw;
-      shard.damaged = !is_missing;
-      if (findings != nullptr) findings->push_back(finding_of(shard, e));
-    }
-    for (const uint32_t e : entries_of[s])
-      add_undescribed(checkpoint, std::move(index.weight_map[e].tensor), s);
+    if (open_one_of_several(checkpoint, index.shards[s], findings)) continue;
+    for (const uint32_t e : entries_of[s]) add_undescribed(checkpoint, index.weight_map[e].tensor, s);
   }
+  compare_with_index(checkpoint, index, findings);
 }
 
 /// The format that the first bytes of a file tell. The user means the file itself, whatever its name is.
@@ -223,17 +147,17 @@ ShardFormat require_known_start(const ModelLocation& location, const RegularFile
 
 void open_single(Checkpoint& checkpoint, std::vector<Finding>* findings) {
   const std::string& path = checkpoint.location.weights_path;
-  const RegularFile file = open_below(checkpoint.location, path);
+  const RegularFile file = open_regular_file(path);
   Shard& shard = checkpoint.shards.emplace_back();
   shard.file = file_name(path);
   shard.format = format_of(shard.file);
-  const bool is_named_by_user = checkpoint.location.trust_root.empty();
+  const bool is_named_by_user = checkpoint.location.is_file;
   if (!shard.is_read() && is_named_by_user) shard.format = require_known_start(checkpoint.location, file);
   shard.present = true;
   shard.identity = file.identity;
   if (shard.is_read()) {
     try {
-      read_shard(checkpoint, 0, file, nullptr, findings);
+      read_shard(checkpoint, 0, file);
     } catch (const Error& e) {
       // One file of which nothing can be read leaves nothing to find.
       if (findings == nullptr || e.exit_status() != 3) throw;
@@ -250,13 +174,17 @@ Checkpoint open_and_check(const ModelLocation& location, std::vector<Finding>* f
   Checkpoint checkpoint;
   checkpoint.location = location;
   if (!location.config_path.empty()) {
-    checkpoint.config = read_json(location, location.config_path, kMaxConfigBytes, parse_model_config);
+    checkpoint.config = read_json(location.config_path, kMaxConfigBytes, parse_model_config);
     checkpoint.config.set_path(location.config_path);
     checkpoint.has_config = true;
     note(checkpoint.warnings, file_name(location.config_path), checkpoint.config.notes());
   }
+  checkpoint.warnings.insert(checkpoint.warnings.end(), location.notes.begin(), location.notes.end());
+  if (location.obstacle) checkpoint.warnings.push_back(location.obstacle->message());
   if (location.weights_path.empty()) return checkpoint;
-  if (is_index(location.weights_path)) {
+  if (!location.unindexed_shards.empty()) {
+    for (const std::string& name : location.unindexed_shards) open_one_of_several(checkpoint, name, findings);
+  } else if (is_index(location.weights_path)) {
     open_indexed(checkpoint, findings);
   } else {
     open_single(checkpoint, findings);
@@ -332,10 +260,11 @@ StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTens
 
 RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard) {
   const ModelLocation& location = checkpoint.location;
-  const std::string path = join_path(location.directory, checkpoint.shards[shard].file);
+  const bool is_single = location.unindexed_shards.empty() && !is_index(location.weights_path);
+  const std::string path =
+      is_single ? location.weights_path : join_path(location.directory, checkpoint.shards[shard].file);
   try {
-    if (!is_index(location.weights_path)) return open_below(location, location.weights_path);
-    return open_below(location, path);
+    return open_regular_file(path);
   } catch (const Error& e) {
     if (e.code() != ErrorCode::not_found) throw;
     throw Error(ErrorCode::shard_missing, "this shard of the checkpoint does not exist")

@@ -22,13 +22,19 @@ namespace hfload {
 struct ModelLocation {
   /// The model directory, below which shards are looked up.
   std::string directory;
-  /// Symbolic links may lead anywhere below this directory: `models--org--name` in the hub cache, else the
-  /// same as `directory`. Empty for a file that the user named, whose links are trusted.
-  std::string trust_root;
+  /// The folders that the model's files belong to: `models--org--name` and the store that all repositories
+  /// share in the hub cache, else the directory. Links are followed wherever they lead; one that leaves these
+  /// is worth a note, and is no reason to copy another's file.
+  std::vector<std::string> own_folders;
   /// Empty when there is none.
   std::string config_path;
   /// A weight file or a shard index; empty for an empty shell.
   std::string weights_path;
+  /// The shards, below `directory`, where no index lists them; `weights_path` is the first.
+  std::vector<std::string> unindexed_shards = {};
+  bool is_file = false;  ///< MODEL is the weight file itself, and not a directory that holds it
+  std::vector<std::string> notes = {};  ///< what is odd about the directory, one sentence each
+  std::optional<Error> obstacle = {};   ///< why weights that are there are not loaded (explain_folder)
   /// Names that another `--variant` would find, for error messages.
   std::string variants_hint;
   /// The dict inside a PyTorch checkpoint that holds the tensors; empty: the one that is found
@@ -137,14 +143,14 @@ struct Checkpoint {
   const Shard* first_missing_shard() const;
 };
 
-/// Opens config, index and the headers of all shards that exist. An absent shard is a state, not an error.
-/// Throws Error of exit status 3 for anything malformed: a header, a pickle, a tensor missing from its shard,
-/// a hostile path.
+/// Opens config, index and the headers of all shards that exist. An absent shard is a state, not an error,
+/// and where index and headers disagree, the headers hold (compare_with_index). Throws Error of exit status 3
+/// for anything malformed: a header, a pickle, a hostile path.
 Checkpoint open_checkpoint(const ModelLocation& location);
 
 /// As open_checkpoint, but goes on where it would throw for a shard: each such fault becomes a finding, and
-/// the tensors of a damaged or absent shard are not described. Tensors of a shard that the index does not
-/// name, and shards of a format that is not read, are findings too. Throws for a malformed config or index,
+/// the tensors of a damaged or absent shard are not described. What compare_with_index says, and shards of a
+/// format that is not read, are findings too. Throws for a malformed config or index,
 /// what reading throws, and Error of exit status 4 for a checkpoint of one file.
 Checkpoint open_damaged_checkpoint(const ModelLocation& location, std::vector<Finding>& findings);
 
@@ -152,7 +158,7 @@ Checkpoint open_damaged_checkpoint(const ModelLocation& location, std::vector<Fi
 /// bytes.
 StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTensor& tensor);
 
-/// Opens one shard for reading, again below the location's trust root. Throws Error(shard_missing) besides.
+/// Opens one shard for reading. Throws Error(shard_missing) besides.
 RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard);
 
 /// Opens a shard and checks that it is the file whose header was read, neither replaced nor written to since

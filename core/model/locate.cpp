@@ -1,7 +1,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <string_view>
 
@@ -11,19 +10,12 @@
 #include "core/base/join.h"
 #include "core/base/system_error.h"
 #include "core/model/checkpoint.h"
+#include "core/model/folder.h"
 
 namespace hfload {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The order in which transformers 4.57 looks for weights in a directory.
-constexpr std::array<std::string_view, 8> kWeightFiles = {
-    "model.safetensors",  "model.safetensors.index.json",
-    "pytorch_model.bin",  "pytorch_model.bin.index.json",
-    "tf_model.h5",        "tf_model.h5.index.json",
-    "flax_model.msgpack", "flax_model.msgpack.index.json",
-};
 
 constexpr uint64_t kMaxRefBytes = 1024;
 
@@ -55,42 +47,6 @@ bool holds(const fs::path& directory, const std::string& name) {
   return fs::status_known(status) && fs::exists(status);
 }
 
-/// transformers' `_add_variant`: "fp16" goes before the last extension.
-std::string with_variant(std::string_view file, std::string_view variant) {
-  if (variant.empty()) return std::string(file);
-  const size_t dot = file.rfind('.');
-  return fmt::format("{}.{}{}", file.substr(0, dot), variant, file.substr(dot));
-}
-
-/// The weight file of a directory; empty where there is none of that variant.
-std::string find_weights(const fs::path& directory, std::string_view variant) {
-  for (const std::string_view file : kWeightFiles) {
-    std::string name = with_variant(file, variant);
-    if (holds(directory, name)) return name;
-  }
-  return "";
-}
-
-/// The variants that weight files in a directory have: "fp16, fp32".
-std::string variants_in(const fs::path& directory) {
-  std::vector<std::string> variants;
-  for (const std::string& name : names_in(directory)) {
-    for (const std::string_view file : kWeightFiles) {
-      const size_t dot = file.rfind('.');
-      const std::string_view stem = file.substr(0, dot), extension = file.substr(dot);
-      if (name.size() <= file.size() + 1 || !name.starts_with(stem) || name[dot] != '.' ||
-          !name.ends_with(extension))
-        continue;
-      const std::string variant = name.substr(dot + 1, name.size() - file.size() - 1);
-      const bool is_of_shard = variant.find("-of-") != std::string::npos;
-      if (variant.find('.') == std::string::npos && !is_of_shard) variants.push_back(variant);
-    }
-  }
-  std::ranges::sort(variants);
-  variants.erase(std::unique(variants.begin(), variants.end()), variants.end());
-  return join(variants, ", ");
-}
-
 bool is_plain_relative(std::string_view path) {
   for (size_t begin = 0; begin <= path.size();) {
     const size_t end = std::min(path.find('/', begin), path.size());
@@ -102,9 +58,8 @@ bool is_plain_relative(std::string_view path) {
   return true;
 }
 
-/// The repository folder of the hub cache when `directory` (absolute) is in one of its snapshots, as the
-/// files there are links to ../../blobs; else the directory itself.
-fs::path trust_root_of(const fs::path& directory) {
+/// The repository folder of the hub cache when `directory` (absolute) is in one of its snapshots; else empty.
+fs::path repository_of(const fs::path& directory) {
   for (fs::path above = directory; above.has_relative_path(); above = above.parent_path()) {
     const fs::path parent = above.parent_path();
     if (parent.filename() == "snapshots" &&
@@ -112,11 +67,12 @@ fs::path trust_root_of(const fs::path& directory) {
       return parent.parent_path();
     }
   }
-  return directory;
+  return {};
 }
 
-/// Absolute only inside a hub cache, so that messages show paths as the user wrote them.
-std::pair<fs::path, fs::path> directory_and_trust_root(const fs::path& directory) {
+/// Fills in `directory`, absolute only inside a hub cache, so that messages show paths as the user wrote
+/// them, and what belongs to it.
+ModelLocation in_directory(const fs::path& directory) {
   std::error_code fault;
   fs::path absolute = fs::absolute(directory, fault).lexically_normal();
   if (fault) {
@@ -125,9 +81,16 @@ std::pair<fs::path, fs::path> directory_and_trust_root(const fs::path& directory
         .with_hint("It was deleted or moved: change to another one, or give absolute paths.");
   }
   if (!absolute.has_filename()) absolute = absolute.parent_path();
-  fs::path root = trust_root_of(absolute);
-  if (root == absolute) return {directory, directory};
-  return {std::move(absolute), std::move(root)};
+  const fs::path repository = repository_of(absolute);
+  ModelLocation found;
+  if (repository.empty()) {
+    found.directory = directory.string();
+    found.own_folders = {found.directory};
+  } else {
+    found.directory = absolute.string();
+    found.own_folders = {repository.string(), (repository.parent_path() / "blobs").string()};
+  }
+  return found;
 }
 
 constexpr std::string_view kConfig = "config.json";
@@ -138,10 +101,13 @@ std::string config_in(const fs::path& directory) {
 }
 
 /// What to throw where a directory has no weights of the variant that was asked for.
-Error no_such_variant(const fs::path& directory, const std::string& variant, bool has_config) {
+Error no_such_variant(const std::string& directory, const std::string& variant, bool has_config) {
   std::string hint;
-  if (const std::string plain = find_weights(directory, ""); !plain.empty())
-    hint = fmt::format("Without --variant there is {}.", plain);
+  const FolderWeights plain = find_weights(directory, "");
+  if (!plain.file.empty() || !plain.shards.empty()) {
+    hint =
+        fmt::format("Without --variant there is {}.", plain.file.empty() ? plain.shards.front() : plain.file);
+  }
   if (const std::string variants = variants_in(directory); !variants.empty())
     hint += fmt::format("{}Weights of these variants are there: {}.", hint.empty() ? "" : " ", variants);
   if (hint.empty()) {
@@ -149,33 +115,38 @@ Error no_such_variant(const fs::path& directory, const std::string& variant, boo
     if (has_config) hint += " Without --variant config.json alone is read.";
   }
   return Error(ErrorCode::weights_not_found, fmt::format("there are no weights of the variant '{}'", variant))
-      .with_path(directory.string())
+      .with_path(directory)
       .with_hint(hint);
 }
 
-ModelLocation locate_in_directory(const fs::path& directory, const fs::path& trust_root,
-                                  const LocateOptions& options) {
-  ModelLocation found;
-  found.directory = directory.string();
-  found.trust_root = trust_root.string();
+Error no_model(const ModelLocation& location) {
+  if (location.obstacle) return *location.obstacle;
+  return Error(ErrorCode::weights_not_found, "the directory holds neither a config.json nor weights")
+      .with_path(location.directory)
+      .with_hint(
+          location.variants_hint.empty()
+              ? "Give the directory that holds config.json or model.safetensors; --subfolder names one "
+                "below MODEL."
+              : fmt::format("Variants are there: --variant {}", location.variants_hint));
+}
+
+/// Looks for config and weights in `found.directory`.
+ModelLocation locate_in_directory(ModelLocation found, const LocateOptions& options) {
+  const fs::path directory(found.directory);
   found.config_path = config_in(directory);
-  const std::string weights = find_weights(directory, options.variant);
-  if (!weights.empty()) {
-    found.weights_path = (directory / weights).string();
+  FolderWeights weights = find_weights(found.directory, options.variant);
+  if (!weights.note.empty()) found.notes.push_back(std::move(weights.note));
+  found.unindexed_shards = std::move(weights.shards);
+  const std::string& first = found.unindexed_shards.empty() ? weights.file : found.unindexed_shards.front();
+  if (!first.empty()) {
+    found.weights_path = (directory / first).string();
     return found;
   }
-  if (!options.variant.empty()) throw no_such_variant(directory, options.variant, !found.config_path.empty());
-  found.variants_hint = variants_in(directory);
-  if (found.config_path.empty()) {
-    Error error(ErrorCode::weights_not_found, "the directory holds neither a config.json nor weights");
-    error.with_path(found.directory);
-    error.with_hint(
-        found.variants_hint.empty()
-            ? "Give the directory that holds config.json or model.safetensors; --subfolder names one "
-              "below MODEL."
-            : fmt::format("Variants are there: --variant {}", found.variants_hint));
-    throw error;
-  }
+  if (!options.variant.empty())
+    throw no_such_variant(found.directory, options.variant, !found.config_path.empty());
+  found.variants_hint = variants_in(found.directory);
+  if (found.variants_hint.empty()) found.obstacle = explain_folder(found.directory);
+  if (found.config_path.empty()) throw no_model(found);
   return found;
 }
 
@@ -217,18 +188,15 @@ fs::path join_subfolder(const fs::path& directory, const std::string& subfolder)
 
 ModelLocation locate_file(const fs::path& path) {
   const std::string name = path.filename().string();
-  const auto [directory, trust_root] =
-      directory_and_trust_root(path.has_parent_path() ? path.parent_path() : fs::path("."));
-  ModelLocation found;
-  found.directory = directory.string();
+  ModelLocation found = in_directory(path.has_parent_path() ? path.parent_path() : fs::path("."));
+  const fs::path directory(found.directory);
   const bool is_index = name.ends_with(".json") && name.find(".index.") != std::string::npos;
   if (name.ends_with(".json") && !is_index) {
     found.config_path = path.string();
     return found;
   }
-  // A file that the user names is trusted, links and all; what an index names is not.
   found.weights_path = is_index ? (directory / name).string() : path.string();
-  if (is_index) found.trust_root = trust_root.string();
+  found.is_file = !is_index;
   found.config_path = config_in(directory);
   return found;
 }
@@ -302,8 +270,7 @@ fs::path snapshot_of(const fs::path& repository, const std::string& name, const 
       throw Error(ErrorCode::unsafe_path, fmt::format("'{}' is not the name of a revision", revision));
     }
     try {
-      commit =
-          read_text_file(open_regular_file_beneath(repository.string(), "refs/" + revision), kMaxRefBytes);
+      commit = read_text_file(open_regular_file((repository / "refs" / revision).string()), kMaxRefBytes);
     } catch (const Error& e) {
       if (e.code() != ErrorCode::not_found) throw;
       throw Error(ErrorCode::not_found,
@@ -351,15 +318,16 @@ ModelLocation locate_in_hub_cache(const std::string& model, const LocateOptions&
                               name, repository.string(), download_command(name, revision)));
   }
   const fs::path directory = join_subfolder(snapshot_of(repository, name, revision), options.subfolder);
-  return locate_in_directory(directory, repository, options);
+  return locate_in_directory(in_directory(directory), options);
 }
 
 ModelLocation locate_weights(const std::string& model, const LocateOptions& options) {
   std::error_code ignored;
   const fs::path path(model);
   if (fs::is_directory(path, ignored)) {
-    const auto [directory, trust_root] = directory_and_trust_root(path);
-    return locate_in_directory(join_subfolder(directory, options.subfolder), trust_root, options);
+    ModelLocation found = in_directory(path);
+    found.directory = join_subfolder(found.directory, options.subfolder).string();
+    return locate_in_directory(std::move(found), options);
   }
   std::error_code fault;
   if (fs::exists(path, fault)) return locate_file(path);

@@ -221,7 +221,7 @@ DeviceMap map_of(const ConfigValue& root) {
 DeviceMap read_map(std::string_view text) {
   try {
     std::vector<std::string> notes;
-    return map_of(parse_config_value(text, notes));
+    return map_of(parse_config_value(text, JsonRules::strict, notes));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::invalid_json) throw;
     try {

@@ -174,10 +174,11 @@ std::string without_slashes(std::string path) {
 void require_apart(const ModelLocation& location, const std::string& destination, WeightFormat format) {
   const std::string path = without_slashes(destination);
   // A file that was named alone may have its output beside it.
-  const bool named_file = location.trust_root.empty();
-  if (!named_file) {
+  if (!location.is_file) {
     const std::string ancestor = existing_ancestor(path);
-    for (const std::string& root : {location.directory, location.trust_root}) {
+    std::vector<std::string> roots = location.own_folders;
+    roots.push_back(location.directory);
+    for (const std::string& root : roots) {
       const auto status = status_of(root);
       if (status && lies_in(ancestor, *status)) refuse(path, "the output would lie in the input");
     }

@@ -33,8 +33,11 @@ class FileFinder {
  public:
   explicit FileFinder(const ModelLocation& location)
       : root_(location.directory.empty() ? "." : location.directory) {
-    std::error_code fault;
-    trusted_ = fs::canonical(location.trust_root, fault);
+    for (const std::string& folder : location.own_folders) {
+      std::error_code fault;
+      fs::path canonical = fs::canonical(folder.empty() ? "." : folder, fault);
+      if (!fault) own_.push_back(std::move(canonical));
+    }
   }
 
   void search() { search(root_, 1); }
@@ -62,20 +65,23 @@ class FileFinder {
       if (depth < kDeepest && !fs::is_symlink(path, fault)) search(path, depth + 1);
       return;
     }
-    if (!fs::is_regular_file(path, fault) || is_weights(name) || !is_trusted(path)) return;
+    if (!fs::is_regular_file(path, fault) || is_weights(name) || !is_own(path)) return;
     const std::string relative = path.lexically_relative(root_).string();
     if (relative != "config.json")
       found_.push_back({relative, path.string(), uint64_t{fs::file_size(path, fault)}});
   }
 
-  bool is_trusted(const fs::path& path) const {
+  /// Whether the file itself lies in the model's own folders: a link to another's file would copy that.
+  bool is_own(const fs::path& path) const {
     std::error_code fault;
     const fs::path target = fs::canonical(path, fault);
-    return !fault && std::mismatch(trusted_.begin(), trusted_.end(), target.begin(), target.end()).first ==
-                         trusted_.end();
+    return !fault && std::ranges::any_of(own_, [&](const fs::path& folder) {
+      return std::mismatch(folder.begin(), folder.end(), target.begin(), target.end()).first == folder.end();
+    });
   }
 
-  fs::path root_, trusted_;
+  fs::path root_;
+  std::vector<fs::path> own_;
   std::vector<CopiedFile> found_;
   size_t entries_ = 0;
 };
@@ -83,7 +89,7 @@ class FileFinder {
 }  // namespace
 
 std::vector<CopiedFile> find_model_files(const ModelLocation& location) {
-  if (location.trust_root.empty()) return {};
+  if (location.is_file) return {};
   FileFinder finder(location);
   finder.search();
   return finder.take();

@@ -69,6 +69,7 @@ class CheckpointSource final : public TensorSource {
  private:
   void require_complete() const {
     if (checkpoint_.shards.empty()) {
+      if (checkpoint_.location.obstacle) throw Error(*checkpoint_.location.obstacle);
       const std::string& variants = checkpoint_.location.variants_hint;
       throw Error(ErrorCode::weights_not_found, "the model has no weights")
           .with_path(checkpoint_.location.directory)

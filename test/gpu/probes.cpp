@@ -65,7 +65,6 @@ struct Model {
 Model make_model(const std::filesystem::path& file, uint64_t bytes, uint32_t tensors, Dtype from, Dtype to) {
   Model model;
   model.checkpoint.location.directory = file.parent_path();
-  model.checkpoint.location.trust_root = file.parent_path();
   model.checkpoint.location.weights_path = file;
   Shard shard;
   shard.file = file.filename();

@@ -14,6 +14,7 @@ if __name__ == "__main__":
         import make_hashes
         import make_keys
         import make_modules
+        import make_nested_dtypes
         import make_offload
         import make_safetensors_files
         import make_saved
@@ -27,14 +28,15 @@ if __name__ == "__main__":
 
         # The checkpoints come first: make_keys and make_sharded load them.
         scripts = (make_checkpoints, make_modules, make_device_maps, make_small_models, make_keys, make_sharded, make_casts, make_caches,
-                   make_sizes, make_dtypes, make_offload, make_hashes, make_gemms, make_family_caches, make_torch_files, make_torch_loads, make_safetensors_files, make_saved, make_shard_splits,
+                   make_sizes, make_dtypes, make_nested_dtypes, make_offload, make_hashes, make_gemms, make_family_caches, make_torch_files, make_torch_loads, make_safetensors_files, make_saved, make_shard_splits,
                    make_weight_statistics)
     else:
         import make_device_maps
         import make_modules
+        import make_nested_dtypes
         import make_small_models
 
-        scripts = (make_modules, make_device_maps, make_small_models)
+        scripts = (make_modules, make_device_maps, make_small_models, make_nested_dtypes)
     for script in scripts:
         print(script.__name__, flush=True)
         script.main()

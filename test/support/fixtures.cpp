@@ -20,7 +20,7 @@ const T& as(const ConfigValue& value) {
 
 ConfigValue parse(std::string_view json) {
   std::vector<std::string> notes;
-  return parse_config_value(json, notes);
+  return parse_config_value(json, JsonRules::python, notes);
 }
 
 std::vector<ConfigValue> parse_lines(std::string_view text) {

@@ -337,8 +337,7 @@ void add_indices(Corpus& c) {
   c.shard("path-parent-inside", unsafe_path, R"("a/../../b")");
   c.shard("path-parent-last", unsafe_path, R"("a/..")");
   c.shard("path-parent-escaped", unsafe_path, R"("\u002e\u002e/b")");
-  c.shard("path-dot-first", unsafe_path, R"("./b")");
-  c.shard("path-two-slashes", unsafe_path, R"("a//b")");
+  c.shard("path-dots-alone", unsafe_path, R"("././.")");
   c.shard("path-slash-last", unsafe_path, R"("a/")");
   c.shard("path-backslash", unsafe_path, R"("..\\x")");
   c.shard("path-network-share", unsafe_path, R"("\\\\host\\share")");
@@ -352,6 +351,9 @@ void add_configs(Corpus& c) {
   add_json_faults(
       1,
       [&](std::string name, ErrorCode code, const std::string& members) {
+        // A config may be whatever Python's json module reads, and it reads these.
+        const bool is_half_a_pair = code == invalid_json && name.find("surrogate") != std::string::npos;
+        if (code == duplicate_key || is_half_a_pair) return;
         c.config(std::move(name), code, "{" + members + "}");
       },
       0,
@@ -361,9 +363,7 @@ void add_configs(Corpus& c) {
   c.config("lfs-pointer", lfs_pointer,
            "^version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n");
   c.config("root-array", invalid_config, "^[]");
-  c.config("duplicate-key", duplicate_key, R"({"hidden_size":1,^"hidden_size":2})");
   c.config("nan-lower-case", invalid_json, R"({"x":^nan})");
-  c.config("number-above-double", invalid_number, R"({"x":^1e400})");
   c.config("text-after", invalid_json, "{\"a\":1}\n^[core]\n\tbare = false\n");
 }
 

@@ -153,13 +153,60 @@ TEST_CASE("Architectures, dtype and labels") {
   CHECK(parse_model_config(R"({"model_type":"t5"})").model_type() == "t5");
 }
 
+// What json.loads of Python 3.11 and transformers 4.57.6 make of these texts.
+TEST_CASE("A config is read as Python's json module reads it") {
+  const ModelConfig twice = parse_model_config(
+      R"({"a":1,"b":{"c":1,"c":{"d":2}},"a":3,"x":"\ud83d.","y":"\ud83d\ude00","z":"\\\\ud83d"})");
+  CHECK(twice.get_uint("a", 0) == 3);
+  CHECK(twice.nested("b").nested("c").get_uint("d", 0) == 2);
+  CHECK(twice.get_string("x", "") == "\xEF\xBF\xBD.");
+  CHECK(twice.get_string("y", "") == "\xF0\x9F\x98\x80");
+  CHECK(twice.get_string("z", "") == "\\\\ud83d");
+  CHECK(twice.notes().size() == 3);
+  std::string many = "{";
+  for (int i = 0; i < 20; ++i) many += fmt::format("\"k{}\":{},", i % 15, i);
+  const ModelConfig last = parse_model_config(many + "\"end\":0}");
+  for (unsigned i = 0; i < 15; ++i) CHECK(last.get_uint(fmt::format("k{}", i), 99) == (i < 5 ? i + 15 : i));
+
+  const ModelConfig numbers = parse_model_config(R"({"a":1e999,"b":-1e999,"c":1e-999})");
+  CHECK(numbers.get_double("a", 0) == std::numeric_limits<double>::infinity());
+  CHECK(numbers.get_double("b", 0) == -std::numeric_limits<double>::infinity());
+  CHECK(numbers.get_double("c", 1) == 0);
+  CHECK(numbers.notes().size() == 3);
+}
+
+// bool(value) of Python.
+TEST_CASE("A boolean is what Python takes for true") {
+  const ModelConfig config = parse_model_config(
+      R"({"t":"false","e":"","z":0,"o":-1,"f":0.5,"n":0.0,"l":[],"m":[0],"d":{},"k":{"a":"True"}})");
+  for (const char* key : {"t", "o", "f", "m", "k"}) CHECK(config.get_bool(key, false));
+  for (const char* key : {"e", "z", "n", "l", "d"}) CHECK_FALSE(config.get_bool(key, true));
+  REQUIRE(config.notes().size() == 2);
+  CHECK(config.notes()[0].starts_with("t is the text \"false\""));
+  CHECK(config.notes()[1].starts_with("k.a is the text \"True\""));
+}
+
+TEST_CASE("A class name may stand without a list, and a dtype for each part") {
+  const ModelConfig config = parse_model_config(
+      R"({"architectures":"LlavaModel","torch_dtype":{"":"torch.float16","text_config":"bfloat16"},
+          "text_config":{"dtype":"float32","hidden_size":8},"vision_config":{"dtype":"float32"}})");
+  CHECK(config.architectures() == std::vector<std::string>{"LlavaModel"});
+  CHECK(config.dtype() == "float16");
+  CHECK(config.nested("text_config").dtype() == "bfloat16");
+  CHECK(config.nested("text_config").get_uint("hidden_size", 0) == 8);
+  CHECK(config.nested("vision_config").dtype() == "float32");
+  CHECK_FALSE(parse_model_config(R"({"dtype":{"text_config":"bfloat16"}})").dtype());
+  CHECK(error_of([] { parse_model_config(R"({"dtype":{"":"int8"}})").weight_dtype(); }).code() ==
+        ErrorCode::invalid_config);
+}
+
 TEST_CASE("Any JSON array or object is read as a tree") {
   std::vector<std::string> notes;
-  const ConfigValue array = parse_config_value("[1,[2]]", notes);
+  const ConfigValue array = parse_config_value("[1,[2]]", JsonRules::strict, notes);
   CHECK(std::get<ConfigValue::Array>(array.value).size() == 2);
   const std::string open(128, '['), close(128, ']');
-  CHECK_NOTHROW(parse_config_value(open + close, notes));
-  CHECK(error_of([&] { parse_config_value("[" + open + close + "]", notes); }).code() ==
+  CHECK_NOTHROW(parse_config_value(open + close, JsonRules::strict, notes));
+  CHECK(error_of([&] { parse_config_value("[" + open + close + "]", JsonRules::strict, notes); }).code() ==
         ErrorCode::json_too_deep);
   CHECK(notes.empty());
 }

@@ -62,6 +62,14 @@ TEST_CASE("Plain relative paths are accepted, odd names included") {
   }
 }
 
+TEST_CASE("Spellings of one path are one shard") {
+  const ShardIndex index = parse_shard_index(
+      R"({"weight_map":{"a":"./x.safetensors","b":"x.safetensors","c":"sub//./y.safetensors","d":"sub/y.safetensors"}})");
+  CHECK(index.shards == std::vector<std::string>{"sub/y.safetensors", "x.safetensors"});
+  CHECK(index.weight_map[0].shard == index.weight_map[1].shard);
+  CHECK(index.weight_map[2].shard == index.weight_map[3].shard);
+}
+
 TEST_CASE("An index of many tensors and many shards keeps every pair") {
   constexpr int kTensors = 20000, kShards = 701;
   const auto shard_of = [](int tensor) {

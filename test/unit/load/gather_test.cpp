@@ -45,7 +45,7 @@ class ViewedModel {
     // Finite in every float dtype: no exponent of all ones, in either byte order.
     for (char& byte : content_) byte = static_cast<char>(random_() & 0x3B);
     directory_.write("pytorch_model.bin", content_);
-    checkpoint.location.directory = checkpoint.location.trust_root = directory_.path();
+    checkpoint.location.directory = directory_.path();
     checkpoint.location.weights_path = directory_ / "pytorch_model.bin";
     checkpoint.shards.push_back({.file = "pytorch_model.bin",
                                  .format = ShardFormat::pytorch,

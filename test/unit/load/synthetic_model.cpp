@@ -26,7 +26,6 @@ SyntheticModel::SyntheticModel(const std::vector<SyntheticTensor>& tensors, uint
     append_random(shard, kDataStart + shard);  // not all aligned
   for (const SyntheticTensor& tensor : tensors) add(tensor, alignment);
   checkpoint.location.directory = directory_.path();
-  checkpoint.location.trust_root = directory_.path();
   checkpoint.location.weights_path = directory_ / "model.safetensors.index.json";
   for (uint32_t shard = 0; shard < shards; ++shard) {
     const std::string file = "shard-" + std::to_string(shard);

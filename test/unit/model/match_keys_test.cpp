@@ -160,6 +160,25 @@ TEST_CASE("names beyond any model's are matched against no pattern", "[model]") 
   CHECK(keys.unexpected_keys == std::vector<std::string>{last, "b", beyond});
 }
 
+TEST_CASE("an unknown architecture has the names of its checkpoint, whatever they are", "[model]") {
+  Checkpoint checkpoint;
+  for (const char* name : {"", "conv.weight_g", "conv.weight_v", "LayerNorm.gamma", "LayerNorm.beta"}) {
+    CheckpointTensor& tensor = checkpoint.tensors.emplace_back();
+    tensor.name = name;
+    tensor.dtype = Dtype::f32;
+    tensor.shape = {2};
+    tensor.described = true;
+    tensor.end = 8;
+  }
+  checkpoint.shards.emplace_back();
+  const Shell shell = build_shell(checkpoint, {});
+  const KeyMatches keys = match_keys(shell.tree, checkpoint);
+  CHECK(keys.matches.size() == checkpoint.tensors.size());
+  CHECK(keys.missing_keys.empty());
+  CHECK(keys.unexpected_keys.empty());
+  CHECK(keys.renamed_keys.empty());
+}
+
 TEST_CASE("a checkpoint as save_pretrained wrote it fills its shell exactly once", "[model]") {
   for (const char* name : {"bert-base-tiny", "bert-cls-tiny", "bert-legacy-names-tiny", "bert-mlm-tiny",
                            "gpt2-base-tiny", "gpt2-tiny", "llama-base-tiny", "llama-tiny",

@@ -96,6 +96,48 @@ TEST_CASE("an unknown architecture gets its tree from its tensor names", "[model
   CHECK(shell.warnings[0].find("made_up") != std::string::npos);
 }
 
+TEST_CASE("a tensor whose name begins with another's name lies in the same module", "[model]") {
+  Checkpoint checkpoint;
+  for (const char* name :
+       {"fc.weight", "fc.weight.absmax", "fc.weight.quant_state.nf4", "w", "w.scale.a", ""})
+    checkpoint.tensors.push_back(tensor(name, Dtype::f32, {4}));
+  const ModuleTree tree = build_shell(checkpoint, {}).tree;
+  CHECK(module_names(tree) == std::vector<std::string>{"", "fc"});
+  CHECK(tree.modules[1].parameters.size() == 3);
+  CHECK(tree.tensors.size() == checkpoint.tensors.size());
+  const TensorIndex index(tree);
+  for (const CheckpointTensor& t : checkpoint.tensors) CHECK(index.find(t.name) != kNoId);
+}
+
+TEST_CASE("tensors without a header are as large as the dtype asked for makes them", "[model]") {
+  Checkpoint checkpoint;
+  checkpoint.has_config = true;
+  checkpoint.config = parse_model_config(R"({"model_type":"made_up","torch_dtype":"bfloat16"})");
+  checkpoint.index_total_size_bytes = 2 * 1000;
+  checkpoint.tensors = {named_only("a.weight"), named_only("b.weight")};
+  const auto bytes = [&](std::optional<Dtype> dtype) {
+    uint64_t total = 0;
+    for (const ShellTensor& t : build_shell(checkpoint, {.dtype = dtype}).tree.tensors)
+      total += shell_tensor_bytes(t);
+    return total;
+  };
+  CHECK(bytes(std::nullopt) == 2000);
+  CHECK(bytes(Dtype::f32) == 4000);
+  CHECK(bytes(Dtype::f16) == 2000);
+}
+
+TEST_CASE("a composite config alone has the dtype of its text model", "[model]") {
+  Checkpoint checkpoint;
+  checkpoint.has_config = true;
+  checkpoint.config = parse_model_config(
+      R"({"model_type":"qwen3_vl","architectures":["Qwen3VLForConditionalGeneration"],
+          "vision_config":{"depth":1},"text_config":{"num_hidden_layers":1,"dtype":"bfloat16"}})");
+  const Shell shell = build_shell(checkpoint, {});
+  CHECK(shell.dtype == Dtype::bf16);
+  REQUIRE(shell.warnings.size() == 1);
+  CHECK(shell.warnings[0].find("text_config") != std::string::npos);
+}
+
 TEST_CASE("a known class with a part that is not gets its tree from its tensor names", "[model]") {
   for (
       const char* json : {
