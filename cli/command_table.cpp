@@ -330,6 +330,8 @@ constexpr Variable kVariables[] = {
      "its parent, where HF_HUB_CACHE is not set; default: $XDG_CACHE_HOME/huggingface or "
      "~/.cache/huggingface"},
     {"NO_COLOR", "when set, messages are not colored"},
+    {"TMPDIR",
+     "directory for temporary files, to which deflated PyTorch archives are unpacked (default: /tmp)"},
     {"CI", "when set, progress is not animated"},
     {"TERM", "dumb: neither colors nor animation"},
     {"LC_ALL, LC_CTYPE, LANG", "the first that is set: whether bars are drawn in UTF-8 or in ASCII"},

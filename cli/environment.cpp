@@ -75,6 +75,7 @@ std::string hub_cache_directory(const VariableLookup& lookup, const std::string&
 Environment environment_from(const VariableLookup& lookup, const std::string& home) {
   Environment environment;
   environment.hub_cache.hub_cache = hub_cache_directory(lookup, home);
+  environment.temporary_directory = lookup("TMPDIR").value_or("/tmp");
   environment.no_color = lookup("NO_COLOR").has_value();
   const std::string ci = lookup("CI").value_or("false");
   environment.ci = ci != "false" && ci != "0";

@@ -14,8 +14,9 @@ using VariableLookup = std::function<std::optional<std::string>(const std::strin
 /// Everything hfload takes from its environment, read once, here and nowhere else.
 struct Environment {
   HubCacheSettings hub_cache;
-  bool no_color = false;       ///< NO_COLOR (no-color.org)
-  bool ci = false;             ///< CI: no animation
+  std::string temporary_directory = "/tmp";  ///< TMPDIR
+  bool no_color = false;                     ///< NO_COLOR (no-color.org)
+  bool ci = false;                           ///< CI: no animation
   bool utf8 = false;           ///< the locale's characters (LC_ALL, else LC_CTYPE, else LANG) are UTF-8
   bool dumb_terminal = false;  ///< TERM is "dumb" or unset
 };

@@ -50,7 +50,7 @@ constexpr Flag kFlags[] = {
      .value = "NAME",
      .help =
          "Take the weights of a PyTorch checkpoint from the dict of that name inside it, as a trainer saves "
-         "several."},
+         "several. A dot leads to a dict in a dict (model.encoder); . alone is the file's own dict."},
     {.id = FlagId::tensors, .name = "--tensors", .help = "List every tensor: name, dtype, shape, bytes."},
     {.id = FlagId::tree,
      .name = "--tree",

@@ -138,8 +138,8 @@ std::vector<std::string> warn_of_unknown_classes(const ModuleTree& tree,
 }  // namespace
 
 ModelLocation locate(const ModelOptions& options, const Environment& environment) {
-  return locate_model(options.model,
-                      {options.variant, options.subfolder, options.key, environment.hub_cache});
+  return locate_model(options.model, {options.variant, options.subfolder, options.key, environment.hub_cache,
+                                      environment.temporary_directory});
 }
 
 Checkpoint open_model(const ModelOptions& options, const Environment& environment) {

@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
 #include <optional>
 #include <string_view>
 #include <variant>
@@ -52,19 +53,6 @@ struct stat status_of(const RegularFile& file) {
   return status;
 }
 
-RegularFile adopt_regular_file(FileDescriptor fd, std::string path) {
-  RegularFile file{.fd = std::move(fd), .identity = {}, .path = std::move(path)};
-  const struct stat status = status_of(file);
-  if (!S_ISREG(status.st_mode)) {
-    const std::string_view kind = S_ISDIR(status.st_mode)    ? "a directory"
-                                  : S_ISFIFO(status.st_mode) ? "a pipe"
-                                                             : "a device";
-    throw Error(ErrorCode::not_a_file, fmt::format("the path is {}, not a file", kind)).with_path(file.path);
-  }
-  file.identity = identity_of(status);
-  return file;
-}
-
 Error open_error(int error, const std::string& path) {
   switch (error) {
     case ENOENT:
@@ -85,6 +73,37 @@ constexpr int kReadFlags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
 
 FileDescriptor::~FileDescriptor() {
   if (fd_ >= 0) close(fd_);
+}
+
+RegularFile adopt_regular_file(FileDescriptor fd, std::string path) {
+  RegularFile file{.fd = std::move(fd), .identity = {}, .path = std::move(path)};
+  const struct stat status = status_of(file);
+  if (!S_ISREG(status.st_mode)) {
+    const std::string_view kind = S_ISDIR(status.st_mode)    ? "a directory"
+                                  : S_ISFIFO(status.st_mode) ? "a pipe"
+                                                             : "a device";
+    throw Error(ErrorCode::not_a_file, fmt::format("the path is {}, not a file", kind)).with_path(file.path);
+  }
+  file.identity = identity_of(status);
+  return file;
+}
+
+RegularFile duplicate(const RegularFile& file) {
+  FileDescriptor fd(fcntl(file.fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!fd) throw system_error("opening the file once more", errno, file.path, PathUse::read);
+  return {std::move(fd), file.identity, file.path};
+}
+
+FileDescriptor create_unnamed_file(const std::string& directory) {
+  FileDescriptor fd(
+      retry_interrupted([&] { return open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }));
+  if (fd) return fd;
+  // File systems without O_TMPFILE, NFS and FUSE among them.
+  std::string path = directory + "/hfload-XXXXXX";
+  fd = FileDescriptor(mkostemp(path.data(), O_CLOEXEC));
+  if (!fd) throw system_error("creating a temporary file", errno, directory);
+  unlink(path.c_str());
+  return fd;
 }
 
 RegularFile open_regular_file(const std::string& path) {

@@ -50,6 +50,16 @@ struct RegularFile {
   std::string path;
 };
 
+/// Takes an open descriptor. `path` is for messages. Throws Error(not_a_file, io_error).
+RegularFile adopt_regular_file(FileDescriptor fd, std::string path);
+
+/// Another descriptor of the same open file. Throws Error(io_error).
+RegularFile duplicate(const RegularFile& file);
+
+/// An empty file without a name, for reading and writing: it is gone once its last descriptor is closed.
+/// Throws Error(no_space, io_error).
+FileDescriptor create_unnamed_file(const std::string& directory);
+
 /// Opens `path` for reading. Never blocks on a pipe and never opens a device.
 /// Throws Error(not_found), Error(not_a_file), Error(io_error).
 RegularFile open_regular_file(const std::string& path);

@@ -252,6 +252,8 @@ class Comparison {
 
 CheckpointDifference diff_checkpoints(const Checkpoint& a, const TensorSource& source_a, const Checkpoint& b,
                                       const TensorSource& source_b, const CheckRun& run) {
+  require_readable_tensors(a);
+  require_readable_tensors(b);
   return Comparison(a, source_a, b, source_b, run).run();
 }
 

@@ -303,7 +303,7 @@ class Scan {
     }
     for (uint32_t i = 0; i < results_.size(); ++i) {
       const CheckpointTensor& tensor = checkpoint_.tensors[i];
-      if (!tensor.described) continue;
+      if (!tensor.described || tensor.unreadable) continue;
       if (tensor.repeats_another()) {
         results_[i] = results_[tensor.view->same_as];
       } else if (!results_[i]) {

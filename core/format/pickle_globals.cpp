@@ -5,28 +5,35 @@
 namespace hfload {
 namespace {
 
+using N = NumberKind;
+
 constexpr TorchDtype kDtypes[] = {
-    {"float32", Dtype::f32, 4, 4},
-    {"float64", Dtype::f64, 8, 8},
-    {"float16", Dtype::f16, 2, 2},
-    {"bfloat16", Dtype::bf16, 2, 2},
-    {"int64", Dtype::i64, 8, 8},
-    {"int32", Dtype::i32, 4, 4},
-    {"int16", Dtype::i16, 2, 2},
-    {"int8", Dtype::i8, 1, 1},
-    {"uint8", Dtype::u8, 1, 1},
+    {"float32", Dtype::f32, 4, 4, N::floats},
+    {"float64", Dtype::f64, 8, 8, N::floats},
+    {"float16", Dtype::f16, 2, 2, N::floats},
+    {"bfloat16", Dtype::bf16, 2, 2, N::floats},
+    {"int64", Dtype::i64, 8, 8, N::integers},
+    {"int32", Dtype::i32, 4, 4, N::integers},
+    {"int16", Dtype::i16, 2, 2, N::integers},
+    {"int8", Dtype::i8, 1, 1, N::integers},
+    {"uint8", Dtype::u8, 1, 1, N::integers},
     {"uint16", Dtype::u16, 2, 2},
     {"uint32", Dtype::u32, 4, 4},
     {"uint64", Dtype::u64, 8, 8},
     {"bool", Dtype::boolean, 1, 1},
-    {"complex32", Dtype::unknown, 4, 2},
-    {"complex64", Dtype::c64, 8, 4},
-    {"complex128", Dtype::unknown, 16, 8},
+    {"complex32", Dtype::unknown, 4, 2, N::complexes},
+    {"complex64", Dtype::c64, 8, 4, N::complexes},
+    {"complex128", Dtype::unknown, 16, 8, N::complexes},
     {"float8_e4m3fn", Dtype::f8_e4m3, 1, 1},
     {"float8_e5m2", Dtype::f8_e5m2, 1, 1},
     {"float8_e4m3fnuz", Dtype::f8_e4m3fnuz, 1, 1},
     {"float8_e5m2fnuz", Dtype::f8_e5m2fnuz, 1, 1},
     {"float8_e8m0fnu", Dtype::f8_e8m0, 1, 1},
+};
+
+constexpr TorchDtype kQuantizedDtypes[] = {
+    {"qint8", Dtype::unknown, 1, 1},    {"quint8", Dtype::unknown, 1, 1},   {"qint32", Dtype::unknown, 4, 4},
+    {"quint4x2", Dtype::unknown, 1, 1}, {"quint2x4", Dtype::unknown, 1, 1},
 };
 
 struct StorageClass {
@@ -46,6 +53,11 @@ constexpr StorageClass kStorages[] = {
     {"BoolStorage", "bool"},
     {"ComplexFloatStorage", "complex64"},
     {"ComplexDoubleStorage", "complex128"},
+};
+
+constexpr StorageClass kQuantizedStorages[] = {
+    {"QInt8Storage", "qint8"},       {"QUInt8Storage", "quint8"},     {"QInt32Storage", "qint32"},
+    {"QUInt4x2Storage", "quint4x2"}, {"QUInt2x4Storage", "quint2x4"},
 };
 
 struct Name {
@@ -86,11 +98,6 @@ constexpr Name kNames[] = {
     {"torch._utils", "_rebuild_device_tensor_from_numpy", K::unsupported_tensor},
     {"torch._utils", "_rebuild_device_tensor_from_cpu_tensor", K::unsupported_tensor},
     {"torch._utils", "_rebuild_xla_tensor", K::unsupported_tensor},
-    {"torch", "QInt8Storage", K::unsupported_value},
-    {"torch", "QUInt8Storage", K::unsupported_value},
-    {"torch", "QInt32Storage", K::unsupported_value},
-    {"torch", "QUInt4x2Storage", K::unsupported_value},
-    {"torch", "QUInt2x4Storage", K::unsupported_value},
     {"torch", "qint8", K::unsupported_value},
     {"torch", "quint8", K::unsupported_value},
     {"torch", "qint32", K::unsupported_value},
@@ -143,6 +150,11 @@ GlobalSymbol find_pickle_global(std::string_view module, std::string_view name) 
   if (module != "torch") return {};
   for (const StorageClass& storage : kStorages) {
     if (storage.name == name) return {GlobalKind::storage, find_torch_dtype(storage.dtype)};
+  }
+  for (const StorageClass& storage : kQuantizedStorages) {
+    if (storage.name == name)
+      return {GlobalKind::unsupported_value,
+              std::ranges::find(kQuantizedDtypes, storage.dtype, &TorchDtype::name)};
   }
   if (const TorchDtype* dtype = find_torch_dtype(name)) return {GlobalKind::dtype, dtype};
   return {};

@@ -8,12 +8,16 @@
 
 namespace hfload {
 
+/// What torch's negation does to the numbers of a dtype.
+enum class NumberKind : uint8_t { integers, floats, complexes, others };
+
 /// A dtype of torch; some have no equal in safetensors.
 struct TorchDtype {
   std::string_view name;  ///< torch's, without "torch."
   Dtype dtype = Dtype::unknown;
   unsigned element_bytes = 0;
   unsigned swap_bytes = 0;  ///< unit of the byte order: the halves of a complex number swap apart
+  NumberKind numbers = NumberKind::others;
 };
 
 /// Null for a name that is no dtype of plain tensors.
@@ -47,7 +51,7 @@ GlobalVerdict verdict_of(GlobalKind kind);
 
 struct GlobalSymbol {
   GlobalKind kind = GlobalKind::denied;
-  const TorchDtype* dtype = nullptr;  ///< of a storage or dtype
+  const TorchDtype* dtype = nullptr;  ///< of a storage or dtype; also of a storage of quantised numbers
 };
 
 /// Looks a name up in the allow-list, which is that of torch's own weights-only loader

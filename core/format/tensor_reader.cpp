@@ -205,6 +205,40 @@ void swap_byte_order(std::span<std::byte> bytes, uint32_t group) {
                  bytes.begin() + static_cast<ptrdiff_t>(at + group));
 }
 
+/// Of little-endian integers of `size` bytes.
+void negate_integers(std::span<std::byte> bytes, size_t size) {
+  for (size_t at = 0; at + size <= bytes.size(); at += size) {
+    unsigned carry = 1;
+    for (std::byte& byte : bytes.subspan(at, size)) {
+      const unsigned sum = (~std::to_integer<unsigned>(byte) & 0xFF) + carry;
+      byte = static_cast<std::byte>(sum);
+      carry = sum >> 8;
+    }
+  }
+}
+
+/// Of little-endian numbers the last byte of which is `first` and every `step` bytes from there on.
+void flip_signs(std::span<std::byte> bytes, size_t first, size_t step) {
+  for (size_t at = first; at < bytes.size(); at += step) bytes[at] ^= std::byte{0x80};
+}
+
+/// Elements of `size` bytes, little-endian. torch's negation of a NaN flips its sign, too.
+void negate(std::span<std::byte> elements, size_t size, Negation negation) {
+  switch (negation) {
+    case Negation::none:
+      return;
+    case Negation::integers:
+      return negate_integers(elements, size);
+    case Negation::complexes:
+      return flip_signs(elements, size / 2 - 1, size / 2);
+    case Negation::real_parts:
+      return flip_signs(elements, size / 2 - 1, size);
+    case Negation::floats:
+    case Negation::imaginary_parts:
+      return flip_signs(elements, size - 1, size);
+  }
+}
+
 }  // namespace
 
 void read_tensor_elements(const ByteSource& source, const StridedTensor& tensor, uint64_t first,
@@ -217,6 +251,7 @@ void read_tensor_elements(const ByteSource& source, const StridedTensor& tensor,
   BoxReader reader(source, tensor, into, buffers.window);
   for (const Box& box : boxes) reader.read(box);
   if (tensor.swap_bytes > 1) swap_byte_order(into, tensor.swap_bytes);
+  negate(into, tensor.element_bytes, tensor.negation);
 }
 
 void read_tensor_elements(const RegularFile& file, const StridedTensor& tensor, uint64_t first,

@@ -10,6 +10,17 @@
 
 namespace hfload {
 
+/// What is done to the numbers of a tensor once they are read: torch keeps conjugates and negatives of a
+/// tensor as views of it with a bit set (https://pytorch.org/docs/stable/complex_numbers.html).
+enum class Negation : uint8_t {
+  none,
+  integers,  ///< in two's complement
+  floats,
+  complexes,  ///< both parts of each number
+  real_parts,
+  imaginary_parts
+};
+
 /// Where the elements of a tensor lie in a file. Checked: every element lies inside the file.
 struct StridedTensor {
   uint64_t data_offset = 0;  ///< of element (0, 0, …), bytes from the start of the file
@@ -17,6 +28,7 @@ struct StridedTensor {
   std::vector<uint64_t> strides;  ///< in elements, one for each dimension; 0 repeats
   uint32_t element_bytes = 1;
   uint32_t swap_bytes = 1;  ///< groups of so many bytes are turned round; 1: none
+  Negation negation = Negation::none;
 };
 
 /// What a strided read takes beside its destination: 1 MiB. Used again, it is not allocated again.

@@ -62,6 +62,12 @@ TorchContainer::TorchContainer(const ByteSource& source) : source_(source) {
 void TorchContainer::open_zip() {
   layout_ = TorchLayout::zip;
   archive_ = read_zip_archive(source_);
+  if (archive_.comment_bytes > 0)
+    notes_.push_back(fmt::format("the archive has a comment of {} bytes, which torch.save does not write",
+                                 archive_.comment_bytes));
+  if (archive_.trailing_bytes > 0)
+    notes_.push_back(
+        fmt::format("{} bytes follow the end of the archive, and are not read", archive_.trailing_bytes));
   const ZipMember* data = nullptr;
   bool is_script = false;
   for (const ZipMember& member : archive_.members) {

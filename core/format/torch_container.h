@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "core/format/pickle.h"
 #include "core/format/torch_file.h"
@@ -33,6 +34,8 @@ class TorchContainer {
   const PickleTree& tree() const { return pickle_.tree; }
   /// Of the state dict's pickle.
   uint64_t pickle_bytes() const { return pickle_.bytes(); }
+  /// Oddities, one sentence each.
+  const std::vector<std::string>& notes() const { return notes_; }
 
   /// Where the claimed storages are; in the order of the claims, whose keys differ from one another. Throws
   /// Error(invalid_storage) for one that is absent or has another size.
@@ -49,6 +52,7 @@ class TorchContainer {
   bool big_endian_ = false;
   ParsedPickle pickle_;
   ZipArchive archive_;
+  std::vector<std::string> notes_;
   std::string top_;  ///< folder of the archive's members, with its slash
 };
 

@@ -8,6 +8,7 @@
 
 #include "core/format/byte_source.h"
 #include "core/format/pickle_globals.h"
+#include "core/format/tensor_reader.h"
 
 namespace hfload {
 
@@ -41,13 +42,21 @@ struct TorchTensor {
   uint32_t storage =
       0;  ///< into TorchFile::storages; tensors that share one are tied, or views of one another
   uint64_t first_element = 0;
-  uint64_t bytes = 0;       ///< once contiguous
-  bool contiguous = false;  ///< its elements lie in the storage in row-major order, without gaps
+  uint64_t bytes = 0;                  ///< once contiguous
+  bool contiguous = false;             ///< its elements lie in the storage in row-major order, without gaps
+  Negation negation = Negation::none;  ///< of the conjugate and the negative bit
 
   /// Of its first element, bytes from the start of the file; of a tensor without elements, of its storage.
   uint64_t data_offset(const TorchStorage& of) const {
     return of.data_offset + (bytes == 0 ? 0 : first_element * dtype->element_bytes);
   }
+};
+
+/// A tensor that is no plain one, and is not read.
+struct TorchOddTensor {
+  std::string name;
+  std::string kind;             ///< "sparse", "meta", or the name of a dtype
+  std::vector<uint64_t> shape;  ///< empty where it is not known
 };
 
 /// An entry of the state dict that is no tensor.
@@ -67,17 +76,18 @@ struct TorchFile {
   bool big_endian = false;
   std::vector<TorchStorage> storages;  ///< those that the pickle refers to, by first reference
   std::vector<TorchTensor> tensors;    ///< in the order of the state dict
+  std::vector<TorchOddTensor> odd;     ///< sparse, quantised, nested and meta tensors
   std::vector<TorchOther> others;      ///< the first kMaxListedOthers
   uint64_t other_count = 0;
   std::vector<std::string> notes;  ///< oddities, one sentence each
 };
 
 /// Reads what torch.save wrote of a state dict, without executing anything (see pickle.h), and checks every
-/// tensor against its storage. `key` names the dict in the file that is the state dict; without one it is the
-/// file's own, or the one that trainers save a model under. Reads no storage. The rules are in
-/// docs/formats.md. Throws Error of exit status 3 for what is malformed or unsafe; Error(unsupported_format)
-/// for TorchScript, for layouts before torch 0.2, for objects that are no state dict, and for sparse,
-/// quantised and meta tensors; Error(weights_not_found) where there is no dict of that key.
+/// tensor against its storage. `key` names the dict in the file that is the state dict (StateDictFinder).
+/// Reads no storage. The rules are in docs/formats.md. There is at least one tensor. Throws Error of exit
+/// status 3 for what is malformed or unsafe; Error(unsupported_format) for TorchScript, for layouts before
+/// torch 0.2, for objects that are no state dict, and where no tensor is a plain one;
+/// Error(weights_not_found) where there is no dict of that key.
 TorchFile parse_torch_file(const ByteSource& source, std::string_view key = {});
 
 /// The same of a file. Throws Error(changed_during_read, io_error) besides.

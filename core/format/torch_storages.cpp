@@ -16,7 +16,9 @@ Error bad_torch_entry(const PickleTree& tree, std::string message, PickleId at) 
 Error unsupported_torch_tensor(const PickleTree& tree, std::string message, PickleId at) {
   return Error(ErrorCode::unsupported_format, std::move(message))
       .with_offset(tree.offset(at))
-      .with_hint("Only plain tensors are read: make it dense with torch and save it again.");
+      .with_hint(
+          "Only plain tensors are read: make it dense with torch and save it again, or leave it out "
+          "with hfload convert --exclude.");
 }
 
 uint64_t unsigned_torch_integer(const PickleTree& tree, PickleId id, std::string_view what, PickleId at) {
@@ -70,10 +72,9 @@ std::vector<PickleId> TorchStorages::parts_of(PickleId persistent) const {
 const TorchDtype* TorchStorages::storage_dtype(PickleId type, PickleId at) const {
   const GlobalKind kind =
       tree_.kind(type) == PickleKind::global ? tree_.global(type).symbol.kind : GlobalKind::denied;
-  if (kind == GlobalKind::unsupported_value) {
-    throw unsupported_torch_tensor(tree_, fmt::format("a storage is a {}", tree_.global(type).name), at);
-  }
-  if (kind == GlobalKind::storage) return tree_.global(type).symbol.dtype;
+  const bool is_quantized =
+      kind == GlobalKind::unsupported_value && tree_.global(type).symbol.dtype != nullptr;
+  if (kind == GlobalKind::storage || is_quantized) return tree_.global(type).symbol.dtype;
   if (kind != GlobalKind::untyped_storage)
     throw bad_torch_entry(tree_, "a persistent id has no class of storage", at);
   return nullptr;

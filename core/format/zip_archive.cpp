@@ -21,7 +21,9 @@ constexpr uint16_t kEncryptedFlags = 1 << 0 | 1 << 6 | 1 << 13;
 // Compression hints, sizes in a data descriptor, names in UTF-8: flags under which stored data are read
 // alike.
 constexpr uint16_t kKnownFlags = 1 << 1 | 1 << 2 | kSizesFollowData | 1 << 11;
-constexpr uint16_t kZip64ExtraId = 1;
+constexpr uint16_t kZip64ExtraId = 1, kDeflated = 8;
+// No stream of RFC 1951 unpacks to more: a block's shortest match is 2 bits for 258 bytes.
+constexpr uint64_t kMaxDeflateRatio = 1032;
 
 /// What both headers of a member say about it.
 struct Header {
@@ -73,7 +75,7 @@ void check_name(std::string_view name, uint64_t at) {
 
 class Reader {
  public:
-  explicit Reader(const ByteSource& source) : source_(source) {}
+  Reader(const ByteSource& source, ZipMethods methods) : source_(source), methods_(methods) {}
 
   ZipArchive read() && {
     directory_ = find_zip_directory(source_);
@@ -81,6 +83,8 @@ class Reader {
     check_local_headers();
     ZipArchive archive;
     archive.members = std::move(members_);
+    archive.comment_bytes = directory_.comment_bytes;
+    archive.trailing_bytes = directory_.trailing_bytes;
     std::ranges::sort(archive.members, {}, &ZipMember::name);
     const auto twice = std::ranges::adjacent_find(archive.members, {}, &ZipMember::name);
     if (twice != archive.members.end()) {
@@ -126,22 +130,25 @@ class Reader {
     if (header.flags & kEncryptedFlags)
       throw unsupported_zip(fmt::format("member '{}' is encrypted", name), at);
     if (header.flags & ~kKnownFlags)
-      throw invalid_zip(
-          fmt::format("member '{}' has flags {:#06x} that stored data do not have", name, header.flags), at);
-    if (header.method != 0)
+      throw invalid_zip(fmt::format("member '{}' has flags {:#06x} that are not known", name, header.flags),
+                        at);
+    const bool deflated = header.method == kDeflated;
+    if (header.method != 0 && !(deflated && methods_ == ZipMethods::stored_and_deflated))
       throw unsupported_zip(fmt::format("member '{}' is compressed (method {})", name, header.method), at);
     if (zip_number16(text, 34) != 0) throw unsupported_zip("the archive is split over several disks", at);
     uint64_t* const fields[] = {&header.bytes, &header.stored_bytes, &header.offset};
     read_zip64_extra(extra, fields, at);
-    if (header.bytes != header.stored_bytes)
-      throw invalid_zip(fmt::format("member '{}' is stored, but has two sizes: {} and {} bytes", name,
+    if (deflated ? header.bytes / kMaxDeflateRatio > header.stored_bytes
+                 : header.bytes != header.stored_bytes)
+      throw invalid_zip(fmt::format("member '{}' cannot have the two sizes {} and {} bytes", name,
                                     header.stored_bytes, header.bytes),
                         at);
-    if (header.offset > directory_.offset || header.bytes > directory_.offset - header.offset)
+    if (header.offset > directory_.offset || header.stored_bytes > directory_.offset - header.offset)
       throw invalid_zip(fmt::format("member '{}' reaches beyond the members", name), at);
     if (name.back() == '/' && header.bytes != 0)
       throw invalid_zip(fmt::format("member '{}' is a directory with data", name), at);
-    members_.push_back({std::string(name), header.offset, 0, header.bytes, header.crc});
+    members_.push_back(
+        {std::string(name), header.offset, 0, header.bytes, header.stored_bytes, header.crc, deflated});
     flags_.push_back(header.flags);
   }
 
@@ -179,9 +186,9 @@ class Reader {
     const uint64_t extra_bytes = zip_number16(head, 28);
     if (zip_number16(head, 26) != member.name.size() || head.substr(kLocalHeaderBytes) != member.name)
       throw refuse("the local header gives another name than that");
-    if (zip_number16(head, 6) != flags || zip_number16(head, 8) != 0)
+    if (zip_number16(head, 6) != flags || zip_number16(head, 8) != (member.deflated ? kDeflated : 0))
       throw refuse("local header and central directory disagree about the flags or the method");
-    if (extra_bytes + member.bytes > directory_.offset - at - head_bytes)
+    if (extra_bytes + member.stored_bytes > directory_.offset - at - head_bytes)
       throw refuse("the central directory cuts off the data");
     uint64_t stored_bytes = zip_number32(head, 18), bytes = zip_number32(head, 22);
     const uint32_t crc = zip_number32(head, 14);
@@ -192,10 +199,10 @@ class Reader {
     const bool follow = flags & kSizesFollowData;
     const bool agree = (crc == member.crc || (follow && crc == 0)) &&
                        (bytes == member.bytes || (follow && bytes == 0)) &&
-                       (stored_bytes == member.bytes || (follow && stored_bytes == 0));
+                       (stored_bytes == member.stored_bytes || (follow && stored_bytes == 0));
     if (!agree) throw refuse("local header and central directory disagree about the size or the checksum");
     member.data_offset = at + head_bytes + extra_bytes;
-    const uint64_t end = member.data_offset + member.bytes;
+    const uint64_t end = member.data_offset + member.stored_bytes;
     return follow ? end + descriptor_bytes(member, end) : end;
   }
 
@@ -207,7 +214,7 @@ class Reader {
         const uint64_t needed = signature_bytes + 4 + 2 * size_bytes;
         if (text.size() < needed || (signature_bytes != 0 && zip_number32(text, 0) != kDescriptor)) continue;
         if (zip_number32(text, signature_bytes) == member.crc &&
-            zip_number(text, signature_bytes + 4, size_bytes) == member.bytes &&
+            zip_number(text, signature_bytes + 4, size_bytes) == member.stored_bytes &&
             zip_number(text, signature_bytes + 4 + size_bytes, size_bytes) == member.bytes) {
           return needed;
         }
@@ -219,6 +226,7 @@ class Reader {
   }
 
   const ByteSource& source_;
+  ZipMethods methods_;
   ZipDirectory directory_;
   std::vector<ZipMember> members_;  ///< in the order of the central directory until the archive is complete
   std::vector<uint16_t> flags_;     ///< parallel to members_
@@ -233,7 +241,9 @@ const ZipMember* ZipArchive::find(std::string_view name) const {
 
 bool is_zip(std::string_view start) { return start.starts_with(std::string_view("PK\x03\x04", 4)); }
 
-ZipArchive read_zip_archive(const ByteSource& source) { return Reader(source).read(); }
+ZipArchive read_zip_archive(const ByteSource& source, ZipMethods methods) {
+  return Reader(source, methods).read();
+}
 
 uint32_t zip_member_crc(const ByteSource& source, const ZipMember& member) {
   constexpr uint64_t kBufferBytes = 64 << 10;

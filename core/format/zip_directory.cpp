@@ -12,23 +12,22 @@
 namespace hfload {
 namespace {
 
-constexpr uint32_t kEnd = 0x06054b50, kZip64End = 0x06064b50, kZip64Locator = 0x07064b50;
-constexpr uint64_t kEndBytes = 22, kZip64EndBytes = 56, kZip64LocatorBytes = 20, kMaxCommentBytes = 0xFFFF;
+constexpr uint32_t kZip64End = 0x06064b50, kZip64Locator = 0x07064b50;
+constexpr uint64_t kEndBytes = 22, kZip64EndBytes = 56, kZip64LocatorBytes = 20, kMaxBehindBytes = 0xFFFF;
 
 class EndReader {
  public:
   explicit EndReader(const ByteSource& source) : source_(source) {}
 
   ZipDirectory find() const {
-    const uint64_t size = source_.bytes();
-    if (size < kEndBytes) throw invalid_zip("the archive ends before its end record", size);
-    const uint64_t end_at = size - kEndBytes;
+    const uint64_t size = source_.bytes(), end_at = find_end_record();
     const std::string end = read_zip_text(source_, end_at, kEndBytes);
-    if (zip_number32(end, 0) != kEnd) throw no_end_record();
-    if (zip_number16(end, 20) != 0) throw invalid_zip("the archive ends within its comment", size);
+    const uint64_t behind_bytes = size - end_at - kEndBytes, comment_bytes = zip_number16(end, 20);
+    if (comment_bytes > behind_bytes) throw invalid_zip("the archive ends within its comment", size);
     if (zip_number16(end, 4) != 0 || zip_number16(end, 6) != 0)
       throw unsupported_zip("the archive is split over several disks", end_at);
-    ZipDirectory directory{zip_number32(end, 16), zip_number32(end, 12), zip_number16(end, 10)};
+    ZipDirectory directory{zip_number32(end, 16), zip_number32(end, 12), zip_number16(end, 10), comment_bytes,
+                           behind_bytes - comment_bytes};
     if (zip_number16(end, 8) != directory.members)
       throw unsupported_zip("the archive is split over several disks", end_at);
     const uint64_t end_of_directory = apply_zip64_end(directory, end_at);
@@ -50,16 +49,14 @@ class EndReader {
   }
 
  private:
-  Error no_end_record() const {
-    const uint64_t size = source_.bytes();
-    const uint64_t tail_bytes = std::min(size, kEndBytes + kMaxCommentBytes);
+  uint64_t find_end_record() const {
+    const uint64_t size = source_.bytes(), tail_bytes = std::min(size, kEndBytes + kMaxBehindBytes);
     const std::string tail = read_zip_text(source_, size - tail_bytes, tail_bytes);
     const size_t found = tail.rfind("PK\x05\x06");
     if (found == std::string::npos)
-      return invalid_zip("the archive has no end record; it may be cut off", size);
-    return invalid_zip(
-        "bytes follow the archive's end record, or it has a comment",
-        size - tail_bytes + found + kEndBytes > size ? size : size - tail_bytes + found + kEndBytes);
+      throw invalid_zip("the archive has no end record; it may be cut off", size);
+    if (tail_bytes - found < kEndBytes) throw invalid_zip("the archive ends within its end record", size);
+    return size - tail_bytes + found;
   }
 
   /// Reads the zip64 end record, where there is one, and holds it against the other. Returns where the
@@ -94,7 +91,9 @@ class EndReader {
         !agree(directory.members, wide.members, 0xFFFF)) {
       throw invalid_zip("the two end records of the archive disagree", at);
     }
-    directory = wide;
+    directory.offset = wide.offset;
+    directory.bytes = wide.bytes;
+    directory.members = wide.members;
     return at;
   }
 

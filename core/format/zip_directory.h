@@ -19,10 +19,14 @@ struct ZipDirectory {
   uint64_t offset = 0;  ///< bytes from the start of the file
   uint64_t bytes = 0;
   uint64_t members = 0;
+  uint64_t comment_bytes = 0;   ///< of the archive's comment
+  uint64_t trailing_bytes = 0;  ///< after the archive
 };
 
 /// Finds the central directory by the end record, and by that of zip64 where there is one, and holds the two
-/// against one another. Throws Error(invalid_zip, unsupported_format).
+/// against one another. The end record is the last of its signature, and at most 64 KiB follow it: a comment
+/// and other bytes. Readers that search forward or backward, or take a comment by its length, so find the
+/// same one. Throws Error(invalid_zip, unsupported_format).
 ZipDirectory find_zip_directory(const ByteSource& source);
 
 /// A little-endian number of `count` bytes that the text holds.

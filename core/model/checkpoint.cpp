@@ -21,12 +21,6 @@ std::string join_path(std::string_view directory, std::string_view name) {
 
 std::string file_name(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
 
-ShardFormat format_of(std::string_view file) {
-  if (file.ends_with(".safetensors")) return ShardFormat::safetensors;
-  if (file.ends_with(".bin") || file.ends_with(".pt") || file.ends_with(".pth")) return ShardFormat::pytorch;
-  return ShardFormat::other;
-}
-
 bool is_index(std::string_view path) {
   const std::string name = file_name(path);
   return name.ends_with(".json") && name.find(".index.") != std::string::npos;
@@ -48,11 +42,27 @@ void note(std::vector<std::string>& warnings, std::string_view file, const std::
   for (const std::string& text : notes) warnings.push_back(fmt::format("{}: {}", file, text));
 }
 
+void find_unreadable(const Shard& shard, const std::vector<CheckpointTensor>& tensors,
+                     std::vector<Finding>& findings) {
+  std::vector<std::string> names;
+  for (const CheckpointTensor& tensor : tensors) {
+    if (tensor.unreadable) names.push_back(tensor.name.str());
+  }
+  if (names.empty()) return;
+  const bool one = names.size() == 1;
+  findings.push_back({error_code_info(ErrorCode::unsupported_format).name,
+                      fmt::format("{}: {} tensor{} no plain one{}, and the values are not read", shard.file,
+                                  names.size(), one ? " is" : "s are", one ? "" : "s"),
+                      std::move(names)});
+}
+
 /// Adds the tensors of a shard that is there.
-void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file) {
+void read_shard(Checkpoint& checkpoint, uint32_t shard_index, const RegularFile& file,
+                std::vector<Finding>* findings) {
   Shard& shard = checkpoint.shards[shard_index];
   std::vector<CheckpointTensor> described =
-      read_shard_tensors(shard, file, checkpoint.location.state_dict_key, checkpoint.warnings);
+      read_shard_tensors(shard, file, checkpoint.location, checkpoint.warnings);
+  if (findings != nullptr) find_unreadable(shard, described, *findings);
   checkpoint.tensors.reserve(checkpoint.tensors.size() + described.size());
   for (CheckpointTensor& tensor : described) {
     tensor.shard = shard_index;
@@ -87,13 +97,14 @@ bool open_one_of_several(Checkpoint& checkpoint, const std::string& name, std::v
   const auto number = static_cast<uint32_t>(checkpoint.shards.size());
   Shard& shard = checkpoint.shards.emplace_back();
   shard.file = name;
-  shard.format = format_of(shard.file);
+  shard.format = format_of_name(shard.file);
   try {
     const RegularFile file = open_shard(checkpoint, number);
     shard.present = true;
+    shard.format = format_of_file(file, shard.file, checkpoint.warnings);
     shard.identity = file.identity;
     if (shard.is_read()) {
-      read_shard(checkpoint, number, file);
+      read_shard(checkpoint, number, file, findings);
       return true;
     }
     if (findings != nullptr) {
@@ -129,35 +140,18 @@ void open_indexed(Checkpoint& checkpoint, std::vector<Finding>* findings) {
   compare_with_index(checkpoint, index, findings);
 }
 
-/// The format that the first bytes of a file tell. The user means the file itself, whatever its name is.
-/// Throws Error(unsupported_format, lfs_pointer).
-ShardFormat require_known_start(const ModelLocation& location, const RegularFile& file) {
-  const ShardFormat format = format_of_start(file);
-  if (format != ShardFormat::other) return format;
-  throw Error(ErrorCode::unsupported_format,
-              "the file is neither a safetensors file nor a PyTorch checkpoint")
-      .with_path(file.path)
-      .with_hint(
-          location.config_path.empty()
-              ? "hfload reads weights in these formats alone. Save the model as safetensors first, for "
-                "example with save_pretrained of transformers."
-              : "hfload reads weights in these formats alone. Give the model directory to see what its "
-                "config.json says.");
-}
-
 void open_single(Checkpoint& checkpoint, std::vector<Finding>* findings) {
   const std::string& path = checkpoint.location.weights_path;
   const RegularFile file = open_regular_file(path);
   Shard& shard = checkpoint.shards.emplace_back();
   shard.file = file_name(path);
-  shard.format = format_of(shard.file);
-  const bool is_named_by_user = checkpoint.location.is_file;
-  if (!shard.is_read() && is_named_by_user) shard.format = require_known_start(checkpoint.location, file);
+  shard.format = format_of_file(file, shard.file, checkpoint.warnings);
+  if (!shard.is_read() && checkpoint.location.is_file) throw unknown_format(file, checkpoint.has_config);
   shard.present = true;
   shard.identity = file.identity;
   if (shard.is_read()) {
     try {
-      read_shard(checkpoint, 0, file);
+      read_shard(checkpoint, 0, file, findings);
     } catch (const Error& e) {
       // One file of which nothing can be read leaves nothing to find.
       if (findings == nullptr || e.exit_status() != 3) throw;
@@ -209,8 +203,8 @@ std::vector<std::string> Checkpoint::load_warnings() const {
     const auto& [count, first] = by_shard[s];
     if (count == 0) continue;
     found.push_back(fmt::format(
-        "{}: {} not stored contiguous and little-endian, '{}' for one: loading has to gather the elements, "
-        "which takes longer (hfload convert writes them so that it does not)",
+        "{}: {} not stored contiguous and little-endian, or negated, '{}' for one: loading has to gather the "
+        "elements, which takes longer (hfload convert writes them so that it does not)",
         shards[s].file, count == 1 ? "a tensor is" : fmt::format("{} tensors are", count), first));
   }
   return found;
@@ -239,12 +233,29 @@ Checkpoint open_damaged_checkpoint(const ModelLocation& location, std::vector<Fi
   return open_and_check(location, &findings);
 }
 
+Error unreadable_tensor(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
+  const std::string& directory = checkpoint.location.directory;
+  return Error(
+             ErrorCode::unsupported_format,
+             fmt::format("the tensor is no plain one ({}), and its values are not read", tensor.dtype_name()))
+      .with_path(join_path(directory, checkpoint.shards[tensor.shard].file))
+      .with_tensor(tensor.name.str())
+      .with_hint(
+          "Leave it out with hfload convert --exclude, or make it dense with torch and save it again.");
+}
+
+void require_readable_tensors(const Checkpoint& checkpoint) {
+  const auto odd = std::ranges::find(checkpoint.tensors, true, &CheckpointTensor::unreadable);
+  if (odd != checkpoint.tensors.end()) throw unreadable_tensor(checkpoint, *odd);
+}
+
 StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
   StridedTensor stored;
   stored.data_offset = checkpoint.shards[tensor.shard].data_start + tensor.begin;
   stored.shape = tensor.shape;
   stored.element_bytes = tensor.element_bytes();
   if (tensor.view) stored.swap_bytes = tensor.view->swap_bytes;
+  if (tensor.view) stored.negation = tensor.view->negation;
   if (tensor.view && tensor.view->strides) {
     stored.strides = *tensor.view->strides;
     return stored;
@@ -259,6 +270,11 @@ StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTens
 }
 
 RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard) {
+  const Shard& described = checkpoint.shards[shard];
+  return described.unpacked ? duplicate(*described.unpacked) : open_shard_file(checkpoint, shard);
+}
+
+RegularFile open_shard_file(const Checkpoint& checkpoint, uint32_t shard) {
   const ModelLocation& location = checkpoint.location;
   const bool is_single = location.unindexed_shards.empty() && !is_index(location.weights_path);
   const std::string path =

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,6 +41,8 @@ struct ModelLocation {
   /// The dict inside a PyTorch checkpoint that holds the tensors; empty: the one that is found
   /// (docs/formats.md).
   std::string state_dict_key = {};
+  /// Where temporary files are made.
+  std::string temporary_directory = "/tmp";
 };
 
 /// The parts of the environment that say where the hub cache is, read by `cli` and passed in.
@@ -52,6 +55,7 @@ struct LocateOptions {
   std::string subfolder = {};  ///< below the model directory
   std::string key = {};        ///< becomes ModelLocation::state_dict_key
   HubCacheSettings cache = {};
+  std::string temporary_directory = "/tmp";
 };
 
 /// Finds the model that MODEL stands for: a directory, a `.safetensors` file, an index file, a config.json,
@@ -72,6 +76,9 @@ struct Shard {
   uint64_t data_start = 0;  ///< bytes from the start of the file to the data section
   uint64_t tensor_count = 0;
   std::vector<std::pair<std::string, std::string>> metadata;
+  /// Of a PyTorch archive with deflated members: a temporary file with the same members, stored, from which
+  /// all is read that is read from the shard. `identity` and offsets are its own.
+  std::shared_ptr<const RegularFile> unpacked = nullptr;
 
   /// Whether hfload reads tensors of this format.
   bool is_read() const { return format != ShardFormat::other; }
@@ -91,6 +98,7 @@ struct StorageView {
   uint32_t same_as = kNotTied;
   uint8_t element_bytes = 1;
   uint8_t swap_bytes = 1;  ///< groups of so many bytes are big-endian; 1: none
+  Negation negation = Negation::none;
 };
 
 /// One tensor of a checkpoint.
@@ -99,6 +107,8 @@ struct CheckpointTensor {
   uint32_t shard = 0;
   bool described =
       false;  ///< false: only the index names it, as its shard is absent or not readable by this version
+  bool unreadable = false;  ///< of a PyTorch checkpoint: sparse, quantised, nested or on the meta device.
+                            ///< other_dtype says which, and there are no bytes
   Dtype dtype = Dtype::unknown;
   Boxed<std::string> other_dtype = {};  ///< the name of a dtype that is unknown, as the header gives it
   Shape shape = {};
@@ -116,7 +126,9 @@ struct CheckpointTensor {
   /// Bytes of an element in the file; of a dtype of whole bytes.
   uint32_t element_bytes() const { return view ? view->element_bytes : dtype_info(dtype).bits / 8; }
   /// Its bytes in the file are those of the contiguous little-endian tensor.
-  bool is_in_place() const { return !view || (!view->strides && view->swap_bytes == 1); }
+  bool is_in_place() const {
+    return !view || (!view->strides && view->swap_bytes == 1 && view->negation == Negation::none);
+  }
   bool repeats_another() const { return view && view->same_as != StorageView::kNotTied; }
   /// Of the tensors that are tied to this one, which has the number `own`, the first; `own` where none is.
   uint32_t first_tied(uint32_t own) const { return repeats_another() ? view->same_as : own; }
@@ -154,11 +166,20 @@ Checkpoint open_checkpoint(const ModelLocation& location);
 /// what reading throws, and Error of exit status 4 for a checkpoint of one file.
 Checkpoint open_damaged_checkpoint(const ModelLocation& location, std::vector<Finding>& findings);
 
+/// What to throw for a tensor that is to be read and is unreadable: Error(unsupported_format).
+Error unreadable_tensor(const Checkpoint& checkpoint, const CheckpointTensor& tensor);
+
+/// Throws unreadable_tensor for the first tensor that is unreadable.
+void require_readable_tensors(const Checkpoint& checkpoint);
+
 /// Where the elements of a described tensor lie in its shard, for read_tensor_elements. Its dtype has whole
 /// bytes.
 StridedTensor stored_elements(const Checkpoint& checkpoint, const CheckpointTensor& tensor);
 
-/// Opens one shard for reading. Throws Error(shard_missing) besides.
+/// Opens the file of one shard as it lies on the disk. Throws Error(shard_missing) besides.
+RegularFile open_shard_file(const Checkpoint& checkpoint, uint32_t shard);
+
+/// The same, or the shard's unpacked file where it has one.
 RegularFile open_shard(const Checkpoint& checkpoint, uint32_t shard);
 
 /// Opens a shard and checks that it is the file whose header was read, neither replaced nor written to since

@@ -344,6 +344,7 @@ ModelLocation locate_weights(const std::string& model, const LocateOptions& opti
 ModelLocation locate_model(const std::string& model, const LocateOptions& options) {
   ModelLocation location = locate_weights(model, options);
   location.state_dict_key = options.key;
+  location.temporary_directory = options.temporary_directory;
   return location;
 }
 

@@ -20,6 +20,7 @@ bool is_castable(Dtype dtype) { return dtype == Dtype::f32 || dtype == Dtype::f1
 
 void require_convertible(const CheckpointTensor& source, Dtype target, const Checkpoint& checkpoint) {
   const Shard& shard = checkpoint.shards[source.shard];
+  if (source.unreadable) throw unreadable_tensor(checkpoint, source);
   if (source.dtype == Dtype::unknown) {
     throw Error(ErrorCode::unsupported_dtype,
                 fmt::format("the dtype '{}' is not known to this version", source.dtype_name()))

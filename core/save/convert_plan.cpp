@@ -187,10 +187,11 @@ class Planner {
 
   void add(OutputTensor tensor, const Selected& selected, Dtype target) {
     const Dtype from = tensor.dtype;
+    const CheckpointTensor& stored = checkpoint_.tensors[selected.source];
+    if (stored.unreadable) throw unreadable_tensor(checkpoint_, stored);
     if (from == Dtype::unknown) {
       throw Error(ErrorCode::unsupported_dtype,
-                  fmt::format("the dtype {} has no place in what is written",
-                              checkpoint_.tensors[selected.source].dtype_name()))
+                  fmt::format("the dtype {} has no place in what is written", stored.dtype_name()))
           .with_tensor(std::string(tensor.name))
           .with_hint("Leave the tensor out with --exclude.");
     }

@@ -208,8 +208,9 @@ def zip_attacks():
     pkl, storage = "a/data.pkl", "a/data/0"
     data_at = local[pkl] + 30 + len(pkl)
     yield "good", good, set()
-    yield "deflated", deflated(state_dict()), {"unsupported_format"}
-    yield "42.zip style", deflated(bytes(1 << 20)), {"unsupported_format"}
+    yield "deflated", deflated(state_dict()), {"invalid_storage"}
+    yield "42.zip style", deflated(bytes(1 << 20)), {"invalid_pickle"}
+    yield "42.zip style, of another size", deflated(bytes(1 << 20), b"\x01\x00\x10\x00"), {"invalid_zip"}
     for label, where in (("directory", central[pkl] + 8), ("both", central[pkl] + 8)):
         flags = patched(good, where, b"\x01\x00")
         yield f"encrypted by the {label}", flags if label == "directory" else patched(flags, local[pkl] + 6, b"\x01\x00"), {"unsupported_format"}
@@ -232,11 +233,13 @@ def zip_attacks():
     yield "zip64 counts of 2^63", (good[:end] + b"PK\x06\x06" + wide + b"PK\x06\x07" + struct.pack("<IQI", 0, end, 1)
                                   + patched(good[end:], 8, b"\xff" * 12)), {"invalid_zip"}
     yield "several disks", patched(good, end + 4, b"\x01\x00"), {"unsupported_format"}
-    yield "a comment", patched(good, end + 20, b"\x03\x00") + b"abc", {"invalid_zip"}
-    yield "a comment of 65,535 bytes", patched(good, end + 20, b"\xff\xff") + bytes(65535), {"invalid_zip"}
+    yield "a comment", patched(good, end + 20, b"\x03\x00") + b"abc", set()
+    yield "a comment of 65,535 bytes", patched(good, end + 20, b"\xff\xff") + bytes(65535), set()
+    yield "another end record in the comment", patched(good, end + 20, b"\x16\x00") + good[end:], {"invalid_zip"}
     yield "a second archive behind", good + good, {"invalid_zip"}
     yield "bytes in front", b"PK\x03\x04" + good, {"invalid_zip"}
-    yield "bytes behind", good + b"\x00", {"invalid_zip"}
+    yield "bytes behind", good + b"\x00", set()
+    yield "bytes behind, and another end record", good + b"\x00" + good[end:], {"invalid_zip"}
     yield "two members of one name", archive(state_dict(), others=[("a/data.pkl", state_dict())]), {"invalid_zip"}
     yield "two pickles", archive(state_dict(), others=[("b/data.pkl", state_dict())]), {"invalid_zip"}
     for member in ("../x", "a/../../x", "/etc/x", "a\\x", "a//x", "./x"):
@@ -245,11 +248,15 @@ def zip_attacks():
     yield "a name of 65,535 bytes", archive(state_dict(), others=[("n" * 65535, b"")]), {"invalid_zip"}
 
 
-def deflated(data_pickle):
+def deflated(data_pickle, size=None):
+    """`size`: four bytes that both headers give as the size of the member."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr(zipfile.ZipInfo("a/data.pkl"), data_pickle, zipfile.ZIP_DEFLATED)
-    return out.getvalue()
+    data = out.getvalue()
+    if size is None:
+        return data
+    return patched(patched(data, 22, size), data.index(b"PK\x01\x02") + 24, size)
 
 
 def write_many(path, count):

@@ -4,6 +4,7 @@
 
 #include "core/format/pickle.h"
 #include "core/format/pickle_file_scan.h"
+#include "core/format/zip_archive.h"
 #include "test/fuzz/check.h"
 
 namespace hfload::fuzz {
@@ -30,6 +31,7 @@ void check_file(const TorchFile& file, uint64_t file_bytes) {
   for (const TorchTensor& tensor : file.tensors) {
     check_tensor(tensor, file);
     require(names.insert(tensor.name).second);
+    require(tensor.negation == Negation::none || tensor.dtype->numbers != NumberKind::others);
     if (tensor.bytes > file_bytes) repeated += tensor.bytes;
   }
   require(repeated <= kMaxRepeatedBytes);
@@ -67,6 +69,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const MemorySource source(std::as_bytes(std::span(data, size)));
   const bool refused = fuzz::is_refused([&] { fuzz::check_file(parse_torch_file(source), size); }, size);
   fuzz::check_scan(source, !refused);
+  fuzz::is_refused(
+      [&] {
+        for (const ZipMember& m : read_zip_archive(source, ZipMethods::stored_and_deflated).members)
+          fuzz::require(m.data_offset <= size && m.stored_bytes <= size - m.data_offset);
+      },
+      size);
   if (size > 0) {
     fuzz::is_refused([&] { fuzz::require(parse_pickle(source, 0, size).end <= size); }, size);
     // What stands behind the first byte, as a mutation finds checksums hard to keep right.

@@ -72,6 +72,19 @@ def views():
     }
 
 
+def negated():
+    """Views with the conjugate and the negative bit, as torch.save keeps them."""
+    complexes = counted(torch.complex64, 12).reshape(3, 4)
+    floats = counted(torch.float32, 6)
+    state = {"plain": complexes, "conj": complexes.conj(), "conj_again": complexes.conj(), "mH": complexes.mH, "imag": complexes.clone().conj().imag,
+             "real": complexes.clone().conj().real, "neg": torch._neg_view(floats), "neg_conj": torch._neg_view(complexes.conj()),
+             "neg_complex": torch._neg_view(complexes), "neg_columns": torch._neg_view(floats.reshape(2, 3).t()),
+             "parameter": torch.nn.Parameter(complexes.conj()), "special": torch._neg_view(torch.tensor([0.0, -0.0, torch.inf, torch.nan]))}
+    for dtype in (torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+        state[f"neg.{dtype_name(dtype)}"] = torch._neg_view(counted(dtype, 5))
+    return state
+
+
 def extras():
     module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
     with torch.no_grad():
@@ -91,8 +104,13 @@ def extras():
     return state, list(values)
 
 
+def resolved(tensor):
+    """Without the conjugate and the negative bit. torch compares no complex32."""
+    return tensor.detach().resolve_conj().resolve_neg()
+
+
 def tensor_row(name, tensor, storages):
-    contiguous = tensor.detach().contiguous()
+    contiguous = resolved(tensor).contiguous()
     raw = contiguous.reshape(-1).view(torch.uint8).numpy().tobytes() if contiguous.numel() else b""
     storage = storages.setdefault(tensor.untyped_storage()._cdata, len(storages))
     return {"name": name, "dtype": dtype_name(tensor.dtype), "shape": list(tensor.shape), "stride": list(tensor.stride()),
@@ -175,6 +193,50 @@ def trainers():
     return rows
 
 
+def trainer_choices():
+    """What trainers save around a model: (file, what it holds). None of the tensors beside the model is the model."""
+    state, loss = {"a.weight": torch.ones(2, 3), "a.bias": torch.ones(3)}, torch.tensor(1.5)
+    optimizer = {"state": {0: {"exp_avg": torch.ones(3), "step": torch.tensor(4.0)}}, "param_groups": [{"lr": 1e-3}]}
+    files = {
+        "beside_loss.pt": {"model": state, "optimizer": optimizer, "best_val_loss": loss, "ema": torch.ones(2)},
+        "megatron.pt": {"model": {"language_model": {"embedding": {"word_embeddings": {"weight": torch.ones(4, 2)}},
+                                                     "encoder": {"layers.0.norm.weight": torch.ones(2)}}}, "iteration": 5},
+        "optimizer.pt": optimizer,
+        "net_and_epoch.pt": {"epoch": torch.tensor(3), "net": state},
+        "params.pt": {"params": state, "params_ema": state},
+        "loss_and_optimizer.pt": {"loss": loss, "optimizer": optimizer},
+        "empty_model.pt": {"state_dict": {}, "loss": loss},
+    }
+    for file, content in files.items():
+        torch.save(content, OUT / file)
+
+
+def odd():
+    """One tensor that is no plain one beside one that is."""
+    plain = torch.arange(4.0)
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    for kind, tensor in (("sparse", torch.eye(3).to_sparse()), ("csr", torch.eye(3).to_sparse_csr()), ("meta", torch.empty(2, 3, device="meta")),
+                         ("quantized", torch.quantize_per_tensor(torch.ones(4), 0.5, 0, torch.qint8)), ("nested", nested)):
+        torch.save({"odd": tensor, "plain": plain}, OUT / f"odd_{kind}.pt")
+    torch.save({"odd": torch.quantize_per_tensor(torch.ones(4), 0.5, 0, torch.qint8), "plain": plain}, OUT / "odd_legacy.pt",
+               _use_new_zipfile_serialization=False)
+
+
+def rezipped(source):
+    """The archive as other programs write it again. torch loads all of these."""
+    with zipfile.ZipFile(OUT / source) as old:
+        contents = [(m.filename, old.read(m)) for m in old.infolist()]
+    for target, method, comment in (("deflated.pt", zipfile.ZIP_DEFLATED, b""), ("commented.pt", zipfile.ZIP_STORED, b"a comment")):
+        with zipfile.ZipFile(OUT / target, "w", method) as new:
+            for name, data in contents:
+                new.writestr(zipfile.ZipInfo(name), data, method)
+            new.comment = comment
+    (OUT / "trailing.pt").write_bytes((OUT / source).read_bytes() + bytes(100))
+    expected_tensors = torch.load(OUT / source)
+    for target in ("deflated.pt", "commented.pt", "trailing.pt"):
+        assert all(torch.equal(v, expected_tensors[k]) for k, v in torch.load(OUT / target).items())
+
+
 def models():
     """Fixtures of checkpoints/, as older releases of transformers saved them."""
     for name, sharded in (("llama-tiny", True), ("gpt2-tiny", False)):
@@ -204,6 +266,8 @@ def unsupported():
     torch.save({"w": torch.eye(2).to_sparse()}, OUT / "sparse.pt")
     torch.save({"w": torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)}, OUT / "quantized.pt")
     torch.save({"w": torch.empty(2, device="meta")}, OUT / "meta.pt")
+    torch.save({}, OUT / "empty.pt")
+    torch.save({}, OUT / "empty_legacy.pt", _use_new_zipfile_serialization=False)
     torch.save(torch.ones(2), OUT / "tensor.pt")
     torch.save([torch.ones(2)], OUT / "list.pt")
     torch.save(torch.nn.Linear(1, 1), OUT / "module.pt")
@@ -228,7 +292,6 @@ def main():
         save("views.pt", some_views), save("views_legacy.pt", some_views, **legacy),
         save("protocol_4.pt", some_views, pickle_protocol=4), save("protocol_5_legacy.pt", old, pickle_protocol=5, **legacy),
         save("extras.pt", mixed), save("extras_legacy.pt", mixed, **legacy),
-        save("empty.pt", {}), save("empty_legacy.pt", {}, **legacy),
     ]
     assert set(rows[7]["others"]) == set(others)
     rows += [big_endian(source, target, state) for source, target, state in (
@@ -237,6 +300,10 @@ def main():
     rewritten("views.pt", "no_byteorder.pt", lambda name, data: None if name.endswith("/byteorder") else data)
     rows.append(rows[3] | {"file": "no_byteorder.pt", "members": members(OUT / "no_byteorder.pt")})
     rows += trainers()
+    rows += [save("negated.pt", negated()), save("negated_legacy.pt", negated(), **legacy)]
+    trainer_choices()
+    odd()
+    rezipped("views.pt")
     write_lines(OUT / "expected.jsonl", rows)
     models()
     unsupported()

@@ -18,7 +18,7 @@ FOLDER = FIXTURES / "torch"
 
 
 def bytes_of(tensor):
-    contiguous = tensor.detach().contiguous()
+    contiguous = tensor.detach().resolve_conj().resolve_neg().contiguous()
     return contiguous.reshape(-1).view(torch.uint8).numpy().tobytes() if contiguous.numel() else b""
 
 

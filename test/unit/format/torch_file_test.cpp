@@ -19,8 +19,12 @@ using test::little_endian;
 using namespace std::string_literals;
 
 StridedTensor strided(const TorchFile& file, const TorchTensor& tensor) {
-  return {tensor.data_offset(file.storages[tensor.storage]), tensor.shape, tensor.strides,
-          tensor.dtype->element_bytes, file.big_endian ? tensor.dtype->swap_bytes : 1};
+  return {tensor.data_offset(file.storages[tensor.storage]),
+          tensor.shape,
+          tensor.strides,
+          tensor.dtype->element_bytes,
+          file.big_endian ? tensor.dtype->swap_bytes : 1,
+          tensor.negation};
 }
 
 /// The tensor's bytes, read in pieces of at most `piece` elements.
@@ -83,9 +87,16 @@ TEST_CASE("Files of torch.save hold what torch finds in them") {
   CHECK(tensors > 150);
 }
 
-TEST_CASE("No dict of several is taken for the model, and none of a name that says nothing") {
-  const std::map<std::string, std::string> files = {{"two_models.pt", "dicts 'model' and 'state_dict'"},
-                                                    {"ema_alone.pt", "dict 'ema'"}};
+TEST_CASE(
+    "No dict of several is taken for the model, none of a name that says nothing, and no stray tensor") {
+  const std::map<std::string, std::string> files = {
+      {"two_models.pt", "dicts 'model' and 'state_dict'"},
+      {"ema_alone.pt", "dict 'ema'"},
+      {"params.pt", "dicts 'params' and 'params_ema'"},
+      {"net_and_epoch.pt", "dict 'net' and in the file's own dict"},
+      {"loss_and_optimizer.pt", "beside 'optimizer'"},
+      {"empty_model.pt", "'state_dict' in the file holds no tensors"},
+  };
   for (const auto& [name, found] : files) {
     INFO(name);
     const RegularFile file = open_regular_file(test::fixture_path("torch/" + name));
@@ -113,11 +124,12 @@ TEST_CASE("No dict of several is taken for the model, and none of a name that sa
 
 TEST_CASE("Other files of torch are named for what they are") {
   const std::map<std::string, ErrorCode> files = {
-      {"sparse.pt", ErrorCode::unsupported_format},  {"quantized.pt", ErrorCode::unsupported_format},
-      {"meta.pt", ErrorCode::unsupported_format},    {"tensor.pt", ErrorCode::unsupported_format},
-      {"list.pt", ErrorCode::unsupported_format},    {"torchscript.pt", ErrorCode::unsupported_format},
-      {"ancient.pt", ErrorCode::unsupported_format}, {"module.pt", ErrorCode::unsafe_pickle},
-      {"VERSIONS.json", ErrorCode::invalid_pickle},
+      {"empty.pt", ErrorCode::unsupported_format},       {"empty_legacy.pt", ErrorCode::unsupported_format},
+      {"optimizer.pt", ErrorCode::unsupported_format},   {"sparse.pt", ErrorCode::unsupported_format},
+      {"quantized.pt", ErrorCode::unsupported_format},   {"meta.pt", ErrorCode::unsupported_format},
+      {"tensor.pt", ErrorCode::unsupported_format},      {"list.pt", ErrorCode::unsupported_format},
+      {"torchscript.pt", ErrorCode::unsupported_format}, {"ancient.pt", ErrorCode::unsupported_format},
+      {"module.pt", ErrorCode::unsafe_pickle},           {"VERSIONS.json", ErrorCode::invalid_pickle},
   };
   for (const auto& [name, code] : files) {
     INFO(name);
@@ -129,6 +141,52 @@ TEST_CASE("Other files of torch are named for what they are") {
       CHECK(error.path().ends_with(name));
       CHECK(!error.hint().empty());
     }
+  }
+}
+
+std::vector<std::string> names_in(const std::string& file, std::string_view key = {}) {
+  std::vector<std::string> names;
+  const RegularFile source = open_regular_file(test::fixture_path("torch/" + file));
+  for (const TorchTensor& tensor : read_torch_file(source, key).tensors) names.push_back(tensor.name);
+  return names;
+}
+
+TEST_CASE("The model of a trainer's checkpoint") {
+  using Names = std::vector<std::string>;
+  const Names model = {"a.weight", "a.bias"};
+  CHECK(names_in("beside_loss.pt") == model);
+  CHECK(names_in("net_and_epoch.pt", "net") == model);
+  CHECK(names_in("net_and_epoch.pt", ".") == Names{"epoch", "net.a.weight", "net.a.bias"});
+  CHECK(names_in("params.pt", "params_ema") == model);
+  CHECK(names_in("loss_and_optimizer.pt", ".") == Names{"loss"});
+  CHECK(names_in("empty_model.pt", ".") == Names{"loss"});
+  const Names megatron = {"embedding.word_embeddings.weight", "encoder.layers.0.norm.weight"};
+  CHECK(names_in("megatron.pt") == Names{"language_model." + megatron[0], "language_model." + megatron[1]});
+  CHECK(names_in("megatron.pt", "model.language_model") == megatron);
+  CHECK(names_in("megatron.pt", "model.language_model.encoder") == Names{"layers.0.norm.weight"});
+  const RegularFile beside = open_regular_file(test::fixture_path("torch/beside_loss.pt"));
+  CHECK(read_torch_file(beside).notes.at(0).find("'optimizer' and 'best_val_loss' and 'ema'") !=
+        std::string::npos);
+}
+
+TEST_CASE("One tensor that is no plain one does not hide the others") {
+  const std::map<std::string, std::pair<std::string, std::vector<uint64_t>>> files = {
+      {"odd_sparse.pt", {"sparse", {3, 3}}}, {"odd_csr.pt", {"sparse", {3, 3}}},
+      {"odd_meta.pt", {"meta", {2, 3}}},     {"odd_quantized.pt", {"quantized", {4}}},
+      {"odd_legacy.pt", {"quantized", {4}}}, {"odd_nested.pt", {"nested", {}}},
+  };
+  for (const auto& [name, odd] : files) {
+    INFO(name);
+    const RegularFile source = open_regular_file(test::fixture_path("torch/" + name));
+    const TorchFile file = read_torch_file(source);
+    REQUIRE(file.tensors.size() == 1);
+    CHECK(file.tensors[0].name == "plain");
+    const std::string bytes = bytes_of(source, file, file.tensors[0], 4);
+    CHECK(bytes == std::string("\0\0\0\0\0\0\x80?\0\0\0@\0\0@@", 16));
+    REQUIRE(file.odd.size() == 1);
+    CHECK(file.odd[0].name == "odd");
+    CHECK(file.odd[0].kind == odd.first);
+    CHECK(file.odd[0].shape == odd.second);
   }
 }
 
@@ -153,9 +211,10 @@ std::string storage(const std::string& count, const std::string& key = "0",
   return tuple({text("storage"), global("torch", type), text(key), text("cpu"), count}) + "Q";
 }
 std::string tensor_of(const std::string& place, int64_t offset, const std::string& shape,
-                      const std::string& strides) {
+                      const std::string& strides, const std::string& metadata = {}) {
   return global("torch._utils", "_rebuild_tensor_v2") +
-         tuple({place, number(offset), shape, strides, "\x89", global("collections", "OrderedDict") + ")R"}) +
+         tuple({place, number(offset), shape, strides, "\x89", global("collections", "OrderedDict") + ")R",
+                metadata}) +
          "R";
 }
 /// A float32 tensor of storage 0, which has 4 elements.
@@ -166,6 +225,11 @@ std::string state_dict(const std::vector<std::pair<std::string, std::string>>& e
   std::string all = "\x80\x02}(";
   for (const auto& [name, value] : entries) all += text(name) + value;
   return all + "u.";
+}
+/// A dict in another.
+std::string state_dict_of(const std::vector<std::pair<std::string, std::string>>& entries) {
+  const std::string whole = state_dict(entries);
+  return whole.substr(2, whole.size() - 3);
 }
 std::string archive(const std::string& pickle, const std::string& data = std::string(16, 'x')) {
   return test::zip_bytes({{"a/data.pkl", pickle}, {"a/data/0", data}}).bytes;
@@ -235,7 +299,8 @@ TEST_CASE("Refused tensors") {
   CHECK(entry(tensor_of(storage(number(4), "1"), 0, shape, strides)) == "invalid_storage");
   CHECK(entry(tensor_of(storage(number(4), "../data/0"), 0, shape, strides)) == "invalid_storage");
   CHECK(entry(tensor_of(storage(number(4), "0", "Size"), 0, shape, strides)) == "invalid_tensor_entry");
-  CHECK(entry(tensor_of(storage(number(4), "0", "QInt8Storage"), 0, shape, strides)) == "unsupported_format");
+  CHECK(entry(tensor_of(storage(number(4), "0", "QInt8Storage"), 0, shape, strides)) == "invalid_storage");
+  CHECK(entry(tensor_of(storage(number(4), "0", "QInt32Storage"), 0, shape, strides)) == "accepted");
   CHECK(entry(tensor_of(storage(number(16), "0", "UntypedStorage"), 0, shape, strides)) ==
         "invalid_tensor_entry");
   CHECK(
@@ -273,6 +338,32 @@ TEST_CASE("Refused tensors") {
   CHECK(entry(from_type(global("torch", "Size"))) == "invalid_tensor_entry");
 }
 
+TEST_CASE("The conjugate and the negative bit") {
+  const auto bits = [](const std::string& type, const std::string& metadata) {
+    const std::string place = storage(number(type == "ComplexFloatStorage" ? 2 : 4), "0", type);
+    return state_dict({{"w", tensor_of(place, 0, numbers({2}), numbers({1}), metadata)}});
+  };
+  const auto negation = [&](const std::string& type, const std::string& metadata) {
+    const size_t bytes = type == "LongStorage" ? 32 : type == "BoolStorage" ? 4 : 16;
+    return parse(archive(bits(type, metadata), std::string(bytes, 'x'))).tensors.at(0).negation;
+  };
+  // As torch, by the names alone.
+  const std::string conj = "}" + text("conj") + "\x88s", neg = "}" + text("neg") + "\x89s",
+                    both = "}(" + text("conj") + "\x88" + text("neg") + "\x88u";
+  CHECK(negation("FloatStorage", "N") == Negation::none);
+  CHECK(negation("FloatStorage", "}") == Negation::none);
+  CHECK(negation("FloatStorage", "}" + text("other") + "\x88s") == Negation::none);
+  CHECK(negation("FloatStorage", neg) == Negation::floats);
+  CHECK(negation("LongStorage", neg) == Negation::integers);
+  CHECK(negation("ComplexFloatStorage", conj) == Negation::imaginary_parts);
+  CHECK(negation("ComplexFloatStorage", neg) == Negation::complexes);
+  CHECK(negation("ComplexFloatStorage", both) == Negation::real_parts);
+  CHECK(refused(archive(bits("FloatStorage", conj))) == "invalid_tensor_entry");
+  CHECK(refused(archive(bits("FloatStorage", "K\x01"))) == "invalid_tensor_entry");
+  // What torch cannot negate.
+  CHECK(refused(archive(bits("BoolStorage", neg), "xxxx")) == "unsupported_format");
+}
+
 TEST_CASE("State dicts") {
   const std::string whole = tensor(0, {4}, {1});
   CHECK(refused(archive(state_dict({{"a", whole}, {"a", whole}}))) == "duplicate_key");
@@ -296,12 +387,26 @@ TEST_CASE("State dicts") {
   CHECK(file.tensors[0].name == "w");
   REQUIRE(file.notes.size() == 1);
   CHECK(file.notes[0].find("'state_dict'") != std::string::npos);
-  CHECK(parse(archive(state_dict({{"a", whole}, {"state_dict", inner}}))).tensors[0].name == "a");
+  for (const std::string beside : {"a", "a.b"})
+    CHECK(parse(archive(state_dict({{beside, whole}, {"state_dict", inner}}))).tensors.at(0).name == "w");
+  // Names of tensors have dots; those of losses and counters have none.
+  CHECK(parse(archive(state_dict({{"a.b", whole}, {"ema", inner}}))).tensors.at(0).name == "a.b");
+  CHECK(refused(archive(state_dict({{"a", whole}, {"ema", inner}}))) == "unsupported_format");
+  CHECK(refused(archive(state_dict({{"a", whole}, {"steps", "]" + whole + "a"}}))) == "unsupported_format");
+  CHECK(refused(archive(state_dict({{"a", "N"}}))) == "unsupported_format");
+  const TorchFile joined =
+      parse(archive(state_dict({{"model", state_dict_of({{"a", whole}, {"b", inner}})}})));
+  REQUIRE(joined.tensors.size() == 2);
+  CHECK(joined.tensors[1].name == "b.w");
+  CHECK(refused(archive(state_dict({{"model", state_dict_of({{"b.w", whole}, {"b", inner}})}}))) ==
+        "duplicate_key");
+  CHECK(parse(archive(state_dict({{"", whole}}))).tensors.at(0).name.empty());
   CHECK(parse(archive(state_dict({{"a", whole}, {"ema", inner}})), "ema").tensors.at(0).name == "w");
   for (const std::string name : {"state_dict", "model_state_dict", "model", "module"})
     CHECK(parse(archive(state_dict({{name, inner}, {"ema", inner}}))).tensors.at(0).name == "w");
   CHECK(refused(archive(state_dict({{"model", inner}, {"model", inner}}))) == "unsupported_format");
-  const TorchFile numbered = parse(archive("\x80\x02}K\x01" + whole + "s."));
+  CHECK(refused(archive("\x80\x02}K\x01" + whole + "s.")) == "unsupported_format");
+  const TorchFile numbered = parse(archive("\x80\x02}K\x01" + whole + "s" + text("w") + whole + "s."));
   REQUIRE(numbered.others.size() == 1);
   CHECK(numbered.others[0].kind == "a tensor");
 }

@@ -91,11 +91,14 @@ TEST_CASE("Refused archives") {
   constexpr ErrorCode kInvalid = ErrorCode::invalid_zip, kUnsupported = ErrorCode::unsupported_format;
   const std::vector<Case> cases = {
       {"cut off", kInvalid, [](ZipBytes& z) { z.bytes.pop_back(); }},
-      {"trailing byte", kInvalid, [](ZipBytes& z) { z.bytes += "x"; }},
+      {"more than 64 KiB behind", kInvalid, [](ZipBytes& z) { z.bytes += std::string(65536, 'x'); }},
+      {"another end record behind", kInvalid, [](ZipBytes& z) { z.bytes += z.bytes.substr(z.end); }},
+      {"another archive behind", kInvalid, [](ZipBytes& z) { z.bytes += z.bytes; }},
+      {"an end record in the comment", kInvalid,
+       [](ZipBytes& z) { z.put(z.end + 20, 22, 2).bytes += z.bytes.substr(z.end, 20) + "xx"; }},
+      {"the start of an end record behind", kInvalid, [](ZipBytes& z) { z.bytes += "PK\x05\x06"; }},
       {"leading byte", kInvalid, [](ZipBytes& z) { z.bytes.insert(0, "x"); }},
-      {"comment", kInvalid, [](ZipBytes& z) { z.put(z.end + 20, 3, 2).bytes += "abc"; }},
-      {"huge comment", kInvalid,
-       [](ZipBytes& z) { z.put(z.end + 20, 65535, 2).bytes += std::string(65535, 'c'); }},
+      {"half a comment", kInvalid, [](ZipBytes& z) { z.put(z.end + 20, 4, 2).bytes += "abc"; }},
       {"comment length lies", kInvalid, [](ZipBytes& z) { z.put(z.end + 20, 3, 2); }},
       {"end record's disk", kUnsupported, [](ZipBytes& z) { z.put(z.end + 4, 1, 2); }},
       {"directory's disk", kUnsupported, [](ZipBytes& z) { z.put(z.end + 6, 1, 2); }},
@@ -178,6 +181,24 @@ TEST_CASE("Refused archives") {
     ZipBytes zip = zip_bytes(kEntries, c.kind);
     c.change(zip);
     CHECK(error_code_info(refusal(zip.bytes).code()).name == error_code_info(c.code).name);
+  }
+}
+
+TEST_CASE("A comment and bytes behind the archive are passed over") {
+  const auto changed = [](uint64_t comment_bytes, const std::string& behind) {
+    ZipBytes zip = zip_bytes(kEntries);
+    zip.put(zip.end + 20, comment_bytes, 2);
+    return parse(zip.bytes + behind);
+  };
+  const ZipArchive none = changed(0, ""), comment = changed(3, "abc"), trailing = changed(0, "x"),
+                   both = changed(2, std::string(65535, 'c'));
+  CHECK((none.comment_bytes == 0 && none.trailing_bytes == 0));
+  CHECK((comment.comment_bytes == 3 && comment.trailing_bytes == 0));
+  CHECK((trailing.comment_bytes == 0 && trailing.trailing_bytes == 1));
+  CHECK((both.comment_bytes == 2 && both.trailing_bytes == 65533));
+  for (const ZipArchive& archive : {none, comment, trailing, both}) {
+    REQUIRE(archive.members.size() == 3);
+    CHECK(archive.members[0].data_offset == none.members[0].data_offset);
   }
 }
 

@@ -284,11 +284,44 @@ TEST_CASE("a file that the user names is known by its first bytes where its name
         "\x89HDF\r\n\x1a\n"s})
     CHECK(refused(other) == ErrorCode::unsupported_format);
   CHECK(refused("version https://git-lfs.github.com/spec/v1\n") == ErrorCode::lfs_pointer);
-  // The name decides where it is one of a format.
-  directory.write("a.safetensors", read_file(fixture_path("torch/views.pt")));
-  CHECK(error_of_call([&] {
-          open_checkpoint(locate_model(directory / "a.safetensors", {}));
-        }).exit_status() == 3);
+}
+
+TEST_CASE("the first bytes of a file say what it is where its name says another thing", "[model]") {
+  const TempDirectory directory;
+  const auto opened = [&](const std::string& name) {
+    return open_checkpoint(locate_model(directory / name, {}));
+  };
+  const std::string torch = read_file(fixture_path("torch/views.pt")),
+                    legacy = read_file(fixture_path("torch/views_legacy.pt"));
+  for (const std::string& content : {torch, legacy}) {
+    directory.write("a.safetensors", content);
+    const Checkpoint checkpoint = opened("a.safetensors");
+    CHECK(checkpoint.shards.at(0).format == ShardFormat::pytorch);
+    CHECK(checkpoint.warnings.at(0).find("PyTorch checkpoint, whatever its name says") != std::string::npos);
+  }
+  // A header that white space precedes, of lengths that look like the start of a pickle.
+  const std::string header = R"({"x":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})";
+  const std::string padded = " " + header + std::string(640 - header.size() - 1, ' ');
+  directory.write("a.safetensors", std::string("\x80\x02\0\0\0\0\0\0", 8) + padded + "xy");
+  CHECK(opened("a.safetensors").shards.at(0).format == ShardFormat::safetensors);
+
+  directory.write("model/pytorch_model.bin", shard("x"));
+  CHECK(opened("model").shards.at(0).format == ShardFormat::safetensors);
+  CHECK(opened("model").warnings.at(0).find("safetensors file, whatever") != std::string::npos);
+  directory.write("sharded/model.safetensors.index.json", R"({"weight_map":{"base":"a.safetensors"}})");
+  directory.write("sharded/a.safetensors", torch);
+  CHECK(opened("sharded").shards.at(0).format == ShardFormat::pytorch);
+  directory.write("sharded/model.safetensors.index.json", R"({"weight_map":{"x":"a.bin"}})");
+  directory.write("sharded/a.bin", shard("x"));
+  CHECK(opened("sharded").shards.at(0).format == ShardFormat::safetensors);
+
+  using namespace std::string_literals;
+  for (const auto& [start, name] : {std::pair("GGUF\x03\0\0\0"s, "GGUF"), {"\x89HDF\r\n\x1a\n"s, "HDF5"}}) {
+    directory.write("model/pytorch_model.bin", start);
+    const Error error = error_of_call([&] { opened("model"); });
+    CHECK(error.code() == ErrorCode::unsupported_format);
+    CHECK(error.message().find(name) != std::string::npos);
+  }
 }
 
 TEST_CASE("a model is a directory, a file, an index, a config or a repository of the hub cache", "[model]") {

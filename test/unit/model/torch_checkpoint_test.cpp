@@ -72,6 +72,53 @@ TEST_CASE("a checkpoint's strided and big-endian tensors become what torch makes
   CHECK(elsewhere > 40);
 }
 
+TEST_CASE("a deflated archive has the tensors of the stored one", "[model]") {
+  const Checkpoint stored = open("torch/views.pt"), deflated = open("torch/deflated.pt");
+  REQUIRE(deflated.tensors.size() == stored.tensors.size());
+  CHECK(deflated.warnings.at(0).find("temporary file") != std::string::npos);
+  std::map<std::string, const CheckpointTensor*> expected;
+  for (const CheckpointTensor& tensor : stored.tensors) expected[tensor.name.str()] = &tensor;
+  for (const CheckpointTensor& tensor : deflated.tensors) {
+    INFO(tensor.name.view());
+    CHECK(bytes_of(deflated, tensor) == bytes_of(stored, *expected.at(tensor.name.str())));
+  }
+  CHECK(reopen_shard(deflated, 0).identity == deflated.shards[0].identity);
+  CHECK(open_shard_file(deflated, 0).identity != deflated.shards[0].identity);
+}
+
+TEST_CASE("views with the negative bit are tied to those with the same bits alone", "[model]") {
+  const Checkpoint checkpoint = open("torch/negated.pt");
+  std::map<std::string, std::string> tied;
+  for (const CheckpointTensor& tensor : checkpoint.tensors) {
+    if (tensor.repeats_another())
+      tied[tensor.name.str()] = checkpoint.tensors[tensor.view->same_as].name.str();
+  }
+  CHECK(tied == std::map<std::string, std::string>{{"conj_again", "conj"}, {"parameter", "conj"}});
+}
+
+TEST_CASE("a tensor that is no plain one is listed and not read", "[model]") {
+  for (const std::string kind : {"sparse", "meta", "quantized", "nested"}) {
+    INFO(kind);
+    const std::string path = test::fixture_path("torch/odd_" + kind + ".pt");
+    std::vector<Finding> findings;
+    const Checkpoint checkpoint = open_damaged_checkpoint(locate_model(path, {}), findings);
+    REQUIRE(checkpoint.tensors.size() == 2);
+    const CheckpointTensor& odd = checkpoint.tensors[1];
+    CHECK((odd.unreadable && odd.name == "odd" && odd.dtype_name() == kind && odd.bytes() == 0));
+    CHECK(!checkpoint.tensors[0].unreadable);
+    REQUIRE(findings.size() == 1);
+    CHECK(findings[0].names == std::vector<std::string>{"odd"});
+    CHECK(checkpoint.warnings.back().find("--exclude") != std::string::npos);
+    try {
+      require_readable_tensors(checkpoint);
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::unsupported_format);
+      CHECK(error.tensor() == "odd");
+    }
+  }
+}
+
 TEST_CASE("names of one storage are one parameter, views of a part are not", "[model]") {
   const Checkpoint checkpoint = open("torch/views.pt");
   for (const CheckpointTensor& tensor : checkpoint.tensors) {
