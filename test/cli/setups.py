@@ -295,7 +295,8 @@ def weights_that_are_not_read(work):
 
 def index_with_a_shard_that_is_not_read(work):
     (work / "model").mkdir()
-    safetensors_writer.write_sharded(work / "model", {"a.safetensors": (["a"], [("a", "U8", [8])]), "b.h5": (["b"], [("b", "U8", [8])])}, 16)
+    safetensors_writer.write_sharded(work / "model", {"a.safetensors": (["a"], [("a", "U8", [8])]), "b.h5": (["b"], None)}, 16)
+    (work / "model" / "b.h5").write_bytes(b"\x89HDF\r\n\x1a\n and so on")
 
 
 def two_shards_that_are_not_there(work):
