@@ -17,12 +17,14 @@
 #include "cli/text.h"
 #include "core/base/atomic_file.h"
 #include "core/base/units.h"
+#include "core/check/copies.h"
 #include "core/load/backend.h"
 #include "core/load/host_memory.h"
 #include "core/load/load_summary.h"
 #include "core/load/loader.h"
 #include "core/load/offload_folder.h"
 #include "core/model/match_keys.h"
+#include "core/model/saved_copies.h"
 #include "core/model/subset.h"
 
 namespace hfload::cli {
@@ -120,6 +122,22 @@ std::vector<TensorHash> load(const PlannedModel& model, LoadPlan plan, const Loa
   return std::move(verification.hashes);
 }
 
+/// Says which tensors a load drops though their values are not those that fill the parameter.
+void warn_of_differing_copies(const std::vector<SavedCopy>& copies, PlannedModel& model,
+                              const LoadCommand& command, Messages& messages) {
+  if (copies.empty()) return;
+  const auto source = open_tensor_source(model.checkpoint, AbsentShards::allow);
+  const CheckRun run{command.threads, nullptr, [] { return received_signal() != 0; }};
+  for (const SavedCopy& copy : find_differing_copies(model.checkpoint, *source, copies, run)) {
+    model.warnings.push_back(
+        fmt::format("{} is dropped: {} fills its place, as the two are tied, and the checkpoint holds other "
+                    "values for it",
+                    model.checkpoint.tensors[copy.dropped].name.view(),
+                    model.checkpoint.tensors[copy.loaded].name.view()));
+    messages.warning(model.warnings.back());
+  }
+}
+
 /// What a load by this plan would do. Says where it would end for lack of memory here: that is a fact about
 /// now and about this machine, and no failure of a plan.
 void look_ahead(const PlannedModel& model, const LoadPlan& plan, const LoadCommand& command,
@@ -191,12 +209,16 @@ void run_load(const LoadCommand& command, const Context& context) {
                     escape_text(name)));
   }
   KeyMatches keys = match_keys(model.shell.tree, model.checkpoint);
+  std::vector<SavedCopy> copies = find_saved_copies(model.shell.tree, model.checkpoint, keys);
   release_shell_names(keys);
   report_lost_mappings(context.common.json);
   LoadOutcome outcome;
   if (!command.subset.empty()) {
     outcome.skips = select_subset(keys, model.shell.tree, model.checkpoint, command.subset);
     require_shards(model.checkpoint, &keys);
+    std::erase_if(copies, [&](const SavedCopy& copy) {
+      return !std::ranges::binary_search(keys.matches, copy.loaded, {}, &KeyMatch::checkpoint);
+    });
   }
   require_keys(keys, command.key_mode, model.checkpoint, model.shell.tree.compat, context.messages);
   report_keys(keys, context.messages);
@@ -217,6 +239,7 @@ void run_load(const LoadCommand& command, const Context& context) {
     const SignalWatch watch;
     std::vector<TensorHash> hashes =
         load(model, std::move(plan), command, context, std::move(gds), begin, outcome);
+    warn_of_differing_copies(copies, model, command, context.messages);
     stop_if_interrupted();
     // Once the weights are gone, and what the checkpoint lists, as 10^5 names are megabytes.
     release_checkpoint_tensors(model, outcome.offload);

@@ -12,8 +12,10 @@
 #include "cli/text.h"
 #include "core/base/atomic_file.h"
 #include "core/base/file.h"
+#include "core/check/copies.h"
 #include "core/check/saved_hashes.h"
 #include "core/check/structure.h"
+#include "core/check/values.h"
 
 namespace hfload::cli {
 namespace {
@@ -67,17 +69,6 @@ void add_hash_findings(HashDifferences found, std::vector<Finding>& findings) {
   add(findings, "hash_new", "are not in the file of hashes", std::move(found.fresh));
 }
 
-void find_bad_values(const Verified& verified, std::vector<Finding>& findings) {
-  std::vector<std::string> nan, infinite;
-  for (size_t i = 0; i < verified.statistics.size(); ++i) {
-    const auto& statistics = verified.statistics[i];
-    if (statistics && statistics->nan > 0) nan.push_back(verified.checkpoint.tensors[i].name.str());
-    if (statistics && statistics->infinite > 0) infinite.push_back(verified.checkpoint.tensors[i].name.str());
-  }
-  add(findings, "nan", "with NaN", std::move(nan));
-  add(findings, "infinity", "with infinite values", std::move(infinite));
-}
-
 void write_hashes(const Verified& verified, const TextSink& sink) {
   JsonWriter json(sink);
   json.begin_object().key("schema").string("hfload.hashes/1").key("tensors").begin_object();
@@ -113,15 +104,18 @@ void run_verify(const VerifyCommand& command, const Context& context) {
     CheckRun run{command.threads, nullptr, [] { return received_signal() != 0; }};
     if (against) expected.emplace(verified.checkpoint, *against);
     append(verified.findings, check_archives(verified.checkpoint, run));
+    const CheckRun copies_run = run;
     ProgressBar bar(context.common, context.environment, "verifying");
     run.progress = [&](const ConvertProgress& done) {
       bar.update({done.done_bytes, done.total_bytes, done.seconds});
     };
     const auto source = open_tensor_source(verified.checkpoint, AbsentShards::allow);
     verified.statistics = scan_tensors(verified.checkpoint, *source, run);
+    append(verified.findings,
+           check_copies(verified.checkpoint, *source, structure.copies, verified.statistics, copies_run));
+    append(verified.findings, check_values(verified.checkpoint, verified.statistics));
     stop_if_interrupted();
   }
-  find_bad_values(verified, verified.findings);
   if (expected) add_hash_findings(expected->compare(verified.statistics), verified.findings);
   if (!command.write_hashes.empty()) {
     write_file_atomically(command.write_hashes, [&](const TextSink& sink) { write_hashes(verified, sink); });

@@ -1,12 +1,12 @@
 #include "cli/inspection.h"
 
 #include <algorithm>
-#include <cctype>
 #include <unordered_map>
 #include <utility>
 
 #include "core/base/checked.h"
 #include "core/base/glob.h"
+#include "core/base/layer_numbers.h"
 #include "core/base/name_hash.h"
 #include "core/model/match_keys.h"
 #include "core/model/quantization.h"
@@ -123,20 +123,6 @@ std::optional<uint64_t> weight_bytes(const Checkpoint& checkpoint, const std::ve
   return rows.empty() ? std::nullopt : std::optional(bytes);
 }
 
-std::string fold_numbers(std::string_view name) {
-  std::string pattern;
-  for (size_t at = 0; at <= name.size();) {
-    const size_t dot = std::min(name.find('.', at), name.size());
-    const std::string_view component = name.substr(at, dot - at);
-    const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
-    const bool number = !component.empty() && std::all_of(component.begin(), component.end(), is_digit);
-    if (at > 0) pattern += '.';
-    pattern += number ? std::string_view("#") : component;
-    at = dot + 1;
-  }
-  return pattern;
-}
-
 }  // namespace
 
 Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) {
@@ -174,7 +160,7 @@ Inspection inspect_checkpoint(Checkpoint checkpoint, const std::string& filter) 
   for (const InspectedTensor& row : rows) {
     if (row.shard && !row.repeats) found.shard_bytes[*row.shard] += row.bytes;
   }
-  if (found.shell) found.findings = compare_with_checkpoint(*found.shell, found.checkpoint);
+  if (found.shell) found.findings = compare_with_checkpoint(*found.shell, found.checkpoint).findings;
   // A quantised weight is several tensors of packed words, whose elements are no parameters.
   const bool is_part =
       std::ranges::find(found.findings, "missing_keys", &Finding::code) != found.findings.end();
@@ -194,7 +180,7 @@ std::vector<TensorPattern> fold_patterns(const std::vector<InspectedTensor>& ten
   std::vector<TensorPattern> patterns;
   std::unordered_map<std::string, size_t, NameHash> places;
   for (const InspectedTensor& tensor : tensors) {
-    const std::string pattern = fold_numbers(tensor.name);
+    const std::string pattern = fold_layer_numbers(tensor.name);
     std::string key = pattern + '\0';
     key += tensor.dtype;
     for (const uint64_t dimension : tensor.shape) key += '\0' + std::to_string(dimension);

@@ -38,7 +38,11 @@ std::string remarks(const TensorStatistics& statistics) {
   add(statistics.nan, "NaN");
   add(statistics.infinite, "infinite");
   add(statistics.denormal, "denormal");
-  if (statistics.all_zero()) parts.emplace_back("all zero");
+  if (statistics.all_zero()) {
+    parts.emplace_back("all zero");
+  } else if (statistics.constant && statistics.values > 1) {
+    parts.emplace_back("all equal");
+  }
   return join(parts, ", ");
 }
 
@@ -47,7 +51,7 @@ std::string render_findings(const std::vector<Finding>& findings) {
   std::string text;
   for (size_t at = 0; at < findings.size(); ++at) {
     const Finding& finding = findings[at];
-    text += fmt::format("{}{}: {}\n", is_fault(finding) ? "" : "harmless: ", finding.code,
+    text += fmt::format("{}{}: {}\n", is_fault(finding) ? "" : "note: ", finding.code,
                         escape_text(finding.message));
     for (size_t i = 0; i < std::min(finding.names.size(), kShown); ++i)
       text += fmt::format("  {}\n", escape_text(finding.names[i]));
@@ -121,7 +125,8 @@ void write_verified_json(const Verified& verified, const TextSink& sink) {
     statistics->decoded ? json.number(statistics->values) : json.null();
     json.key("nan").number(statistics->nan).key("infinite").number(statistics->infinite);
     json.key("denormal").number(statistics->denormal).key("zero").number(statistics->zero);
-    json.key("all_zero").boolean(statistics->all_zero()).key("min");
+    json.key("all_zero").boolean(statistics->all_zero());
+    json.key("constant").boolean(statistics->constant).key("min");
     write_value(json, statistics->min);
     json.key("max");
     write_value(json, statistics->max);

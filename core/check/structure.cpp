@@ -3,51 +3,20 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string_view>
 
-#include "core/base/directory.h"
 #include "core/base/error.h"
+#include "core/check/weight_files.h"
 #include "core/format/byte_source.h"
 #include "core/format/zip_archive.h"
 #include "core/model/findings.h"
 
 namespace hfload {
 namespace {
-
-/// "-00002-of-00003." in a file's name, as the Hub library numbers shards.
-bool is_numbered(const std::string& name) {
-  constexpr std::string_view kDigits = "0123456789", kOf = "-of-";
-  const size_t of = name.rfind(kOf);
-  if (of == std::string::npos || of == 0) return false;
-  const size_t before = name.find_last_not_of(kDigits, of - 1);
-  const size_t after = name.find_first_not_of(kDigits, of + kOf.size());
-  return before != std::string::npos && before + 1 < of && name[before] == '-' &&
-         after != std::string::npos && after > of + kOf.size() && name[after] == '.';
-}
-
-/// Numbered weight files beside the index that it does not name.
-void find_unindexed_files(const Checkpoint& checkpoint, std::vector<Finding>& findings) {
-  const ModelLocation& location = checkpoint.location;
-  if (!location.weights_path.ends_with(".index.json") || checkpoint.shards.empty()) return;
-  std::set<std::string, std::less<>> named;
-  for (const Shard& shard : checkpoint.shards) named.insert(shard.file);
-  const std::string& example = checkpoint.shards.front().file;
-  const std::string extension = example.substr(std::min(example.rfind('.'), example.size()));
-  std::vector<std::string> unindexed;
-  for (const std::string& name : list_directory(location.directory.empty() ? "." : location.directory)) {
-    if (name.ends_with(extension) && is_numbered(name) && !named.contains(name)) unindexed.push_back(name);
-  }
-  if (unindexed.empty()) return;
-  const bool one = unindexed.size() == 1;
-  findings.push_back({"unindexed_files",
-                      fmt::format("{} numbered weight file{} {} not in the index", unindexed.size(),
-                                  one ? "" : "s", one ? "is" : "are"),
-                      std::move(unindexed)});
-}
 
 /// "config.json: hidden_size is not an integer from 0 to 281474976710656".
 std::string described(const Error& error) {
@@ -71,7 +40,9 @@ StructureReport check_structure(const Checkpoint& checkpoint) {
   try {
     if (std::optional<Shell> shell = build_known_shell(checkpoint, {})) {
       report.warnings = std::move(shell->warnings);
-      report.findings = compare_with_checkpoint(*shell, checkpoint);
+      ShellComparison comparison = compare_with_checkpoint(*shell, checkpoint);
+      report.findings = std::move(comparison.findings);
+      report.copies = std::move(comparison.copies);
       unknown.clear();
     }
   } catch (const Error& error) {
@@ -88,12 +59,17 @@ StructureReport check_structure(const Checkpoint& checkpoint) {
     report.warnings.push_back(std::move(unknown));
     report.findings = compare_total_size(checkpoint);
   }
-  find_unindexed_files(checkpoint, report.findings);
+  // Whether such copies are harmless is for check_copies to say, once their values are read.
+  std::erase_if(report.findings, [](const Finding& f) { return f.code == "tied_weights_saved"; });
+  std::ranges::move(find_other_weights(checkpoint), std::back_inserter(report.findings));
   return report;
 }
 
 bool is_fault(const Finding& finding) {
-  return finding.code != "legacy_buffers" && finding.code != "tied_weights_saved";
+  constexpr std::string_view kNotes[] = {"constant_tensors",  "empty_tensors",  "holes",
+                                         "ignored_keys",      "legacy_buffers", "other_weights",
+                                         "tied_weights_saved"};
+  return std::ranges::find(kNotes, finding.code) == std::end(kNotes);
 }
 
 std::vector<Finding> check_archives(const Checkpoint& checkpoint, const CheckRun& run) {

@@ -25,6 +25,7 @@ struct Tally {
   uint64_t min_integer = 0, max_integer = 0;  ///< bits of a 64-bit integer
   double sum = 0;                             ///< of finite values
   uint64_t hash_sum = 0;
+  std::byte min_byte{0xFF}, max_byte{0};  ///< of a dtype that is not decoded
 
   uint64_t finite() const { return values - nan - infinite; }
 };
@@ -208,6 +209,9 @@ class Scan {
         is_short ? small->second.add_each(block, tally) : small->second.count(block, buffers.counts);
       } else if (has_values(dtype)) {
         count(dtype, block, tally);
+      } else {
+        tally.min_byte = std::min(tally.min_byte, std::ranges::min(block));
+        tally.max_byte = std::max(tally.max_byte, std::ranges::max(block));
       }
     }
     if (small != small_.end() && !is_short) small->second.add(buffers.counts, tally);
@@ -263,6 +267,8 @@ class Scan {
     tally.max = std::max(tally.max, piece.max);
     tally.sum += piece.sum;
     tally.hash_sum += piece.hash_sum;
+    tally.min_byte = std::min(tally.min_byte, piece.min_byte);
+    tally.max_byte = std::max(tally.max_byte, piece.max_byte);
   }
 
   static TensorStatistics statistics(Dtype dtype, const Tally& tally, uint64_t bytes) {
@@ -273,6 +279,7 @@ class Scan {
                             .denormal = tally.denormal,
                             .zero = tally.zero,
                             .hash = hash_of_sum(tally.hash_sum, bytes)};
+    if (!result.decoded) result.constant = bytes > 0 && tally.min_byte == tally.max_byte;
     if (tally.finite() == 0) return result;
     result.mean = tally.sum / static_cast<double>(tally.finite());
     if (dtype == Dtype::u64) {
@@ -288,6 +295,7 @@ class Scan {
       result.min = static_cast<int64_t>(tally.min);
       result.max = static_cast<int64_t>(tally.max);
     }
+    result.constant = tally.finite() == tally.values && result.min == result.max;
     return result;
   }
 

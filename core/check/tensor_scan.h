@@ -17,7 +17,8 @@ using ElementValue = std::variant<double, int64_t, uint64_t>;
 /// not decode (unknown ones, those below a byte) there is the hash alone.
 struct TensorStatistics {
   bool decoded = false;
-  uint64_t values = 0;  ///< elements; twice as many for complex64
+  bool constant = false;  ///< one value alone, finite; of what is not decoded: all bytes are equal
+  uint64_t values = 0;    ///< elements; twice as many for complex64
   uint64_t nan = 0, infinite = 0, denormal = 0, zero = 0;
   std::optional<ElementValue> min = std::nullopt,
                               max = std::nullopt;  ///< of the finite values; nothing where there are none

@@ -8,6 +8,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/error.h"
+#include "core/base/name_pattern.h"
 #include "core/model/match_keys.h"
 
 namespace hfload {
@@ -17,14 +18,65 @@ std::string count_of_tensors(size_t count) {
   return count == 1 ? "1 tensor" : fmt::format("{} tensors", count);
 }
 
-/// Buffers that classes of older releases of transformers saved and newer ones compute.
-bool is_legacy_buffer(std::string_view name) {
-  constexpr std::string_view kEndings[] = {"rotary_emb.inv_freq",    "attn.bias",
-                                           "attn.masked_bias",       "attention.bias",
-                                           "attention.masked_bias",  "embeddings.position_ids",
-                                           "attn.attention.bias",    "attn.attention.masked_bias",
-                                           "embed_positions.weights"};
-  return std::ranges::any_of(kEndings, [&](std::string_view ending) { return name.ends_with(ending); });
+/// Finds the patterns of `_keys_to_ignore_on_load_unexpected` in names.
+class IgnoredKeys {
+ public:
+  explicit IgnoredKeys(const ModuleTree& tree)
+      : patterns_(tree.ignore_unexpected.begin(), tree.ignore_unexpected.end()) {}
+
+  bool match(std::string_view name) const {
+    return std::ranges::any_of(patterns_, [&](const NamePattern& pattern) { return pattern.is_in(name); });
+  }
+
+ private:
+  std::vector<NamePattern> patterns_;
+};
+
+/// Whether a tensor that the class does not know is a buffer which classes of older releases of transformers
+/// saved. The name alone does not tell: there are parameters that are named `attention.bias`. Where a shard
+/// is absent, the shape is not known, and the name has to do.
+bool is_legacy_buffer(const CheckpointTensor& tensor) {
+  enum class Kind : uint8_t { frequencies, mask, scalar, positions, table };
+  struct LegacyBuffer {
+    std::string_view ending;
+    Kind kind;
+  };
+  constexpr LegacyBuffer kBuffers[] = {
+      {"rotary_emb.inv_freq", Kind::frequencies},
+      {"attn.bias", Kind::mask},
+      {"attention.bias", Kind::mask},
+      {"attn.masked_bias", Kind::scalar},
+      {"attention.masked_bias", Kind::scalar},
+      {"embeddings.position_ids", Kind::positions},
+      {"embed_positions.weights", Kind::table},
+  };
+  const auto has_shape_of = [&](Kind kind) {
+    const auto& shape = tensor.shape;
+    switch (kind) {
+      case Kind::frequencies:
+        return shape.size() == 1;
+      case Kind::mask:
+        return shape.size() == 4 && shape[0] == 1 && shape[1] == 1 && shape[2] == shape[3];
+      case Kind::scalar:
+        return shape.empty() || (shape.size() == 1 && shape[0] == 1);
+      case Kind::positions:
+        return shape.size() == 2 && shape[0] == 1 && tensor.dtype == Dtype::i64;
+      case Kind::table:
+        return shape.size() == 2;
+    }
+    return false;
+  };
+  return std::ranges::any_of(kBuffers, [&](const LegacyBuffer& buffer) {
+    return tensor.name.view().ends_with(buffer.ending) && (!tensor.described || has_shape_of(buffer.kind));
+  });
+}
+
+/// `sentence` takes "2 tensors" and "are".
+Finding finding_of_tensors(std::string_view code, std::string_view sentence, std::vector<std::string> names) {
+  std::ranges::sort(names);
+  const std::string message =
+      fmt::format(fmt::runtime(sentence), count_of_tensors(names.size()), names.size() == 1 ? "is" : "are");
+  return {code, message, std::move(names)};
 }
 
 Finding wrong_total_size(uint64_t claimed, std::string_view take, uint64_t total) {
@@ -39,11 +91,11 @@ class Comparison {
   Comparison(const Shell& shell, const Checkpoint& checkpoint)
       : tree_(shell.tree), dtype_(shell.dtype), checkpoint_(checkpoint) {}
 
-  std::vector<Finding> run() {
+  ShellComparison run() {
     if (checkpoint_.tensors.empty()) return {};
     if (!tree_.from_tensor_names) compare_names();
     compare_total();
-    return std::move(findings_);
+    return {std::move(findings_), std::move(copies_)};
   }
 
  private:
@@ -55,31 +107,44 @@ class Comparison {
       findings_.push_back({"corrupted_state_dict", error.message(), {error.tensor()}});
       return;
     }
-    std::vector<std::string> unexpected, legacy, tied;
+    const IgnoredKeys ignored_keys(tree_);
+    std::vector<std::string> unexpected, ignored, legacy, tied;
     for (uint32_t i = 0; i < keys_.shell_names.size(); ++i) {
-      const std::string_view saved = checkpoint_.tensors[i].name;
-      const TensorId id = keys_.shell_names[i].empty() ? kNoId : index().find(keys_.shell_names[i]);
-      const bool is_saved = id != kNoId && tree_.tensors[id].persistent;
-      if (is_saved) {
-        if (tree_.tensors[id].object != id) tied.emplace_back(saved);
-      } else if (id != kNoId || is_legacy_buffer(saved)) {
+      const std::string_view saved = checkpoint_.tensors[i].name, name = keys_.shell_names[i];
+      const TensorId id = name.empty() ? kNoId : index().find(name);
+      if (id != kNoId && tree_.tensors[id].persistent) continue;
+      if (is_buffer_of_class(id, checkpoint_.tensors[i]) || is_legacy_buffer(checkpoint_.tensors[i])) {
         legacy.emplace_back(saved);
+      } else if (ignored_keys.match(name.empty() ? saved : name)) {
+        ignored.emplace_back(saved);
       } else {
         unexpected.emplace_back(saved);
       }
     }
+    copies_ = find_saved_copies(tree_, checkpoint_, keys_);
+    for (const SavedCopy& copy : copies_) tied.push_back(checkpoint_.tensors[copy.dropped].name.str());
     add("missing_keys", "{} of the model {} not in the checkpoint", keys_.missing_keys);
     add("unexpected_keys", "{} of the checkpoint {} not in the model", std::move(unexpected));
+    add("ignored_keys", "{} of the checkpoint {} not in the model, and the class ignores such names",
+        std::move(ignored));
     const bool is_one = legacy.size() == 1;
     add("legacy_buffers",
         is_one ? "{} of the checkpoint {} a buffer that newer releases of the class compute"
                : "{} of the checkpoint {} buffers that newer releases of the class compute",
         std::move(legacy));
-    add("tied_weights_saved", "{} of the checkpoint {} tied to another one and saved again", std::move(tied));
+    if (!tied.empty()) findings_.push_back(tied_weights_saved(std::move(tied)));
     std::vector<std::string> mismatched;
     for (const MismatchedKey& key : keys_.mismatched_keys) mismatched.push_back(key.name);
     add("mismatched_keys", "{} of the checkpoint {} of another shape than the model's",
         std::move(mismatched));
+  }
+
+  /// Whether a tensor is what the class has a buffer for that it does not save. Lengths may differ; a float
+  /// tensor of another number of dimensions is a parameter of that name.
+  bool is_buffer_of_class(TensorId id, const CheckpointTensor& tensor) const {
+    if (id == kNoId) return false;
+    const bool may_be_parameter = tensor.described && dtype_info(tensor.dtype).is_float;
+    return !may_be_parameter || tensor.shape.size() == tree_.tensors[id].shape.size();
   }
 
   const TensorIndex& index() const {
@@ -88,11 +153,7 @@ class Comparison {
   }
 
   void add(std::string_view code, std::string_view sentence, std::vector<std::string> names) {
-    if (names.empty()) return;
-    std::ranges::sort(names);
-    const std::string message =
-        fmt::format(fmt::runtime(sentence), count_of_tensors(names.size()), names.size() == 1 ? "is" : "are");
-    findings_.push_back({code, message, std::move(names)});
+    if (!names.empty()) findings_.push_back(finding_of_tensors(code, sentence, std::move(names)));
   }
 
   /// Bytes of all tensors, by their headers or, where shards are absent, by the shell; nothing where neither
@@ -154,12 +215,18 @@ class Comparison {
   mutable std::optional<TensorIndex> index_;  ///< made when it is asked for, as match_keys has one of its own
   KeyMatches keys_;
   std::vector<Finding> findings_;
+  std::vector<SavedCopy> copies_;
 };
 
 }  // namespace
 
-std::vector<Finding> compare_with_checkpoint(const Shell& shell, const Checkpoint& checkpoint) {
+ShellComparison compare_with_checkpoint(const Shell& shell, const Checkpoint& checkpoint) {
   return Comparison(shell, checkpoint).run();
+}
+
+Finding tied_weights_saved(std::vector<std::string> names) {
+  return finding_of_tensors("tied_weights_saved",
+                            "{} of the checkpoint {} tied to another one and saved again", std::move(names));
 }
 
 std::vector<Finding> compare_total_size(const Checkpoint& checkpoint) {

@@ -150,7 +150,8 @@ FolderWeights find_numbered(const std::vector<std::string>& names, std::string_v
 /// Whether a file of a name that tells little is one of PyTorch's, by its first bytes.
 bool is_torch_file(const std::string& path) {
   try {
-    return format_of_start(open_regular_file(path)) != ShardFormat::other;
+    std::vector<std::string> ignored;
+    return format_of_start(open_regular_file(path)).value_or(ShardFormat::other) != ShardFormat::other;
   } catch (const Error&) {
     return false;
   }

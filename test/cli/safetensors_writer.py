@@ -14,12 +14,15 @@ def element_count(shape):
 
 
 def write(path, tensors, metadata=None, sparse=False):
-    """`tensors`: list of (name, dtype, shape). The data counts up, byte by byte; a sparse file holds zeros that take no room."""
+    """`tensors`: list of (name, dtype, shape) or (name, dtype, shape, data). Data that is not given counts up, byte by byte;
+    a sparse file holds zeros that take no room."""
     header, offset = {}, 0
     if metadata is not None:
         header["__metadata__"] = metadata
-    for name, dtype, shape in tensors:
+    given = []
+    for name, dtype, shape, *data in tensors:
         size = element_count(shape) * BYTES[dtype]
+        given += [(offset, part) for part in data]
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header).encode()
@@ -29,7 +32,10 @@ def write(path, tensors, metadata=None, sparse=False):
         if sparse:
             file.truncate(8 + len(text) + offset)
         else:
-            file.write(bytes(i % 251 for i in range(offset)))
+            content = bytearray(i % 251 for i in range(offset))
+            for begin, data in given:
+                content[begin : begin + len(data)] = data
+            file.write(content)
 
 
 def write_sharded(directory, shards, total_size):

@@ -43,7 +43,7 @@ const ShellTensor& tensor_of(const ModuleTree& tree, const std::string& name) {
 
 std::vector<std::string> findings_of(const Shell& shell, const Checkpoint& checkpoint) {
   std::vector<std::string> messages;
-  for (const Finding& finding : compare_with_checkpoint(shell, checkpoint))
+  for (const Finding& finding : compare_with_checkpoint(shell, checkpoint).findings)
     messages.push_back(finding.message);
   return messages;
 }

@@ -67,7 +67,7 @@ TEST_CASE("published models hold the names and bytes that their architectures sa
     const Shell shell = build_shell(checkpoint, {});
     CHECK_FALSE(shell.tree.from_tensor_names);
     Codes found;
-    for (const Finding& finding : compare_with_checkpoint(shell, checkpoint)) {
+    for (const Finding& finding : compare_with_checkpoint(shell, checkpoint).findings) {
       INFO(finding.code << ": " << finding.message << (finding.names.empty() ? "" : " " + finding.names[0]));
       const auto it = model.explained.find(std::string(finding.code));
       CHECK(it != model.explained.end());
