@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -18,15 +19,22 @@ constexpr std::string_view kDownloadAgain = "Download the file again, or convert
 /// Holes below this are left by copies that leave out zeros: of a few rows, and of padding.
 constexpr uint64_t kHoleBytes = 64 << 10;
 
-/// What accompanies quantised weights: often one value alone, as zero points of symmetric quantisation are.
-bool is_companion(std::string_view name) {
-  constexpr std::array<std::string_view, 4> kParts = {"scale", "zeros", "zero_point", "absmax"};
-  const std::string_view last = name.substr(name.rfind('.') + 1);
-  return std::ranges::any_of(kParts, [&](std::string_view part) { return last.find(part) != last.npos; });
+bool has_part(std::string_view name, std::span<const std::string_view> parts) {
+  return std::ranges::any_of(parts, [&](std::string_view part) { return name.find(part) != name.npos; });
 }
 
-/// The matrices of low-rank adapters, of which one begins as zeros, and stays so where nothing is trained.
-bool is_of_adapter(std::string_view name) { return name.find("lora_") != std::string_view::npos; }
+/// What accompanies quantised weights: often one value alone, as zero points of symmetric quantisation are.
+bool is_companion(std::string_view name) {
+  constexpr std::string_view kParts[] = {"scale", "zero", "absmax"};
+  return has_part(name.substr(name.rfind('.') + 1), kParts);
+}
+
+/// The matrices of adapters (LoRA, LoHa, LoKr), of which one begins as zeros, and stays so where nothing is
+/// trained.
+bool is_of_adapter(std::string_view name) {
+  constexpr std::string_view kParts[] = {"lora", "hada_", "lokr_", "adapter"};
+  return has_part(name, kParts);
+}
 
 /// Tensors of one name in several layers.
 struct Siblings {
@@ -41,10 +49,10 @@ struct ShardTally {
 
   /// Small files with a few constant tensors are written by hand.
   bool is_constant() const {
-    constexpr uint64_t kLargeBytes = 64 << 10;
+    constexpr uint64_t kLargeBytes = 1 << 20;
     constexpr uint32_t kManyMatrices = 4;
     const bool is_large = constant_bytes >= kLargeBytes || constant_matrices >= kManyMatrices;
-    return constant_matrices > 0 && is_large && constant_bytes >= bytes - bytes / 10;
+    return is_large && constant_bytes >= bytes - bytes / 10;
   }
 };
 

@@ -483,7 +483,7 @@ def anonymous_bytes(process):
         return 0
 
 
-def most_anonymous_bytes(binary, work, arguments):
+def most_anonymous_bytes(binary, work, arguments, status=0):
     """Of a run whose standard output goes to the file `stdout` in the directory."""
     with open(work / "stdout", "wb") as stdout:
         process = subprocess.Popen([binary, *arguments], cwd=work, env=running.environment(work, {}), stdout=stdout, stderr=subprocess.PIPE)
@@ -491,7 +491,7 @@ def most_anonymous_bytes(binary, work, arguments):
     while process.poll() is None:
         most, samples = max(most, anonymous_bytes(process)), samples + 1
         time.sleep(0.002)
-    assert process.returncode == 0, process.communicate()
+    assert process.returncode == status, process.communicate()
     assert samples > 20, samples
     return most
 

@@ -115,6 +115,8 @@ TEST_CASE("a file of constants is at fault, whatever its tensors are", "[check]"
         "constant_file: embed.weight layers.0.down.weight layers.0.up.weight layers.1.down.weight "
         "layers.1.up.weight layers.2.down.weight layers.2.up.weight layers.3.down.weight "
         "layers.3.up.weight\n");
+  CHECK(found({{"flat", std::string(1 << 20, '\0')}}, "F32", {1 << 18}) == "constant_file: flat\n");
+  CHECK(found({{"flat", std::string(1 << 19, '\0')}}, "F32", {1 << 17}) == "");
   CHECK(found({{"a", std::string(16, '\0')}}, "F32", {2, 2}) == "constant_tensors: a\n");
 }
 
