@@ -151,7 +151,7 @@ FolderWeights find_numbered(const std::vector<std::string>& names, std::string_v
 bool is_torch_file(const std::string& path) {
   try {
     std::vector<std::string> ignored;
-    return format_of_start(open_regular_file(path)).value_or(ShardFormat::other) != ShardFormat::other;
+    return format_of_file(open_regular_file(path), "", ignored) != ShardFormat::other;
   } catch (const Error&) {
     return false;
   }
