@@ -12,6 +12,7 @@
 #include "cli/text.h"
 #include "core/base/atomic_file.h"
 #include "core/base/file.h"
+#include "core/check/checksums.h"
 #include "core/check/copies.h"
 #include "core/check/saved_hashes.h"
 #include "core/check/structure.h"
@@ -69,6 +70,17 @@ void add_hash_findings(HashDifferences found, std::vector<Finding>& findings) {
   add(findings, "hash_new", "are not in the file of hashes", std::move(found.fresh));
 }
 
+/// Hashes files that have a checksum; a pass of its own, so that each is read from its start to its end.
+void compare_checksums(Verified& verified, KnownChecksums known, CheckRun run, const Context& context) {
+  ProgressBar bar(context.common, context.environment, "hashing");
+  run.progress = [&](const ConvertProgress& done) {
+    bar.update({done.done_bytes, done.total_bytes, done.seconds});
+  };
+  verified.checksums = {check_checksums(verified.checkpoint, std::move(known.known), run),
+                        std::move(known.without)};
+  append(verified.findings, checksum_findings(verified.checksums.files));
+}
+
 void write_hashes(const Verified& verified, const TextSink& sink) {
   JsonWriter json(sink);
   json.begin_object().key("schema").string("hfload.hashes/1").key("tensors").begin_object();
@@ -95,16 +107,20 @@ void run_verify(const VerifyCommand& command, const Context& context) {
     const ModelLocation location = locate(command.model, context.environment);
     verified.checkpoint = open_damaged_checkpoint(location, verified.findings);
     require_weights(verified.checkpoint);
+    KnownChecksums known;
+    if (command.checksums) known = find_known_checksums(verified.checkpoint);
     StructureReport structure = check_structure(verified.checkpoint);
     append(verified.findings, std::move(structure.findings));
     append(verified.warnings, verified.checkpoint.warnings);
     append(verified.warnings, verified.checkpoint.load_warnings());
     append(verified.warnings, std::move(structure.warnings));
+    append(verified.warnings, std::move(known.warnings));
     for (const std::string& warning : verified.warnings) context.messages.warning(warning);
     CheckRun run{command.threads, nullptr, [] { return received_signal() != 0; }};
     if (against) expected.emplace(verified.checkpoint, *against);
     append(verified.findings, check_archives(verified.checkpoint, run));
     const CheckRun copies_run = run;
+    compare_checksums(verified, std::move(known), run, context);
     ProgressBar bar(context.common, context.environment, "verifying");
     run.progress = [&](const ConvertProgress& done) {
       bar.update({done.done_bytes, done.total_bytes, done.seconds});

@@ -54,8 +54,8 @@ constexpr FlagId kConvertFlags[] = {
     FlagId::subfolder,    FlagId::key};
 
 constexpr FlagId kVerifyFlags[] = {
-    FlagId::verified_tensors, FlagId::write_hashes, FlagId::against, FlagId::check_threads,
-    FlagId::variant,          FlagId::subfolder,    FlagId::key};
+    FlagId::verified_tensors, FlagId::write_hashes, FlagId::against,   FlagId::no_hash,
+    FlagId::check_threads,    FlagId::variant,      FlagId::subfolder, FlagId::key};
 
 constexpr FlagId kDiffFlags[] = {FlagId::tolerance, FlagId::compared_tensors, FlagId::check_threads,
                                  FlagId::variant, FlagId::subfolder};
@@ -120,6 +120,7 @@ constexpr Example kVerifyExamples[] = {
     {"hfload verify ./mistral-7b --write-hashes mistral.json", "remember what it holds"},
     {"hfload verify ./mistral-7b --against mistral.json", "is it still the same"},
     {"hfload verify model.safetensors --tensors", "range, mean and hash of every tensor"},
+    {"hfload verify org/name --no-hash", "without the checksums that the Hub cache has of its files"},
 };
 
 constexpr Example kDiffExamples[] = {
@@ -248,7 +249,8 @@ constexpr Command kCommands[] = {
      .forms = kWeightForms,
      .summary = "Check a model: its files against one another, and every weight",
      .description = "Lists all that is wrong with the index, the shards and their headers, holds the names "
-                    "and shapes against the model's class, then reads every weight once: NaN and infinity "
+                    "and shapes against the model's class and files against the checksums that a download "
+                    "left beside them, then reads every weight once: NaN and infinity "
                     "are faults, denormal and zero values are counted. The exit status is 1 when anything "
                     "is wrong, and 4 when the weights are in a format that is not read.",
      .examples = kVerifyExamples,

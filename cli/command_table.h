@@ -82,6 +82,7 @@ enum class FlagId : uint8_t {
   verified_tensors,
   write_hashes,
   against,
+  no_hash,
   compared_tensors,
   tolerance,
   check,
@@ -89,7 +90,7 @@ enum class FlagId : uint8_t {
   cpu,
   product_threads,
 };
-inline constexpr size_t kFlagCount = 61;
+inline constexpr size_t kFlagCount = 62;
 
 /// What a flag or an argument takes, as far as completion is concerned.
 enum class ValueKind : uint8_t { none, word, choice, file, directory };

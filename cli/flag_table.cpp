@@ -290,6 +290,10 @@ constexpr Flag kFlags[] = {
      .kind = ValueKind::file,
      .value = "FILE",
      .help = "Compare with the hashes in FILE, and list the tensors that differ, are missing, or are new."},
+    {.id = FlagId::no_hash,
+     .name = "--no-hash",
+     .help = "Do not compare files with the checksums that are at hand: the names of blobs in the hub cache, "
+             "and what a download left in .cache/huggingface."},
     {.id = FlagId::compared_tensors, .name = "--tensors", .help = "List equal tensors too."},
     {.id = FlagId::tolerance,
      .name = "--tolerance",

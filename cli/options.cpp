@@ -210,9 +210,10 @@ ParsedCommand typed_command(CommandId id, const std::vector<std::string>& argume
     case CommandId::convert:
       return convert_command(arguments, values);
     case CommandId::verify:
-      return VerifyCommand{model_options(argument, values), is_given(values, FlagId::verified_tensors),
-                           last_value(values, FlagId::write_hashes), last_value(values, FlagId::against),
-                           threads_of(values, FlagId::check_threads)};
+      return VerifyCommand{
+          model_options(argument, values),           is_given(values, FlagId::verified_tensors),
+          last_value(values, FlagId::write_hashes),  last_value(values, FlagId::against),
+          threads_of(values, FlagId::check_threads), !is_given(values, FlagId::no_hash)};
     case CommandId::diff:
       return diff_command(arguments, values);
     case CommandId::gemm:

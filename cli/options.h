@@ -95,6 +95,7 @@ struct VerifyCommand {
   std::string write_hashes;  ///< a path; empty: none
   std::string against;       ///< a path; empty: none
   unsigned threads = 0;      ///< 0: one per processor, at most 16
+  bool checksums = true;     ///< false with --no-hash
 };
 
 struct DiffCommand {

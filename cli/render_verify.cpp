@@ -86,6 +86,7 @@ void write_verified(const Verified& verified, bool all, const TextSink& sink) {
   TextTable::write({Align::left, Align::left, Align::left, Align::right, Align::right, Align::right,
                     Align::left, Align::left},
                    0, make_rows, sink);
+  sink(render_checksums(verified.checksums));
   uint64_t tensors = 0, bytes = 0, denormal = 0;
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
     const auto& statistics = verified.statistics[i];
@@ -114,7 +115,9 @@ void write_verified_json(const Verified& verified, const TextSink& sink) {
     json.key("fault").boolean(is_fault(finding)).key("names").strings(finding.names);
     json.key("hint").string_or_null(finding.hint).end_object();
   }
-  json.end_array().key("warnings").strings(verified.warnings).key("tensors").begin_array();
+  json.end_array();
+  write_checksums(json, verified.checksums);
+  json.key("warnings").strings(verified.warnings).key("tensors").begin_array();
   for (size_t i = 0; i < verified.statistics.size(); ++i) {
     const auto& statistics = verified.statistics[i];
     if (!statistics) continue;

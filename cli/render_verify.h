@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cli/json_writer.h"
+#include "cli/render_checksums.h"
 #include "core/check/tensor_diff.h"
 #include "core/check/tensor_scan.h"
 #include "core/model/checkpoint.h"
@@ -15,6 +16,7 @@ struct Verified {
   Checkpoint checkpoint;
   std::vector<Finding> findings;
   std::vector<std::string> warnings;
+  VerifiedChecksums checksums;                              ///< empty with --no-hash
   std::vector<std::optional<TensorStatistics>> statistics;  ///< by tensor; nothing for one that was not read
 };
 

@@ -9,6 +9,9 @@ find_library(LIBURING NAMES liburing.a uring REQUIRED)
 find_library(LIBZ NAMES libz.a z REQUIRED)
 find_library(LIBBZ2 NAMES libbz2.a bz2 REQUIRED)
 find_library(LIBLZMA NAMES liblzma.a lzma REQUIRED)
+# Static, and of it the two hashes of core/base/sha.cpp alone: as a shared library it takes a quarter of the time in which
+# hfload --version starts and ends.
+find_library(LIBCRYPTO NAMES libcrypto.a crypto REQUIRED)
 # The headers alone: the library is looked for at run time (core/run/onednn_library.h).
 find_path(ONEDNN_HEADERS oneapi/dnnl/dnnl.h REQUIRED)
 file(STRINGS ${ONEDNN_HEADERS}/oneapi/dnnl/dnnl_version.h onednn_major REGEX "define DNNL_VERSION_MAJOR 2$")

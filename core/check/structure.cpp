@@ -66,9 +66,9 @@ StructureReport check_structure(const Checkpoint& checkpoint) {
 }
 
 bool is_fault(const Finding& finding) {
-  constexpr std::string_view kNotes[] = {"constant_tensors",  "empty_tensors",  "holes",
-                                         "ignored_keys",      "legacy_buffers", "other_weights",
-                                         "tied_weights_saved"};
+  constexpr std::string_view kNotes[] = {
+      "constant_tensors", "edited_since_download", "empty_tensors", "holes",
+      "ignored_keys",     "legacy_buffers",        "other_weights", "tied_weights_saved"};
   return std::ranges::find(kNotes, finding.code) == std::end(kNotes);
 }
 

@@ -23,7 +23,7 @@ fuzz() {
     "$build/corpus/$1" "$build/seeds/$1" > "$build/findings/$1.log" 2>&1
 }
 
-parsers="safetensors shard_index model_config offload_index tensor_hashes device_map torch_file"
+parsers="safetensors shard_index model_config offload_index tensor_hashes hub_records device_map torch_file"
 echo "$parsers: $seconds s, side by side"
 for parser in $parsers; do
   mkdir -p "$build/corpus/$parser" "$build/findings"

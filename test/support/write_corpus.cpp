@@ -71,6 +71,13 @@ void write_valid(const fs::path& directory) {
         R"({"schema": "hfload.hashes/1", "tensors": {)"
         R"("a": {"dtype": "F16", "shape": [2, 3], "hash": "0123456789abcdef"}, )"
         R"("b": {"dtype": "I64", "shape": [], "hash": "fedcba9876543210"}}})");
+  fs::create_directories(directory / "hub_records");
+  const std::string sha1(40, '1'), sha256(64, '2');
+  write(directory / "hub_records/listing",
+        R"({"format_version": 1, "files": {"a": {"size": 3, "blob_id": ")" + sha1 +
+            R"("}, "b": {"size": 9, "blob_id": ")" + sha1 + R"(", "lfs_sha256": ")" + sha256 +
+            R"(", "lfs_size": 9, "xet_hash": null}}})");
+  write(directory / "hub_records/metadata", sha1 + "\n" + sha256 + "\n1712656091.123\n");
   fs::create_directories(directory / "device_map");
   write(directory / "device_map/json", R"({"model.embed_tokens": 0, "model.layers.0": "cpu", "": "disk"})");
   write(directory / "device_map/python", R"({'encoder': 'cuda:1', "it's": 0, 'a\n\x7f\u00e9': 'cpu',})");
