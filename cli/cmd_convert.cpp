@@ -53,10 +53,6 @@ class Converter {
     report.set_plan(plan);
     report.warnings.insert(report.warnings.end(), plan.warnings.begin(), plan.warnings.end());
     report.free_bytes = free_bytes_at(plan.destination);
-    if (command_.dry_run) {
-      look_at_destination(plan, report);
-      return;
-    }
     ConvertRun run{command_.force, threads, nullptr, [] { return received_signal() != 0; }};
     ProgressBar bar(context_.common, context_.environment, "converting");
     if (show_progress) {
@@ -64,23 +60,30 @@ class Converter {
         bar.update({done.done_bytes, done.total_bytes, done.seconds});
       };
     }
+    if (command_.dry_run) {
+      look_at_destination(plan, *source, run, report);
+      return;
+    }
     const ConvertOutcome outcome = execute(plan, *source, run);
     bar.clear();
     report.status = outcome.skipped ? ConvertStatus::skipped : ConvertStatus::converted;
+    report.outdated = outcome.outdated;
     report.seconds = outcome.seconds;
   }
 
  private:
   /// Finds, and throws, what the conversion would.
-  void look_at_destination(const ConvertPlan& plan, ConvertReport& report) const {
+  void look_at_destination(const ConvertPlan& plan, const TensorSource& source, const ConvertRun& run,
+                           ConvertReport& report) const {
     std::error_code fault;
     // The directory of -o is none that a dry run makes, and a conversion makes it first.
     const bool is_made_first =
         !command_.output_directory.empty() && !std::filesystem::exists(command_.output_directory, fault);
     if (!is_made_first) require_place(plan.destination, !plan.single_file);
-    const DestinationState state = check_destination(plan, command_.force);
+    const DestinationState state = check_destination(plan, source, run);
     report.status = state.is_complete ? ConvertStatus::skipped : ConvertStatus::planned;
     report.replaces = state.replaces;
+    report.outdated = state.is_outdated;
   }
 
   const ConvertCommand& command_;
@@ -131,32 +134,14 @@ void make_directory(const std::string& path) {
       .with_path(path);
 }
 
-/// Prints each model's line once it and all before it are done, so that the order is that of the command
-/// line.
-class OrderedLines {
- public:
-  OrderedLines(const std::vector<ConvertReport>& reports, const Context& context)
-      : reports_(reports), context_(context), done_(reports.size()) {}
-
-  void finish(size_t index) {
-    const std::lock_guard lock(mutex_);
-    done_[index] = true;
-    for (const std::string& warning : reports_[index].warnings) {
-      context_.messages.warning(fmt::format("{}: {}", reports_[index].source, warning));
-    }
-    if (reports_[index].error) context_.messages.error(*reports_[index].error);
-    for (; printed_ < done_.size() && done_[printed_]; ++printed_) {
-      if (!context_.common.json) write_standard_output(render_conversion_line(reports_[printed_]));
-    }
-  }
-
- private:
-  const std::vector<ConvertReport>& reports_;
-  const Context& context_;
-  std::mutex mutex_;
-  std::vector<bool> done_;
-  size_t printed_ = 0;
-};
+/// Prints what became of one of several models, as soon as it is known.
+void print_one_of_many(const ConvertReport& report, bool dry_run, const Context& context) {
+  for (const std::string& warning : report.warnings)
+    context.messages.warning(fmt::format("{}: {}", report.source, warning));
+  if (report.error) context.messages.error(*report.error);
+  write_standard_output(context.common.json ? render_conversion_json(report, dry_run, JsonLayout::one_line)
+                                            : render_conversion_line(report));
+}
 
 void convert_many(const ConvertCommand& command, const Context& context,
                   std::vector<ConvertReport>& reports) {
@@ -166,7 +151,7 @@ void convert_many(const ConvertCommand& command, const Context& context,
   const unsigned jobs = std::min(command.jobs, static_cast<unsigned>(reports.size()));
   const unsigned threads = command.threads != 0 ? command.threads : std::max(1U, processors / jobs);
   const Converter converter(command, context);
-  OrderedLines lines(reports, context);
+  std::mutex printing;
   std::atomic<size_t> next{0};
   run_workers(jobs, [&](unsigned) {
     for (size_t i = next++; i < reports.size(); i = next++) {
@@ -177,7 +162,8 @@ void convert_many(const ConvertCommand& command, const Context& context,
         reports[i].error = error;
       }
       stop_if_interrupted();
-      lines.finish(i);
+      const std::lock_guard lock(printing);
+      print_one_of_many(reports[i], command.dry_run, context);
     }
   });
 }
@@ -197,10 +183,10 @@ void run_convert(const ConvertCommand& command, const Context& context) {
       for (const std::string& warning : reports[0].warnings) context.messages.warning(warning);
     }
   }
-  if (context.common.json) {
-    write_standard_output(render_conversions_json(reports, command.dry_run));
-  } else if (many) {
-    context.messages.note(render_summary(reports));
+  if (many) {
+    if (!context.common.json) context.messages.note(render_summary(reports));
+  } else if (context.common.json) {
+    write_standard_output(render_conversion_json(reports[0], command.dry_run, JsonLayout::indented));
   } else {
     write_standard_output(command.dry_run ? render_conversion_plan(reports[0])
                                           : render_conversion_line(reports[0]));

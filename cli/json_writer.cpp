@@ -20,7 +20,7 @@ JsonWriter& JsonWriter::open(char bracket) {
 JsonWriter& JsonWriter::close(char bracket) {
   const bool had_members = has_members_.back();
   has_members_.pop_back();
-  if (had_members) out_.append("\n").append(2 * has_members_.size(), ' ');
+  if (had_members) break_line();
   out_ += bracket;
   return *this;
 }
@@ -32,9 +32,14 @@ void JsonWriter::separate() {
     out_.clear();
   }
   if (std::exchange(after_key_, false) || has_members_.empty()) return;
-  if (has_members_.back()) out_ += ',';
+  const bool is_first = !has_members_.back();
   has_members_.back() = true;
-  out_.append("\n").append(2 * has_members_.size(), ' ');
+  if (!is_first) out_ += layout_ == JsonLayout::one_line ? ", " : ",";
+  break_line();
+}
+
+void JsonWriter::break_line() {
+  if (layout_ == JsonLayout::indented) out_.append("\n").append(2 * has_members_.size(), ' ');
 }
 
 JsonWriter& JsonWriter::key(std::string_view name) {

@@ -12,13 +12,16 @@
 
 namespace hfload::cli {
 
-/// Writes one JSON document, indented by two spaces a level. Integers are exact to 64 bits. Strings are
+/// How a document is laid out: indented by two spaces a level, or as one line among others.
+enum class JsonLayout : uint8_t { indented, one_line };
+
+/// Writes one JSON document. Integers are exact to 64 bits. Strings are
 /// always valid UTF-8: a byte that is none becomes U+FFFD, and whatever could steer a terminal is written as
 /// \uNNNN. The calls follow the document: `key` before each value of an object.
 class JsonWriter {
  public:
   /// Keeps the document until it is taken.
-  JsonWriter() = default;
+  explicit JsonWriter(JsonLayout layout = JsonLayout::indented) : layout_(layout) {}
   /// Passes the document on part by part.
   explicit JsonWriter(TextSink sink) : sink_(std::move(sink)) {}
 
@@ -54,8 +57,10 @@ class JsonWriter {
   JsonWriter& close(char bracket);
   /// Puts comma, line feed and indentation before a value or key.
   void separate();
+  void break_line();
   void write_string(std::string_view text);
 
+  JsonLayout layout_ = JsonLayout::indented;
   TextSink sink_;
   std::string out_;
   std::vector<bool> has_members_;  ///< one per open bracket

@@ -42,7 +42,7 @@ void write_model(JsonWriter& json, const ConvertReport& report) {
   json.key("output_bytes").number(report.output_bytes).key("free_bytes").number(report.free_bytes);
   json.key("converted_tensors").number(report.converted_tensors);
   json.key("dropped_tensors").strings(report.dropped).key("duplicated_tensors").strings(report.duplicated);
-  json.key("seconds").seconds(report.seconds);
+  json.key("outdated").boolean(report.outdated).key("seconds").seconds(report.seconds);
   json.key("warnings").strings(report.warnings).end_object();
 }
 
@@ -69,7 +69,12 @@ std::string render_conversion_line(const ConvertReport& report) {
   } else if (report.status == ConvertStatus::skipped) {
     line += ": it is there, and complete";
   } else {
-    line += fmt::format(": {}{}", sizes(report), report.replaces ? "; replaces what is there" : "");
+    line += ": " + sizes(report);
+    if (report.outdated) {
+      line += "; the source has changed since the output that was there";
+    } else if (report.replaces) {
+      line += "; replaces what is there";
+    }
   }
   return line + '\n';
 }
@@ -112,11 +117,11 @@ std::string render_summary(std::span<const ConvertReport> reports) {
   return text;
 }
 
-std::string render_conversions_json(std::span<const ConvertReport> reports, bool dry_run) {
-  JsonWriter json;
+std::string render_conversion_json(const ConvertReport& report, bool dry_run, JsonLayout layout) {
+  JsonWriter json(layout);
   json.begin_object().key("schema").string("hfload.convert/1").key("dry_run").boolean(dry_run);
   json.key("models").begin_array();
-  for (const ConvertReport& report : reports) write_model(json, report);
+  write_model(json, report);
   json.end_array().end_object();
   return json.take();
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/json_writer.h"
 #include "core/base/error.h"
 #include "core/save/convert.h"
 
@@ -32,6 +33,7 @@ struct ConvertReport {
   std::vector<std::string> dropped = {}, duplicated = {};
   uint64_t free_bytes = 0;  ///< of the destination's disk, before anything was written
   bool replaces = false;    ///< what is at the destination, as a dry run finds
+  bool outdated = false;    ///< what is, or was, there is this output of an earlier state of the source
   double seconds = 0;
   std::vector<std::string> warnings = {};
   std::optional<Error> error = std::nullopt;
@@ -48,7 +50,7 @@ std::string render_conversion_plan(const ConvertReport& report);
 std::string render_rate(const ConvertReport& report);
 /// Of many: "3 models: 2 converted, 1 skipped".
 std::string render_summary(std::span<const ConvertReport> reports);
-/// The document of --json, hfload.convert/1.
-std::string render_conversions_json(std::span<const ConvertReport> reports, bool dry_run);
+/// The document of --json, hfload.convert/1; of one of several models on one line.
+std::string render_conversion_json(const ConvertReport& report, bool dry_run, JsonLayout layout);
 
 }  // namespace hfload::cli

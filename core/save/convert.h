@@ -70,12 +70,13 @@ struct ConvertPlan {
   std::optional<uint64_t> total_parameters;  ///< for the index
   std::vector<TextFile> texts;               ///< the index, config.json
   std::vector<CopiedFile> copies;            ///< tokenizer, generation config, …
-  std::string entry_point;           ///< the file that readers look for: the index, or the only weight file
-  uint64_t tensor_bytes = 0;         ///< of all tensors as written
-  uint64_t output_bytes = 0;         ///< of all files
-  uint64_t converted_tensors = 0;    ///< whose dtype changes
-  std::vector<std::string> dropped;  ///< names of saved duplicates of tied parameters
-  std::vector<std::string> duplicated;  ///< names of tied parameters that were added
+  std::string entry_point;  ///< the file that readers look for: the index, or the only weight file
+  std::vector<std::string> source_files;  ///< paths of what it was made of: shards, index, config.json
+  uint64_t tensor_bytes = 0;              ///< of all tensors as written
+  uint64_t output_bytes = 0;              ///< of all files
+  uint64_t converted_tensors = 0;         ///< whose dtype changes
+  std::vector<std::string> dropped;       ///< names of saved duplicates of tied parameters
+  std::vector<std::string> duplicated;    ///< names of tied parameters that were added
   std::vector<std::string> warnings;
 };
 
@@ -100,16 +101,6 @@ ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& so
 /// Writes the text of one of the plan's texts.
 void write_text(const ConvertPlan& plan, const TextFile& file, const TextSink& sink);
 
-/// What executing a plan finds at its destination.
-struct DestinationState {
-  bool is_complete = false;  ///< this output already: nothing is left to do
-  bool replaces = false;     ///< something that force lets it replace
-};
-
-/// What executing the plan would find, changing nothing; what an interrupted run left there counts as it
-/// lies. Throws Error(destination_exists, no_space) as that does.
-DestinationState check_destination(const ConvertPlan& plan, bool force);
-
 struct ConvertProgress {
   uint64_t done_bytes = 0;  ///< of tensors as written
   uint64_t total_bytes = 0;
@@ -126,17 +117,35 @@ struct ConvertRun {
   std::function<bool()> interrupted = nullptr;
 };
 
+/// The threads that a run takes.
+unsigned threads_of_run(const ConvertRun& run);
+
+/// What executing a plan finds at its destination.
+struct DestinationState {
+  bool is_complete = false;  ///< this output already: nothing is left to do
+  bool is_outdated = false;  ///< this output of an earlier state of the source, which is replaced
+  bool replaces = false;     ///< that, or something that force lets it replace
+};
+
+/// What executing the plan would find, changing nothing; what an interrupted run left there counts as it
+/// lies. Reads weights where an output of this form is there, to compare them. Throws as `execute`:
+/// Error(destination_exists, no_space), Interrupted.
+DestinationState check_destination(const ConvertPlan& plan, const TensorSource& source,
+                                   const ConvertRun& run);
+
 struct ConvertOutcome {
-  bool skipped = false;  ///< the destination held this output already
+  bool skipped = false;   ///< the destination held this output already
+  bool outdated = false;  ///< it held this output of an earlier state of the source
   double seconds = 0;
   unsigned threads = 0;
 };
 
 /// Carries out a plan by the write protocol of docs/convert.md: afterwards the destination holds either the
 /// whole output, flushed to the disk, or what it held before. An output that is there already, as a finished
-/// conversion of this plan leaves it, is left alone. Memory: 1.5 MiB a thread besides the plan, whatever the
-/// sizes of tensors. The files are the same for any number of threads. Throws Error(destination_exists,
-/// destination_busy, no_space, io_error, changed_during_read), Interrupted.
+/// conversion of this plan leaves it, is left alone; one of an earlier state of the source is replaced.
+/// Memory: 1.5 MiB a thread besides the plan, whatever the sizes of tensors. The files are the same for any
+/// number of threads. Throws Error(destination_exists, destination_busy, no_space, io_error,
+/// changed_during_read), Interrupted.
 ConvertOutcome execute(const ConvertPlan& plan, const TensorSource& source, const ConvertRun& run);
 
 /// The conversion from one dtype to another; nothing where there is none. Equal dtypes give CastKind::none.

@@ -15,6 +15,7 @@
 #include "core/base/interrupted.h"
 #include "core/base/system_error.h"
 #include "core/base/workers.h"
+#include "core/save/cast_pieces.h"
 #include "core/save/commit.h"
 #include "core/save/convert.h"
 #include "core/save/destination.h"
@@ -25,8 +26,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr uint64_t kBufferBytes = 512 << 10;  ///< read into a processor's L2 cache at once
-constexpr unsigned kMaxDefaultThreads = 16;
 constexpr std::chrono::milliseconds kProgressInterval{100};
 
 /// A weight file while it is written.
@@ -36,11 +35,6 @@ struct OpenFile {
   FileDescriptor fd;
   std::atomic<uint64_t> pieces_left{0};
   size_t first_run = 0;
-};
-
-/// Two buffers, of which the second holds the result of a cast that doubles the size.
-struct Buffers {
-  std::vector<std::byte> source, target;
 };
 
 class Conversion {
@@ -65,6 +59,7 @@ class Conversion {
       const CopiedFile& copied = plan_.copies[i];
       const RegularFile file = open_regular_file(copied.path);
       FileDescriptor fd = staged_.open(copies_[i]);
+      constexpr uint64_t kBufferBytes = 512 << 10;
       std::vector<std::byte>& buffer = buffers_[0].source;
       buffer.resize(kBufferBytes);
       for (uint64_t at = 0; at < copied.bytes; at += kBufferBytes) {
@@ -130,7 +125,7 @@ class Conversion {
     return file.fd.get();
   }
 
-  void write(size_t index, Buffers& buffers) {
+  void write(size_t index, CastBuffers& buffers) {
     const WritePiece piece = schedule_.piece(index);
     const WriteRun& run = schedule_.runs[piece.run];
     OpenFile& file = files_[run.file];
@@ -138,7 +133,7 @@ class Conversion {
     const uint64_t target = run.target_offset + cast_bytes(run.cast, piece.first_byte);
     try {
       const bool must_see = run.cast != CastKind::none || has_checksums(run.file);
-      if (must_see || !copy_in_kernel(piece, run, fd, target)) convert(index, piece, fd, target, buffers);
+      if (must_see || !copy_in_kernel(piece, run, fd, target)) convert(index, piece, fd, buffers);
     } catch (Error& error) {
       if (error.tensor().empty()) error.with_tensor(std::string(tensor_at(run.file, target)));
       throw;
@@ -165,30 +160,14 @@ class Conversion {
     return plan_.tensors[(after == slots.begin() ? after : after - 1)->tensor].name;
   }
 
-  void convert(size_t index, const WritePiece& piece, int fd, uint64_t target, Buffers& buffers) {
+  void convert(size_t index, const WritePiece& piece, int fd, CastBuffers& buffers) {
     const WriteRun& run = schedule_.runs[piece.run];
-    const uint32_t tensor = source_of(run);
-    const std::optional<FileRange> range = run.from_file ? source_.file_range(tensor) : std::nullopt;
-    std::optional<PieceReader> reader;
-    if (!range) reader.emplace(source_, tensor, piece.first_byte, piece.source_bytes, gather_slots_);
     const std::string path = staged_.path(files_[run.file].staged);
-    buffers.source.resize(kBufferBytes);
-    for (uint64_t done = 0; done < piece.source_bytes; done += kBufferBytes) {
-      const auto read = std::span(buffers.source).first(std::min(kBufferBytes, piece.source_bytes - done));
-      if (range) {
-        read_exactly(*range->file, range->offset + piece.first_byte + done, read);
-      } else {
-        reader->read(read);
-      }
-      std::span<const std::byte> written = read;
-      if (run.cast != CastKind::none) {
-        buffers.target.resize(cast_bytes(run.cast, kBufferBytes));
-        cast(run.cast, read.data(), buffers.target.data(), read.size() / cast_source_bytes(run.cast));
-        written = std::span(buffers.target).first(cast_bytes(run.cast, read.size()));
-      }
-      if (has_checksums(run.file)) crcs_[index] = crc32(crcs_[index], written);
-      write_exactly(fd, target + cast_bytes(run.cast, done), written, path);
-    }
+    read_cast_piece(plan_, source_, run, piece, gather_slots_, buffers,
+                    [&](uint64_t offset, std::span<const std::byte> bytes) {
+                      if (has_checksums(run.file)) crcs_[index] = crc32(crcs_[index], bytes);
+                      write_exactly(fd, offset, bytes, path);
+                    });
   }
 
   /// Copies without bringing the bytes to this process; false where the file systems cannot, or where reading
@@ -267,7 +246,7 @@ class Conversion {
   const ConvertRun& run_;
   StagedFiles& staged_;
   std::vector<OpenFile> files_;
-  std::vector<Buffers> buffers_;  ///< by worker; each touches its own alone
+  std::vector<CastBuffers> buffers_;  ///< by worker; each touches its own alone
   PieceReader::Slots gather_slots_{PieceReader::kMostGathering};
   std::vector<size_t> copies_;  ///< numbers of plan_.copies in the StagedFiles
   WriteSchedule schedule_;
@@ -287,14 +266,19 @@ StagedFiles stage(const ConvertPlan& plan) {
 
 }  // namespace
 
+unsigned threads_of_run(const ConvertRun& run) {
+  constexpr unsigned kMostThreads = 16;
+  return run.threads != 0 ? run.threads : std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads);
+}
+
 ConvertOutcome execute(const ConvertPlan& plan, const TensorSource& source, const ConvertRun& run) {
   const Clock::time_point begin = Clock::now();
   ConvertOutcome outcome;
-  outcome.threads = run.threads != 0
-                        ? run.threads
-                        : std::clamp(std::thread::hardware_concurrency(), 1U, kMaxDefaultThreads);
+  outcome.threads = threads_of_run(run);
   clean_leftovers(plan.destination);
-  if (check_destination(plan, run.force).is_complete) {
+  const DestinationState found = check_destination(plan, source, run);
+  outcome.outdated = found.is_outdated;
+  if (found.is_complete) {
     outcome.skipped = true;
     return outcome;
   }

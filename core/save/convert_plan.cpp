@@ -302,6 +302,12 @@ ConvertPlan plan_conversion(const Checkpoint& checkpoint, const TensorSource& so
   planner.plan_tensors();
   planner.plan_files();
   planner.plan_other_files();
+  const ModelLocation& location = checkpoint.location;
+  for (const Shard& shard : checkpoint.shards)
+    plan.source_files.push_back(in_directory(location.directory, shard.file));
+  for (const std::string& path : {location.weights_path, location.config_path}) {
+    if (!path.empty()) plan.source_files.push_back(path);
+  }
   return plan;
 }
 

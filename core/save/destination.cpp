@@ -13,6 +13,7 @@
 
 #include "core/base/directory.h"
 #include "core/base/error.h"
+#include "core/save/output_age.h"
 
 namespace hfload {
 namespace {
@@ -86,10 +87,6 @@ bool lies_in(const std::string& directory, const struct stat& status) {
       .with_hint("Choose another destination; a conversion never writes to its input.");
 }
 
-std::string in_directory(const std::string& directory, const std::string& name) {
-  return directory.empty() || directory.ends_with('/') ? directory + name : directory + "/" + name;
-}
-
 /// Refuses a destination that is the input file, or a directory in which the file would be replaced.
 void refuse_to_replace(const std::string& input, const std::string& name, const std::string& destination,
                        bool single_file) {
@@ -137,6 +134,14 @@ std::vector<uint64_t> checksum_offsets(const FileLayout& layout) {
 }
 
 }  // namespace
+
+std::string in_directory(const std::string& directory, const std::string& name) {
+  return directory.empty() || directory.ends_with('/') ? directory + name : directory + "/" + name;
+}
+
+std::string output_path(const ConvertPlan& plan, const std::string& name) {
+  return plan.single_file ? plan.destination : in_directory(plan.destination, name);
+}
 
 std::string_view weights_file_name(WeightFormat format) {
   return kWeightsFiles[format == WeightFormat::pytorch ? 1 : 0];
@@ -231,9 +236,7 @@ ExistingSet find_existing_set(const ConvertPlan& plan) {
 }
 
 bool is_complete(const ConvertPlan& plan) {
-  const auto path_of = [&](const std::string& name) {
-    return plan.single_file ? plan.destination : in_directory(plan.destination, name);
-  };
+  const auto path_of = [&](const std::string& name) { return output_path(plan, name); };
   for (const CopiedFile& file : plan.copies) {
     if (!has_bytes(path_of(file.name), file.bytes)) return false;
   }
@@ -266,10 +269,23 @@ bool is_complete(const ConvertPlan& plan) {
   return true;
 }
 
-DestinationState check_destination(const ConvertPlan& plan, bool force) {
-  if (!force && is_complete(plan)) return {.is_complete = true};
+DestinationState check_destination(const ConvertPlan& plan, const TensorSource& source,
+                                   const ConvertRun& run) {
+  const bool is_of_plan = !run.force && is_complete(plan);
+  if (is_of_plan) {
+    const OutputAge age = compare_with_source(plan, source, run);
+    if (age == OutputAge::current) return {.is_complete = true};
+    if (age == OutputAge::other_weights) {
+      throw Error(ErrorCode::destination_exists,
+                  "this has the form of the output and other contents, and the source is not newer")
+          .with_path(output_path(plan, plan.entry_point))
+          .with_hint(
+              "It is of another source, or was changed since. Replace it with --force, or choose "
+              "another destination.");
+    }
+  }
   const std::string existing = find_existing_set(plan).first;
-  if (!force && !existing.empty()) {
+  if (!run.force && !is_of_plan && !existing.empty()) {
     throw Error(ErrorCode::destination_exists, "this exists already, and is not what would be written")
         .with_path(existing)
         .with_hint("Replace it with --force, or choose another destination.");
@@ -281,7 +297,7 @@ DestinationState check_destination(const ConvertPlan& plan, bool force) {
         .with_path(plan.destination)
         .with_hint("Make room on that disk, or write to another one.");
   }
-  return {.replaces = !existing.empty()};
+  return {.is_outdated = is_of_plan, .replaces = !existing.empty()};
 }
 
 uint64_t free_bytes_at(const std::string& path) {

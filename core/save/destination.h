@@ -19,6 +19,12 @@ bool is_single_file(const std::string& destination, WeightFormat format);
 /// As require_apart, of the shards that an index names.
 void require_shards_apart(const Checkpoint& checkpoint, const std::string& destination, bool single_file);
 
+/// The path of a name in a directory.
+std::string in_directory(const std::string& directory, const std::string& name);
+
+/// Where a file of the plan's output is, or will be.
+std::string output_path(const ConvertPlan& plan, const std::string& name);
+
 /// The path without slashes at its end.
 std::string without_slashes(std::string path);
 

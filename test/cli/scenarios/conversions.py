@@ -14,6 +14,7 @@ import zipfile
 import running
 import safetensors_writer
 import setups
+from run_cli_tests import check_schema
 
 CHECKPOINTS = running.FIXTURES / "checkpoints"
 
@@ -30,6 +31,11 @@ def document(binary, work, *arguments, status=0):
 
 def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def lines(binary, work, *arguments, status=0):
+    """What several conversions say with --json: of each its document, on a line, as soon as it ends."""
+    return [check_schema(line, "convert") for line in convert(binary, work, *arguments, "--json", "--quiet", status=status).stdout.splitlines()]
 
 
 def weights_of(folder):
@@ -289,6 +295,91 @@ def test_what_is_not_the_output_is_not_taken_for_it(binary, work):
     assert "[destination_exists]" in convert(binary, work, *sharded, status=5).stderr
 
 
+def set_time(path, seconds):
+    """Of its last change, so many seconds from now."""
+    os.utime(path, (time.time() + seconds,) * 2)
+
+
+def flip_last_byte(path, *, keep_time=False):
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    if keep_time:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_changed_source_is_converted_again(binary, work):
+    """As make does by the times of files, and where these cannot tell, by their contents."""
+    for number, (destination, flags) in enumerate([("out", []), ("out.safetensors", []), ("shards", ["--max-shard-size", "1KB"]),
+                                                   ("cast", ["--dtype", "float32"]), ("pt", ["--format", "pytorch"])]):
+        source, weights = work / f"m{number}", work / f"m{number}" / "model.safetensors"
+        setups.write_llama(source)
+        (source / "tokenizer.json").write_text("{}")
+        arguments = [source.name, destination, *flags]
+
+        def expect(status, outdated):
+            """A dry run says it and changes nothing; the conversion does it, and the output is that of a new destination."""
+            before = tree_of(work)
+            planned = document(binary, work, *arguments, "--dry-run")["models"][0]
+            assert (planned["status"].replace("planned", "converted"), planned["outdated"]) == (status, outdated), planned
+            assert tree_of(work) == before
+            done = document(binary, work, *arguments)["models"][0]
+            assert (done["status"], done["outdated"]) == (status, outdated), done
+            fresh = f"fresh-{destination}"
+            convert(binary, work, source.name, fresh, *flags, "-q", "--force")
+            as_tree = lambda path: tree_of(path) if path.is_dir() else sha256(path)
+            assert as_tree(work / destination) == as_tree(work / fresh), arguments
+
+        expect("converted", False)
+        expect("skipped", False)
+        flip_last_byte(weights)  # retrained
+        expect("converted", True)
+        flip_last_byte(weights, keep_time=True)  # by cp -p, or rsync
+        expect("converted", True)
+        set_time(weights, -1000)
+        expect("skipped", False)
+        set_time(weights, 1000)  # touch
+        planned = convert(binary, work, *arguments, "--dry-run").stdout
+        assert planned.splitlines()[0].endswith("; the source has changed since the output that was there"), planned
+        assert document(binary, work, *arguments)["models"][0]["outdated"]
+        set_time(weights, -1000)
+        older = work / "older"
+        older.write_bytes(weights.read_bytes())
+        flip_last_byte(older)
+        set_time(older, -2000)
+        older.rename(weights)
+        expect("converted", True)
+        if not destination.endswith(".safetensors"):
+            (source / "tokenizer.json").write_text("[]")
+            expect("converted", True)
+        weights.rename(source / ".elsewhere")
+        flip_last_byte(source / ".elsewhere", keep_time=True)
+        weights.symlink_to(".elsewhere")
+        expect("converted", True)
+
+
+def test_the_output_of_another_source_is_neither_passed_over_nor_replaced(binary, work):
+    """Of the same form, and older than the output; nor is an output that was changed."""
+    for name in "ab":
+        setups.write_llama(work / name)
+    flip_last_byte(work / "b" / "model.safetensors")
+    time.sleep(0.02)  # more than a tick of the clock that files have their times from
+    for flags in [], ["--dtype", "bfloat16"], ["--format", "pytorch"]:
+        convert(binary, work, "a", "out", "-q", "--force", *flags)
+        before = tree_of(work / "out")
+        for dry in [], ["--dry-run"]:
+            result = convert(binary, work, "b", "out", *flags, *dry, status=5)
+            assert "other contents" in result.stderr and "[destination_exists]" in result.stderr and tree_of(work / "out") == before, result
+        file = next(path for path in (work / "out").iterdir() if path.name != "config.json")
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        time.sleep(0.02)
+        file.write_bytes(content)
+        assert "[destination_exists]" in convert(binary, work, "a", "out", *flags, status=5).stderr
+        shutil.rmtree(work / "out")
+
+
 def test_other_files(binary, work):
     setups.llama(work)
     source = work / "llama"
@@ -325,15 +416,15 @@ def test_many_models(binary, work):
     (work / "bad" / "model.safetensors").write_bytes(b"no")
     arguments = ["a", "bad", "b/", "-o", "all", "--dtype", "bfloat16", "--jobs", "3"]
     first = convert(binary, work, *arguments, status=1)
-    assert first.stdout.splitlines() == ["converted a to all/a: 2 files, 4.69 KiB", "failed bad to all/bad: header_too_small",
-                                         "converted b/ to all/b: 2 files, 4.69 KiB"], first
+    assert sorted(first.stdout.splitlines()) == ["converted a to all/a: 2 files, 4.69 KiB", "converted b/ to all/b: 2 files, 4.69 KiB",
+                                                 "failed bad to all/bad: header_too_small"], first
     assert note_in(first.stderr) == "3 models: 2 converted, 1 failed"
     shutil.rmtree(work / "all" / "a")
-    again = document(binary, work, "a", "b", "c", "-o", "all", "--dtype", "bfloat16")
-    assert [m["status"] for m in again["models"]] == ["converted", "skipped", "converted"]
+    again = lines(binary, work, "a", "b", "c", "-o", "all", "--dtype", "bfloat16")
+    assert [(m["source"], m["status"]) for line in again for m in line["models"]] == [("a", "converted"), ("b", "skipped"), ("c", "converted")]
     # What is there is of another dtype: that model fails, the others do not.
-    mixed = document(binary, work, "a", "d", "-o", "all", status=1)
-    assert [(m["status"], m.get("error", {}).get("code")) for m in mixed["models"]] == [("failed", "destination_exists"), ("failed", "not_found")]
+    mixed = lines(binary, work, "a", "d", "-o", "all", status=1)
+    assert [(m["status"], m.get("error", {}).get("code")) for line in mixed for m in line["models"]] == [("failed", "destination_exists"), ("failed", "not_found")]
     assert "[name_collision]" in convert(binary, work, "a", "./a/", "-o", "other", status=2).stderr
 
 
@@ -354,18 +445,26 @@ def test_outputs_of_many_models_have_the_models_names(binary, work):
     for flags, file in (([], "model.safetensors"), (["--format", "pytorch"], "pytorch_model.bin")):
         result = running.run(binary, ["convert", *models, "-o", f"all {file}", "--json", "-q", *flags], work, {"HF_HUB_CACHE": str(work / "hub")})
         assert result.status == 0, result
-        assert [m["destination"] for m in json.loads(result.stdout)["models"]] == [f"all {file}/{name}" for name in names], result
+        done = [m for line in result.stdout.splitlines() for m in json.loads(line)["models"]]
+        assert [m["destination"] for m in done] == [f"all {file}/{name}" for name in names], result
         assert all((work / f"all {file}" / name / file).exists() for name in names)
 
 
-def test_lines_come_in_the_order_of_the_command_line(binary, work):
-    """Though the first model takes the longest."""
+def test_lines_come_as_each_model_ends(binary, work):
+    """So the first, which takes the longest, is the last of two that run at a time."""
     safetensors_writer.write(work / "large.safetensors", [("w", "F32", [2**24])], sparse=True)
     for name in ("b", "c", "d"):
         safetensors_writer.write(work / f"{name}.safetensors", [("w", "F32", [2])])
-    result = convert(binary, work, "large.safetensors", "b.safetensors", "c.safetensors", "d.safetensors", "-o", "all", "--dtype", "bfloat16",
-                     "--jobs", "2", "--threads", "1")
-    assert [line.split()[1] for line in result.stdout.splitlines()] == [f"{name}.safetensors" for name in ("large", "b", "c", "d")], result
+    sources = ["large.safetensors", "b.safetensors", "c.safetensors", "d.safetensors"]
+    flags = ["--dtype", "bfloat16", "--threads", "1"]
+    result = convert(binary, work, *sources, "-o", "all", *flags, "--jobs", "2")
+    assert [line.split()[1] for line in result.stdout.splitlines()] == [f"{name}.safetensors" for name in ("b", "c", "d", "large")], result
+    process = subprocess.Popen([binary, "convert", *reversed(sources), "-o", "new", *flags, "--json"], cwd=work, env=running.environment(work, {}),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    first = check_schema(process.stdout.readline().decode(), "convert")
+    assert first["models"][0]["source"] == "d.safetensors" and not (work / "new" / "large" / "model.safetensors").exists()
+    rest = [check_schema(line, "convert")["models"][0]["source"] for line in process.communicate()[0].decode().splitlines()]
+    assert (process.returncode, rest) == (0, ["c.safetensors", "b.safetensors", "large.safetensors"])
 
 
 def note_in(text):

@@ -25,6 +25,21 @@ TEST_CASE("JSON documents are indented and separated") {
         "  \"shape\": [2, 3],\n  \"seconds\": 0.250000\n}\n");
 }
 
+TEST_CASE("a JSON document on one line is as Python writes it") {
+  JsonWriter json(JsonLayout::one_line);
+  json.begin_object().key("none").begin_array().end_array().key("text").string("a\nb");
+  json.key("list")
+      .begin_array()
+      .number(1)
+      .begin_object()
+      .key("a")
+      .null()
+      .end_object()
+      .end_array()
+      .end_object();
+  CHECK(json.take() == "{\"none\": [], \"text\": \"a\\nb\", \"list\": [1, {\"a\": null}]}\n");
+}
+
 TEST_CASE("JSON integers are exact to 64 bits") {
   CHECK(JsonWriter().number(UINT64_MAX).take() == "18446744073709551615\n");
   CHECK(JsonWriter().number((uint64_t{1} << 53) + 1).take() == "9007199254740993\n");
