@@ -51,7 +51,10 @@ int report(const Error& error, const CommandLine& line, const Environment& envir
            const KeyLists* keys = nullptr) {
   Messages(line.common, environment).error(error);
   if (!line.common.json) return error.exit_status();
-  JsonWriter json;
+  // Among the lines of several conversions it is a line, too.
+  const auto* convert = std::get_if<ConvertCommand>(&line.command);
+  const bool is_among_lines = convert != nullptr && !convert->output_directory.empty();
+  JsonWriter json(is_among_lines ? JsonLayout::one_line : JsonLayout::indented);
   json.begin_object().key("schema").string("hfload.error/1").key("error");
   write_error(json, error);
   if (keys != nullptr) write_key_lists(json, *keys);

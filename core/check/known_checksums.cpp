@@ -6,6 +6,7 @@
 #include <array>
 #include <filesystem>
 #include <map>
+#include <ranges>
 #include <string_view>
 #include <utility>
 
@@ -112,7 +113,9 @@ class Finder {
   KnownChecksums find(const Checkpoint& checkpoint) {
     const std::vector<Wanted> wanted = wanted_files(checkpoint, result_.warnings);
     for (const Wanted& file : wanted) look_up(file);
-    for (const auto& [path, files] : listings_) read_listing(path, files);
+    // Of a download there is one, or a few where files were fetched again; of a hostile one as many as files.
+    constexpr size_t kMostListings = 64;
+    for (const auto& [path, files] : listings_ | std::views::take(kMostListings)) read_listing(path, files);
     for (const Wanted& file : wanted) take(file);
     return std::move(result_);
   }

@@ -147,6 +147,10 @@ def test_any_way_to_a_blob(binary, work):
     flip(snapshot / name)
     assert [found(path) for path in paths] == [["checksum_differs"]] * len(paths)
     assert found(blob, "--no-hash") == []
+    blob.rename(blob.with_name("other-etag"))
+    (snapshot / name).unlink()
+    (snapshot / name).symlink_to("../../blobs/other-etag")
+    assert found(snapshot / name, "-q") == []
 
 
 def test_listings_of_commits(binary, work):

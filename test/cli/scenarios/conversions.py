@@ -426,6 +426,8 @@ def test_many_models(binary, work):
     mixed = lines(binary, work, "a", "d", "-o", "all", status=1)
     assert [(m["status"], m.get("error", {}).get("code")) for line in mixed for m in line["models"]] == [("failed", "destination_exists"), ("failed", "not_found")]
     assert "[name_collision]" in convert(binary, work, "a", "./a/", "-o", "other", status=2).stderr
+    failure = convert(binary, work, "a", "-o", "absent/all", "--json", status=8).stdout
+    assert check_schema(failure, "error")["error"]["code"] == "not_found" and failure.count("\n") == 1, failure
 
 
 def test_outputs_of_many_models_have_the_models_names(binary, work):
