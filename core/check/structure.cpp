@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "core/base/error.h"
+#include "core/check/links.h"
 #include "core/check/weight_files.h"
 #include "core/format/byte_source.h"
 #include "core/format/zip_archive.h"
@@ -62,13 +63,15 @@ StructureReport check_structure(const Checkpoint& checkpoint) {
   // Whether such copies are harmless is for check_copies to say, once their values are read.
   std::erase_if(report.findings, [](const Finding& f) { return f.code == "tied_weights_saved"; });
   std::ranges::move(find_other_weights(checkpoint), std::back_inserter(report.findings));
+  std::ranges::move(find_links_that_leave(checkpoint), std::back_inserter(report.findings));
   return report;
 }
 
 bool is_fault(const Finding& finding) {
   constexpr std::string_view kNotes[] = {
-      "constant_tensors", "edited_since_download", "empty_tensors", "holes",
-      "ignored_keys",     "legacy_buffers",        "other_weights", "tied_weights_saved"};
+      "constant_tensors",  "edited_since_download", "empty_tensors", "holes",
+      "ignored_keys",      "legacy_buffers",        "links_leave",   "other_weights",
+      "tied_weights_saved"};
   return std::ranges::find(kNotes, finding.code) == std::end(kNotes);
 }
 

@@ -165,7 +165,7 @@ class FileComparison {
 
 std::vector<Finding> find_other_weights(const Checkpoint& checkpoint) {
   const ModelLocation& location = checkpoint.location;
-  if (location.trust_root.empty() || checkpoint.shards.empty()) return {};
+  if (location.is_file || checkpoint.shards.empty()) return {};
   FileComparison comparison(checkpoint);
   for (const std::string& name : list_directory(location.directory.empty() ? "." : location.directory))
     comparison.consider(name);

@@ -79,6 +79,30 @@ Finding finding_of_tensors(std::string_view code, std::string_view sentence, std
   return {code, message, std::move(names)};
 }
 
+/// Bytes of a checkpoint's tensors, and how many of them are booleans.
+struct TotalBytes {
+  uint64_t all = 0, booleans = 0;
+
+  void add(uint64_t bytes, Dtype dtype) {
+    all = checked_add(all, bytes).value_or(UINT64_MAX);
+    if (dtype == Dtype::boolean) booleans += bytes;
+  }
+  /// Whether an index may give this total_size: releases of transformers that wrote it with accelerate's
+  /// `dtype_byte_size` counted a boolean as an eighth of a byte.
+  bool is_size(uint64_t total_size) const {
+    const uint64_t in_bits = all - booleans + booleans / 8;
+    return total_size == all || total_size == in_bits || (booleans % 8 != 0 && total_size == in_bits + 1);
+  }
+};
+
+TotalBytes described_total(const Checkpoint& checkpoint) {
+  TotalBytes total;
+  for (const CheckpointTensor& t : checkpoint.tensors) {
+    if (!t.repeats_another()) total.add(t.bytes(), t.dtype);
+  }
+  return total;
+}
+
 Finding wrong_total_size(uint64_t claimed, std::string_view take, uint64_t total) {
   return {
       "wrong_total_size",
@@ -158,36 +182,36 @@ class Comparison {
 
   /// Bytes of all tensors, by their headers or, where shards are absent, by the shell; nothing where neither
   /// knows.
-  std::optional<uint64_t> total_bytes() const {
-    if (checkpoint_.complete()) return checkpoint_.described_bytes();
+  std::optional<TotalBytes> total_bytes() const {
+    if (checkpoint_.complete()) return described_total(checkpoint_);
     if (tree_.from_tensor_names || tree_.estimated_bytes) return std::nullopt;
-    uint64_t total = 0;
+    TotalBytes total;
     for (uint32_t i = 0; i < keys_.shell_names.size(); ++i) {
-      uint64_t bytes = checkpoint_.tensors[i].bytes();
-      if (!checkpoint_.tensors[i].described) {
-        const TensorId id = keys_.shell_names[i].empty() ? kNoId : index().find(keys_.shell_names[i]);
-        if (id == kNoId) return std::nullopt;
-        bytes = shell_tensor_bytes(tree_.tensors[id]);
+      const CheckpointTensor& tensor = checkpoint_.tensors[i];
+      if (tensor.described) {
+        total.add(tensor.bytes(), tensor.dtype);
+        continue;
       }
-      const auto sum = checked_add(total, bytes);
-      if (!sum) return std::nullopt;
-      total = *sum;
+      const TensorId id = find(keys_.shell_names[i]);
+      if (id == kNoId) return std::nullopt;
+      total.add(shell_tensor_bytes(tree_.tensors[id]), tree_.tensors[id].dtype);
     }
     return total;
   }
 
   bool is_float32() const { return dtype_ == Dtype::f32; }
+  TensorId find(std::string_view name) const { return name.empty() ? kNoId : index().find(name); }
 
   /// What total_bytes would be with 16-bit weights in the place of float32, or the other way round.
-  std::optional<uint64_t> other_width_total() const {
-    uint64_t total = 0;
+  std::optional<TotalBytes> other_width_total() const {
+    TotalBytes total;
     for (const std::string_view name : keys_.shell_names) {
-      const TensorId id = name.empty() ? kNoId : index().find(name);
+      const TensorId id = find(name);
       if (id == kNoId) return std::nullopt;
       const ShellTensor& t = tree_.tensors[id];
       uint64_t bytes = shell_tensor_bytes(t);
       if (t.dtype == dtype_ && !t.keeps_dtype) bytes = is_float32() ? bytes / 2 : bytes * 2;
-      total += bytes;
+      total.add(bytes, t.dtype);
     }
     return total;
   }
@@ -195,8 +219,9 @@ class Comparison {
   void compare_total() {
     const auto total = total_bytes();
     const auto claimed = checkpoint_.index_total_size_bytes;
-    if (!total || !claimed || *total == *claimed) return;
-    if (!checkpoint_.complete() && other_width_total() == *claimed) {
+    if (!total || !claimed || total->is_size(*claimed)) return;
+    const auto other_width = checkpoint_.complete() ? std::nullopt : other_width_total();
+    if (other_width && other_width->is_size(*claimed)) {
       findings_.push_back(
           {"dtype_differs",
            fmt::format("the index gives a total_size of {} bytes, which is that of {} weights, and "
@@ -206,7 +231,7 @@ class Comparison {
       return;
     }
     findings_.push_back(wrong_total_size(
-        *claimed, checkpoint_.complete() ? "take" : "of this architecture and dtype would take", *total));
+        *claimed, checkpoint_.complete() ? "take" : "of this architecture and dtype would take", total->all));
   }
 
   const ModuleTree& tree_;
@@ -232,9 +257,9 @@ Finding tied_weights_saved(std::vector<std::string> names) {
 std::vector<Finding> compare_total_size(const Checkpoint& checkpoint) {
   const auto claimed = checkpoint.index_total_size_bytes;
   if (!claimed || checkpoint.tensors.empty() || !checkpoint.complete()) return {};
-  const uint64_t total = checkpoint.described_bytes();
-  if (total == *claimed) return {};
-  return {wrong_total_size(*claimed, "take", total)};
+  const TotalBytes total = described_total(checkpoint);
+  if (total.is_size(*claimed)) return {};
+  return {wrong_total_size(*claimed, "take", total.all)};
 }
 
 }  // namespace hfload

@@ -157,8 +157,6 @@ TEST_CASE("Files and mappings are given back") {
   const auto before = open_files();
   for (int i = 0; i < 10; ++i) {
     const MappedFile mapping(open_regular_file(path));
-    static_cast<void>(open_regular_file_beneath(directory.path(), "f", BeneathLookup::by_hand));
-    static_cast<void>(open_regular_file_beneath(directory.path(), "f"));
     CHECK(error_of([&] { open_regular_file(directory.path()); }).code() == ErrorCode::not_a_file);
   }
   CHECK(open_files() == before);
