@@ -248,11 +248,13 @@ constexpr Command kCommands[] = {
      .argument = "MODEL",
      .forms = kWeightForms,
      .summary = "Check a model: its files against one another, and every weight",
-     .description = "Lists all that is wrong with the index, the shards and their headers, holds the names "
-                    "and shapes against the model's class and files against the checksums that a download "
-                    "left beside them, then reads every weight once: NaN and infinity "
-                    "are faults, denormal and zero values are counted. The exit status is 1 when anything "
-                    "is wrong, and 4 when the weights are in a format that is not read.",
+     .description =
+         "Lists all that is wrong with the index, the shards and their headers, holds the names "
+         "and shapes against the model's class and files against the checksums that a download "
+         "left beside them, then reads every weight once: NaN and infinity, weights whose bytes "
+         "were lost and tied weights that differ are faults; denormal and zero values are counted. "
+         "The exit status is 1 when anything is wrong, and 4 when the weights are in a format that "
+         "is not read.",
      .examples = kVerifyExamples,
      .flags = kVerifyFlags},
     {.id = CommandId::diff,

@@ -23,9 +23,10 @@ bool has_part(std::string_view name, std::span<const std::string_view> parts) {
   return std::ranges::any_of(parts, [&](std::string_view part) { return name.find(part) != name.npos; });
 }
 
-/// What accompanies quantised weights: often one value alone, as zero points of symmetric quantisation are.
+/// What accompanies weights, and is often one value alone: biases, which experts may have as a matrix, and
+/// what belongs to quantised weights, as zero points of symmetric quantisation.
 bool is_companion(std::string_view name) {
-  constexpr std::string_view kParts[] = {"scale", "zero", "absmax"};
+  constexpr std::string_view kParts[] = {"bias", "scale", "zero", "absmax"};
   return has_part(name.substr(name.rfind('.') + 1), kParts);
 }
 
@@ -159,7 +160,8 @@ class Search {
     add("constant_weights",
         {"1 tensor holds one value alone, and those of its name in other layers do not",
          "{} tensors hold one value alone each, and others of their names in other layers do not"},
-        std::move(constant_), kDownloadAgain);
+        std::move(constant_),
+        fmt::format("{} Weights that were set to one value on purpose look the same.", kDownloadAgain));
     add("unwritten_weights",
         {"1 tensor lies in a hole of its file, wholly or in part: its bytes were never written",
          "{} tensors lie in holes of their files, wholly or in part: their bytes were never written"},

@@ -33,6 +33,16 @@ std::string archive_start(const RegularFile& file) {
   return start;
 }
 
+/// A directory that may be searched and not listed holds a model that can be loaded.
+void add_other_weights(const Checkpoint& checkpoint, StructureReport& report) {
+  try {
+    std::ranges::move(find_other_weights(checkpoint), std::back_inserter(report.findings));
+  } catch (const Error& error) {
+    report.warnings.push_back(fmt::format(
+        "other weights were not looked for, as the directory cannot be listed: {}", error.message()));
+  }
+}
+
 }  // namespace
 
 StructureReport check_structure(const Checkpoint& checkpoint) {
@@ -62,7 +72,7 @@ StructureReport check_structure(const Checkpoint& checkpoint) {
   }
   // Whether such copies are harmless is for check_copies to say, once their values are read.
   std::erase_if(report.findings, [](const Finding& f) { return f.code == "tied_weights_saved"; });
-  std::ranges::move(find_other_weights(checkpoint), std::back_inserter(report.findings));
+  add_other_weights(checkpoint, report);
   std::ranges::move(find_links_that_leave(checkpoint), std::back_inserter(report.findings));
   return report;
 }

@@ -105,6 +105,9 @@ TEST_CASE("constant tensors that may be right are a note, or nothing", "[check]"
   CHECK(found(adapters) ==
         "constant_tensors: layers.0.lora_B.weight layers.1.lora_B.weight layers.3.lora_B.weight\n");
   CHECK(found(zeroed(companions, {"layers.2.qzeros"}), "I32") == "");
+  companions.emplace_back("layers.0.experts.down_proj_bias", counting(kBytes));
+  companions.emplace_back("layers.1.experts.down_proj_bias", std::string(kBytes, '\0'));
+  CHECK(found(companions) == "");
 }
 
 TEST_CASE("a file of constants is at fault, whatever its tensors are", "[check]") {
