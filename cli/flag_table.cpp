@@ -259,8 +259,9 @@ constexpr Flag kFlags[] = {
      .short_name = "-o",
      .kind = ValueKind::directory,
      .value = "DIR",
-     .help = "Convert every SRC into a directory of its name below DIR; those that are there, of this source, "
-             "are passed over. --json prints a document for each, on one line."},
+     .help =
+         "Convert every SRC into a directory of its name below DIR; those that are there, of this source, "
+         "are passed over. --json prints a document for each, on one line."},
     {.id = FlagId::jobs,
      .name = "--jobs",
      .kind = ValueKind::word,

@@ -125,11 +125,12 @@ Finding difference(const CheckedFile& file) {
                         known.bytes.value_or(0))
           : fmt::format("{}: its {} is {}; {} says {}", known.file, name_of(known.checksum.kind), file.found,
                         said_by(known.source), known.checksum.digest);
-  return {"checksum_differs",
-          message,
-          {known.file},
-          "The file is not what the Hub serves: delete it, with the blob that it links to, and download the "
-          "model again. If you changed it on purpose, leave checksums out with --no-hash."};
+  return {
+      "checksum_differs",
+      message,
+      {known.file},
+      "The file is not what the Hub served. Delete it, or in the hub cache the blob that it links to, and "
+      "download the model again. If you changed it on purpose, leave checksums out with --no-hash."};
 }
 
 }  // namespace

@@ -19,6 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Of a file that is not the model's: a tokenizer is hashed, and an archive of data is not.
+constexpr uint64_t kMostOtherBytes = 64 << 20;
+
 /// A file whose checksum is wanted.
 struct Wanted {
   std::string file, path;
@@ -45,8 +48,9 @@ std::vector<Wanted> wanted_files(const Checkpoint& checkpoint, std::vector<std::
   add(location.weights_path);
   add(location.config_path);
   try {
-    for (const CopiedFile& other : find_model_files(location))
-      wanted.push_back({other.name, other.path, std::nullopt, false});
+    for (const CopiedFile& other : find_model_files(location)) {
+      if (other.bytes <= kMostOtherBytes) wanted.push_back({other.name, other.path, std::nullopt, false});
+    }
   } catch (const Error& error) {
     warnings.push_back(
         fmt::format("checksums of files that are not the model's are not compared: {}", error.message()));

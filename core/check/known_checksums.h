@@ -40,9 +40,9 @@ struct KnownChecksums {
 };
 
 /// Finds what huggingface_hub has recorded beside a model, for the weight files that are there, the index,
-/// config.json, and the other files that a conversion would copy (docs/verify.md). Reads no weights. A file
-/// has two entries where two sources contradict each other. Of a directory that was not downloaded there are
-/// none. Throws Error(io_error).
+/// config.json, and the other files up to 64 MiB that a conversion would copy (docs/verify.md). Reads no
+/// weights. A file has two entries where two sources contradict each other. Of a directory that was not
+/// downloaded there are none. Throws Error(io_error).
 KnownChecksums find_known_checksums(const Checkpoint& checkpoint);
 
 }  // namespace hfload

@@ -143,9 +143,9 @@ struct ConvertOutcome {
 /// Carries out a plan by the write protocol of docs/convert.md: afterwards the destination holds either the
 /// whole output, flushed to the disk, or what it held before. An output that is there already, as a finished
 /// conversion of this plan leaves it, is left alone; one of an earlier state of the source is replaced.
-/// Memory: 1.5 MiB a thread besides the plan, whatever the sizes of tensors. The files are the same for any
-/// number of threads. Throws Error(destination_exists, destination_busy, no_space, io_error,
-/// changed_during_read), Interrupted.
+/// Memory besides the plan: 1.5 MiB a thread, 2.5 MiB while an output is compared, whatever the sizes of
+/// tensors. The files are the same for any number of threads. Throws Error(destination_exists,
+/// destination_busy, no_space, io_error, changed_during_read), Interrupted.
 ConvertOutcome execute(const ConvertPlan& plan, const TensorSource& source, const ConvertRun& run);
 
 /// The conversion from one dtype to another; nothing where there is none. Equal dtypes give CastKind::none.
