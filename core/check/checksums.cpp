@@ -145,7 +145,8 @@ std::vector<Finding> checksum_findings(const std::vector<CheckedFile>& files) {
   std::vector<std::string> edited;
   for (const CheckedFile& file : files) {
     if (file.matches()) continue;
-    if (file.known.is_outdated) {
+    // People edit configs, and no weights: those that differ were damaged, or come from elsewhere.
+    if (file.known.is_outdated && !file.known.shard) {
       edited.push_back(file.known.file);
     } else {
       findings.push_back(difference(file));

@@ -26,7 +26,7 @@ std::vector<CheckedFile> check_checksums(const Checkpoint& checkpoint, std::vect
                                          const CheckRun& run);
 
 /// A finding `checksum_differs` for each file that does not match, and one `edited_since_download`, which is
-/// no fault, for those of them that were written to after their checksum was recorded.
+/// no fault, for those of them that are no weights and were written to after their checksum was recorded.
 std::vector<Finding> checksum_findings(const std::vector<CheckedFile>& files);
 
 /// "sha256", "git_sha1".

@@ -192,6 +192,10 @@ def test_files_that_were_edited_are_no_fault(binary, work):
     flip(work / "m" / "config.json")
     report = verify(binary, work, "m", status=0)
     assert [(f["code"], f["fault"], f["names"]) for f in report["findings"]] == [("edited_since_download", False, ["config.json"])], report
+    shard = next((work / "m").glob("*.safetensors"))
+    flip(shard)
+    report = verify(binary, work, "m", status=1)
+    assert ("checksum_differs", True, [shard.name]) in [(f["code"], f["fault"], f["names"]) for f in report["findings"]], report
     make_download(work / "n", seconds=-0.5)
     flip(work / "n" / "config.json")
     verify(binary, work, "n", status=1)
