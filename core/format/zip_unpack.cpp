@@ -21,6 +21,8 @@ namespace {
 
 constexpr uint64_t kBufferBytes = 1 << 20;
 constexpr uint64_t kVersion = 45;  // needed for zip64
+constexpr std::string_view kTemporaryDirectory =
+    "TMPDIR names the directory for temporary files: set it to one with enough room.";
 
 void append(std::string& to, uint64_t value, unsigned count) {
   for (unsigned i = 0; i < count; ++i) to += static_cast<char>(value >> (8 * i) & 0xFF);
@@ -81,8 +83,10 @@ class Unzipper {
           .with_hint("Weights are hardly ever so alike. Unpack the file with unzip, and zip it with zip -0.");
     }
     struct statvfs status {};
-    if (statvfs(directory_.c_str(), &status) != 0)
-      throw system_error("looking for room for the unpacked archive", errno, directory_);
+    if (statvfs(directory_.c_str(), &status) != 0) {
+      throw system_error("looking for room for the unpacked archive", errno, directory_)
+          .with_hint(std::string(kTemporaryDirectory));
+    }
     const uint64_t free = uint64_t{status.f_bavail} * status.f_frsize;
     if (bytes <= free) return;
     throw Error(ErrorCode::no_space,
@@ -90,7 +94,7 @@ class Unzipper {
                             "free in {}",
                             format_byte_size(static_cast<double>(bytes)),
                             format_byte_size(static_cast<double>(free)), directory_))
-        .with_hint("TMPDIR names the directory for temporary files: set it to one with more room.");
+        .with_hint(std::string(kTemporaryDirectory));
   }
 
   void add_to_directory(const ZipMember& member, std::string& central) const {

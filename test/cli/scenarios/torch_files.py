@@ -264,7 +264,7 @@ def test_a_tensor_that_is_no_plain_one(binary, work):
         name = "quantized" if kind == "legacy" else kind
         result = running.run(binary, ["inspect", file, "--tensors", "--json"], work)
         assert result.status == 0 and f"'odd' ({name}) for one" in result.stderr, result
-        assert {t["name"]: t["dtype"] for t in json.loads(result.stdout)["tensors"]} == {"odd": name, "plain": "F32"}
+        assert {t["name"]: t["dtype"] for t in check_schema(result.stdout, "inspect")["tensors"]} == {"odd": name, "plain": "F32"}
         for command in (["load", file, "--device-map", "cpu"], ["convert", file, "no.safetensors"], ["diff", file, file]):
             result = running.run(binary, [*command, "--json"], work)
             error = json.loads(result.stdout)["error"] if command[0] != "convert" else None
