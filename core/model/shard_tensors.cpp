@@ -120,31 +120,44 @@ void note_odd(size_t count, const std::vector<CheckpointTensor>& tensors, std::v
                   json::shorten(first.name), first.dtype_name(), one ? "it" : "them"));
 }
 
-/// Unpacks an archive with deflated members, so that its storages can be read at any place.
-void unpack_deflated(Shard& shard, const RegularFile& file, const std::string& temporary_directory,
+/// Unpacks an archive with deflated members, so that its storages can be read at any place. Returns false for
+/// any other file.
+bool unpack_deflated(Shard& shard, const RegularFile& file, const std::string& temporary_directory,
                      std::vector<std::string>& notes) {
-  if (!is_zip(start_of(file))) return;
+  if (!is_zip(start_of(file))) return false;
   ZipArchive archive;
   try {
     archive = read_zip_archive(FileSource(file), ZipMethods::stored_and_deflated);
   } catch (const Error& error) {
     // The reader of PyTorch files says what is wrong.
-    if (error.exit_status() == 3 || error.exit_status() == 4) return;
+    if (error.exit_status() == 3 || error.exit_status() == 4) return false;
     throw;
   }
-  if (!has_deflated_members(archive)) return;
+  if (!has_deflated_members(archive)) return false;
   shard.unpacked = std::make_shared<const RegularFile>(unpack_zip(file, archive, temporary_directory));
   shard.identity = shard.unpacked->identity;
   notes.push_back(
       fmt::format("the archive's members are deflated: they were unpacked to {} in a temporary file, which "
                   "hfload convert makes unnecessary",
                   format_byte_size(static_cast<double>(shard.identity.bytes))));
+  return true;
+}
+
+TorchFile read_torch_or_unpack(Shard& shard, const RegularFile& file, const ModelLocation& location,
+                               std::vector<std::string>& notes) {
+  try {
+    return read_torch_file(file, location.state_dict_key);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::unsupported_format ||
+        !unpack_deflated(shard, file, location.temporary_directory, notes))
+      throw;
+  }
+  return read_torch_file(*shard.unpacked, location.state_dict_key);
 }
 
 std::vector<CheckpointTensor> read_torch(Shard& shard, const RegularFile& file, const ModelLocation& location,
                                          std::vector<std::string>& notes) {
-  unpack_deflated(shard, file, location.temporary_directory, notes);
-  TorchFile torch = read_torch_file(shard.unpacked ? *shard.unpacked : file, location.state_dict_key);
+  TorchFile torch = read_torch_or_unpack(shard, file, location, notes);
   notes.insert(notes.end(), torch.notes.begin(), torch.notes.end());
   std::vector<CheckpointTensor> tensors;
   tensors.reserve(torch.tensors.size());
