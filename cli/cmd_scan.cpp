@@ -17,6 +17,8 @@
 namespace hfload::cli {
 namespace {
 
+constexpr size_t kMostErrorsOfFile = 5;
+
 struct ScannedFile {
   std::string path;
   FileScan scan;
@@ -35,10 +37,16 @@ struct ScanReport {
   }
 };
 
-void scan_file(std::string path, ScanReport& report) {
+/// A file in which a scan finds nothing to look into is named only where the user has named it.
+void scan_file(std::string path, bool is_named, ScanReport& report) {
   try {
     const RegularFile file = open_regular_file(path);
-    report.files.push_back({path, scan_pickle_file(FileSource(file))});
+    FileScan scan = scan_pickle_file(FileSource(file), name_for_scan(path));
+    if (scan.is_of_interest()) {
+      report.files.push_back({std::move(path), std::move(scan)});
+    } else if (is_named) {
+      report.skipped.push_back(std::move(path));
+    }
   } catch (Error& error) {
     if (error.path().empty()) error.with_path(std::move(path));
     report.faults.push_back(error);
@@ -54,7 +62,10 @@ ScanReport scan_all(const ScanCommand& command, const Environment& environment) 
       PickleFiles found = find_pickle_files(model, {.cache = environment.hub_cache});
       std::ranges::move(found.others, std::back_inserter(report.skipped));
       std::ranges::move(found.faults, std::back_inserter(report.faults));
-      for (std::string& path : found.files) scan_file(std::move(path), report);
+      for (std::string& path : found.files) {
+        const bool is_named = path == model;
+        scan_file(std::move(path), is_named, report);
+      }
     } catch (const Error& error) {
       report.faults.push_back(error);
     }
@@ -73,8 +84,11 @@ std::string render_lines(const std::vector<ScannedFile>& files) {
     for (const ScannedPickle& pickle : file.scan.pickles) {
       const std::string place = escape_text(place_of(file, pickle));
       for (const ScannedGlobal& global : pickle.scan.globals) {
-        text += fmt::format("{}:{}: {} {}.{} ({})\n", place, global.offset, to_string(global.verdict),
+        text += fmt::format("{}:{}: {} {}.{} ({})", place, global.offset, to_string(global.verdict),
                             escape_text(global.module), escape_text(global.name), global.opcode);
+        for (size_t i = 0; i < global.calls.size(); ++i)
+          text += (i == 0 ? ": " : ", ") + escape_text(global.calls[i].text);
+        text += '\n';
       }
     }
   }
@@ -82,7 +96,6 @@ std::string render_lines(const std::vector<ScannedFile>& files) {
 }
 
 void write_fault(JsonWriter& json, const Error* fault) {
-  json.key("error");
   if (fault == nullptr) {
     json.null();
     return;
@@ -99,9 +112,14 @@ void write_pickle(JsonWriter& json, const ScannedPickle& pickle) {
   for (const ScannedGlobal& global : pickle.scan.globals) {
     json.begin_object().key("module").string(global.module).key("name").string(global.name);
     json.key("opcode").string(global.opcode).key("offset").number(global.offset);
-    json.key("verdict").string(to_string(global.verdict)).end_object();
+    json.key("verdict").string(to_string(global.verdict)).key("calls").begin_array();
+    for (const ScannedCall& call : global.calls) {
+      json.begin_object().key("opcode").string(call.opcode).key("offset").number(call.offset);
+      json.key("call").string(call.text).end_object();
+    }
+    json.end_array().end_object();
   }
-  json.end_array();
+  json.end_array().key("error");
   write_fault(json, pickle.scan.fault ? &*pickle.scan.fault : nullptr);
   json.end_object();
 }
@@ -113,9 +131,11 @@ std::string render_json(const ScanReport& report) {
   for (const ScannedFile& file : report.files) {
     json.begin_object().key("file").string(file.path).key("pickles").begin_array();
     for (const ScannedPickle& pickle : file.scan.pickles) write_pickle(json, pickle);
-    json.end_array();
-    write_fault(json, file.scan.fault ? &*file.scan.fault : nullptr);
-    json.end_object();
+    json.end_array().key("error");
+    write_fault(json, file.scan.faults.empty() ? nullptr : &file.scan.faults.front());
+    json.key("errors").begin_array();
+    for (const Error& fault : file.scan.faults) write_fault(json, &fault);
+    json.end_array().end_object();
   }
   json.end_array().key("skipped").strings(report.skipped).key("errors").begin_array();
   for (const Error& fault : report.faults) write_error(json, fault);
@@ -144,10 +164,13 @@ int tell(const ScanReport& report, Messages& messages) {
   uint64_t pickles = 0;
   for (const ScannedFile& file : report.files) {
     pickles += file.scan.pickles.size();
-    const Error* fault = file.scan.first_fault();
-    if (fault == nullptr) continue;
-    messages.error(Error(*fault).with_path(file.path));
-    apply(fault->exit_status());
+    const std::vector<Error> faults = file.scan.all_faults();
+    for (const Error& fault : faults) apply(fault.exit_status());
+    for (const Error& fault : std::span(faults).first(std::min(faults.size(), kMostErrorsOfFile)))
+      messages.error(Error(fault).with_path(file.path));
+    if (faults.size() > kMostErrorsOfFile)
+      messages.note(fmt::format("{}: {} more errors, which --json lists", file.path,
+                                faults.size() - kMostErrorsOfFile));
   }
   const uint64_t denied = report.count(GlobalVerdict::denied);
   if (denied > 0) apply(1);

@@ -173,7 +173,7 @@ constexpr std::string_view kWeightForms[] = {
 };
 
 constexpr std::string_view kPickleForms[] = {
-    "a file: scanned where it is a pickle or a zip archive by its name or its content",
+    "a file: scanned where it is a pickle, an archive or a compressed file by its name or its content",
     "a directory: all such files in it and below it",
     kInRepository,
 };
@@ -219,13 +219,16 @@ constexpr Command kCommands[] = {
      .subject = "Each MODEL is",
      .forms = kPickleForms,
      .summary = "List the names that pickles would import, and whether weights need them",
-     .description = "Lists every global name in the pickles of PyTorch checkpoints and other pickle files, "
-                    "one a line, with "
-                    "a verdict: allowed, unsupported (harmless, and not read) or denied. Executes nothing. "
-                    "What cannot be read is reported, and the rest is scanned. The exit status is the "
-                    "smallest that applies: 1 when a name is denied, 3 when a pickle or an archive is "
-                    "malformed, 4 when one is not supported, 5 or 8 when something cannot be read or is not "
-                    "there.",
+     .description =
+         "Lists every global name in the pickles of PyTorch checkpoints and other pickle files, "
+         "one a line, with "
+         "a verdict: allowed, unsupported (harmless, and not read) or denied, with the calls of denied "
+         "ones. Looks into zip and tar archives, numpy's and joblib's files, and compressed streams. "
+         "Executes nothing. "
+         "What cannot be read is reported, and the rest is scanned. The exit status is the "
+         "smallest that applies: 1 when a name is denied, 3 when a pickle or an archive is "
+         "malformed, 4 when something was not looked into, 5 or 8 when something cannot be read or "
+         "is not there.",
      .examples = kScanExamples,
      .flags = {}},
     {.id = CommandId::convert,

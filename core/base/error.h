@@ -56,6 +56,8 @@
   X(corrupted_state_dict, 3, "names of base model and task model are mixed in one checkpoint")               \
   X(invalid_offload_index, 3, "the index.json of an offload folder is not of accelerate's form")             \
   X(invalid_zip, 3, "a zip archive is damaged, or its directories disagree about a member")                  \
+  X(invalid_tar, 3, "a tar archive is damaged or ends early")                                                \
+  X(invalid_npy, 3, "a file of numpy is damaged or ends early")                                              \
   X(invalid_stream, 3, "a compressed stream is damaged or ends early")                                       \
   X(invalid_pickle, 3, "a pickle is malformed or passes a limit")                                            \
   X(unsafe_pickle, 3, "a pickle does what no weights need: it names or calls other code")                    \

@@ -4,13 +4,12 @@
 
 #include <algorithm>
 
-#include "core/format/pickle.h"
-
 namespace hfload {
 
-PickleOpcodeReader::PickleOpcodeReader(const ByteSource& source, uint64_t begin, uint64_t limit)
-    : reader_(source, begin, std::min(limit, begin + kMaxPickleBytes)),
-      cut_by_limit_(limit - begin > kMaxPickleBytes) {}
+PickleOpcodeReader::PickleOpcodeReader(const ByteSource& source, uint64_t begin, uint64_t limit,
+                                       uint64_t most_bytes)
+    : reader_(source, begin, begin + std::min(limit - begin, most_bytes)),
+      cut_by_limit_(limit - begin > most_bytes) {}
 
 Error PickleOpcodeReader::fail(ErrorCode code, std::string_view message) const {
   const std::string sentence = opcode_name_.empty()
@@ -53,7 +52,8 @@ uint64_t PickleOpcodeReader::number(unsigned bytes) {
 
 std::string PickleOpcodeReader::line(uint64_t most_bytes) {
   std::string text;
-  for (;;) {
+  for (const uint64_t begin = reader_.position();;) {
+    if (reader_.position() - begin > kMaxPickleBytes) throw invalid("a line of it is longer than 512 MiB");
     need(1);
     const char c = static_cast<char>(reader_.next());
     if (c == '\n') return text;

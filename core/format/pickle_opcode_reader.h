@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/format/byte_source.h"
+#include "core/format/pickle.h"
 #include "core/format/pickle_opcodes.h"
 
 namespace hfload {
@@ -15,8 +16,9 @@ namespace hfload {
 /// throw Error(invalid_pickle), which names the opcode and where it is.
 class PickleOpcodeReader {
  public:
-  /// The pickle begins at `begin`, and ends before `limit` and before kMaxPickleBytes have been read.
-  PickleOpcodeReader(const ByteSource& source, uint64_t begin, uint64_t limit);
+  /// The pickle begins at `begin`, and ends before `limit` and before `most_bytes` have been read.
+  PickleOpcodeReader(const ByteSource& source, uint64_t begin, uint64_t limit,
+                     uint64_t most_bytes = kMaxPickleBytes);
 
  protected:
   Error fail(ErrorCode code, std::string_view message) const;

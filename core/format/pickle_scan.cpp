@@ -4,11 +4,14 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <unordered_map>
+#include <charconv>
+#include <initializer_list>
+#include <utility>
 
-#include "core/base/name_hash.h"
+#include "core/format/joblib_array.h"
 #include "core/format/pickle.h"
-#include "core/format/pickle_opcode_reader.h"
+#include "core/format/pickle_scan_state.h"
+#include "core/format/scanned_call.h"
 
 namespace hfload {
 namespace {
@@ -16,19 +19,51 @@ namespace {
 /// The two's complement of 0x1950a86a20f9469cfc6c, torch.serialization.MAGIC_NUMBER.
 constexpr std::string_view kLegacyMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
 
-// What an entry of a map takes beside its text.
-constexpr uint64_t kEntryBytes = 96;
+constexpr unsigned kMostCallDepth = 8;
+constexpr uint64_t kMostPadding = 16;
 
-class Scanner : private PickleOpcodeReader {
+// Names that no weights need and that do no harm: those of joblib's arrays, and of the .metadata of
+// torch.distributed.checkpoint.
+constexpr struct {
+  std::string_view module, name;
+} kHarmless[] = {
+    {"joblib.numpy_pickle", "NumpyArrayWrapper"},
+    {"torch.distributed.checkpoint.metadata", "Metadata"},
+    {"torch.distributed.checkpoint.metadata", "MetadataIndex"},
+    {"torch.distributed.checkpoint.metadata", "TensorStorageMetadata"},
+    {"torch.distributed.checkpoint.metadata", "BytesStorageMetadata"},
+    {"torch.distributed.checkpoint.metadata", "ChunkStorageMetadata"},
+    {"torch.distributed.checkpoint.metadata", "TensorProperties"},
+    {"torch.distributed.checkpoint.metadata", "StorageMeta"},
+    {"torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING"},
+    {"torch.distributed.checkpoint.filesystem", "_StorageInfo"},
+    {"pathlib", "PosixPath"},
+    {"pathlib", "WindowsPath"},
+};
+
+// torch.FloatTensor and its kin, which files before torch 0.4 name.
+constexpr std::string_view kTensorTypes[] = {"FloatTensor", "DoubleTensor", "HalfTensor", "ByteTensor",
+                                             "CharTensor",  "ShortTensor",  "IntTensor",  "LongTensor"};
+
+GlobalVerdict scan_verdict(std::string_view module, std::string_view name) {
+  if (module == "torch" && std::ranges::find(kTensorTypes, name) != std::end(kTensorTypes))
+    return GlobalVerdict::unsupported;
+  for (const auto& harmless : kHarmless) {
+    if (harmless.module == module && harmless.name == name) return GlobalVerdict::unsupported;
+  }
+  return verdict_of(find_pickle_global(module, name).kind);
+}
+
+class Scanner : private PickleScanState {
  public:
-  using PickleOpcodeReader::PickleOpcodeReader;
+  Scanner(const ByteSource& source, uint64_t begin, uint64_t limit) : PickleScanState(source, begin, limit) {}
 
   PickleScan run() && {
     try {
       while (step()) {
       }
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::invalid_pickle) throw;
+      if (error.code() != ErrorCode::invalid_pickle && error.code() != ErrorCode::unsupported_format) throw;
       found_.fault = error;
     }
     found_.end = reader_.position();
@@ -36,13 +71,8 @@ class Scanner : private PickleOpcodeReader {
   }
 
  private:
-  static constexpr uint32_t kUnset = UINT32_MAX, kOther = UINT32_MAX - 1;
-
-  /// A string that a STACK_GLOBAL may use, or anything else.
-  struct Item {
-    enum class Kind : uint8_t { other, mark, text } kind = Kind::other;
-    uint32_t text = 0;  ///< into texts_
-  };
+  using Value = ScannedValue;
+  using Kind = ScannedValue::Kind;
 
   bool step() {
     const PickleOpcodeInfo& info = next_opcode();
@@ -100,33 +130,26 @@ class Scanner : private PickleOpcodeReader {
       case PickleOpcode::readonly_buffer:
         return;
       case PickleOpcode::mark:
-        return push({Item::Kind::mark, 0});
-      case PickleOpcode::short_binunicode:
-      case PickleOpcode::binunicode:
-      case PickleOpcode::binunicode8:
-      case PickleOpcode::unicode:
-      case PickleOpcode::short_binstring:
-      case PickleOpcode::binstring:
-        return push_text(text_);
-      case PickleOpcode::string:
-        // Quoted; what is escaped in it stays escaped, which makes it no name of the allow-list.
-        return push_text(text_.size() >= 2 ? text_.substr(1, text_.size() - 2) : text_);
-      case PickleOpcode::long1:
-      case PickleOpcode::long4:
-        found_.is_legacy_magic |= text_ == kLegacyMagic;
-        return push({});
+        return push(Value::of(Kind::mark));
+      case PickleOpcode::none:
+        return push(Value::of(Kind::none));
+      case PickleOpcode::newtrue:
+        return push(Value::of(Kind::yes));
+      case PickleOpcode::newfalse:
+        return push(Value::of(Kind::no));
       case PickleOpcode::pop:
         pop();
         return;
       case PickleOpcode::pop_mark:
-        return pop_to_mark();
+        pop_to_mark();
+        return;
       case PickleOpcode::dup:
-        return push(stack_.empty() ? Item{} : stack_.back());
+        return push(top());
       case PickleOpcode::binput:
       case PickleOpcode::long_binput:
         return put(number_);
       case PickleOpcode::memoize:
-        return put(memo_count_);
+        return put(frame_.memo_count);
       case PickleOpcode::put:
         return put(decimal());
       case PickleOpcode::binget:
@@ -134,85 +157,262 @@ class Scanner : private PickleOpcodeReader {
         return get(number_);
       case PickleOpcode::get:
         return get(decimal());
-      case PickleOpcode::global:
-        note(module_, text_);
+      case PickleOpcode::persid:
         return push({});
-      case PickleOpcode::stack_global: {
-        const Item name = pop(), module = pop();
-        note(text_of(module), text_of(name));
-        return push({});
-      }
-      case PickleOpcode::inst:
-        note(module_, text_);
-        pop_to_mark();
-        return push({});
-      case PickleOpcode::ext1:
-      case PickleOpcode::ext2:
-      case PickleOpcode::ext4:
-        note("?", "?");
-        return push({});
-      case PickleOpcode::list:
-      case PickleOpcode::tuple:
-      case PickleOpcode::dict:
-      case PickleOpcode::frozenset:
-      case PickleOpcode::obj:
-        pop_to_mark();
-        return push({});
-      case PickleOpcode::appends:
-      case PickleOpcode::setitems:
-      case PickleOpcode::additems:
-        return pop_to_mark();
-      case PickleOpcode::append:
-      case PickleOpcode::build:
-        pop();
-        return;
-      case PickleOpcode::setitem:
-        pop();
-        pop();
-        return;
-      case PickleOpcode::tuple3:
-      case PickleOpcode::newobj_ex:
-        pop();
-        [[fallthrough]];
-      case PickleOpcode::tuple2:
-      case PickleOpcode::reduce:
-      case PickleOpcode::newobj:
-        pop();
-        [[fallthrough]];
-      case PickleOpcode::tuple1:
       case PickleOpcode::binpersid:
         pop();
         return push({});
+      default:
+        if (!push_literal(opcode) && !name_global(opcode) && !fill_container(opcode)) call(opcode);
+    }
+  }
+
+  /// Texts and numbers.
+  bool push_literal(PickleOpcode opcode) {
+    switch (opcode) {
+      case PickleOpcode::short_binunicode:
+      case PickleOpcode::binunicode:
+      case PickleOpcode::binunicode8:
+      case PickleOpcode::unicode:
+      case PickleOpcode::short_binstring:
+      case PickleOpcode::binstring:
+        push_text(text_);
+        return true;
+      case PickleOpcode::string:
+        // Quoted; what is escaped in it stays escaped, which makes it no name of the allow-list.
+        push_text(text_.size() >= 2 ? text_.substr(1, text_.size() - 2) : text_);
+        return true;
+      case PickleOpcode::short_binbytes:
+      case PickleOpcode::binbytes:
+      case PickleOpcode::binbytes8:
+      case PickleOpcode::bytearray8:
+        push_shown("b", text_);
+        return true;
+      case PickleOpcode::binint:
+        push(values_.make_integer(static_cast<int32_t>(static_cast<uint32_t>(number_))));
+        return true;
+      case PickleOpcode::binint1:
+      case PickleOpcode::binint2:
+        push(values_.make_integer(static_cast<int64_t>(number_)));
+        return true;
+      case PickleOpcode::integer:
+        push(text_ == "01" ? Value::of(Kind::yes) : text_ == "00" ? Value::of(Kind::no) : written_value());
+        return true;
+      case PickleOpcode::long_text:
+        if (text_.ends_with('L')) text_.pop_back();
+        push(written_value());
+        return true;
+      case PickleOpcode::long1:
+      case PickleOpcode::long4:
+        found_.is_legacy_magic |= text_ == kLegacyMagic;
+        push(long_value());
+        return true;
+      default:
+        return false;
+    }
+  }
+  Value written_value() {
+    int64_t value = 0;
+    const char* const end = text_.data() + text_.size();
+    const auto [stop, fault] = std::from_chars(text_.data(), end, value);
+    return fault == std::errc() && stop == end ? values_.make_integer(value) : Value{};
+  }
+  Value long_value() {
+    if (text_.empty() || text_.size() > 8) return {};
+    uint64_t bits = text_.back() & 0x80 ? UINT64_MAX : 0;
+    for (size_t i = text_.size(); i-- > 0;) bits = bits << 8 | static_cast<uint8_t>(text_[i]);
+    return values_.make_integer(static_cast<int64_t>(bits));
+  }
+
+  bool name_global(PickleOpcode opcode) {
+    switch (opcode) {
+      case PickleOpcode::global:
+        push(note(module_, text_));
+        return true;
+      case PickleOpcode::stack_global: {
+        const Value name = pop(), module = pop();
+        push(note(text_of(module), text_of(name)));
+        return true;
+      }
+      case PickleOpcode::ext1:
+      case PickleOpcode::ext2:
+      case PickleOpcode::ext4:
+        push(note("?", "?"));
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  bool fill_container(PickleOpcode opcode) {
+    const auto make = [&](Kind kind, std::initializer_list<Value> members) {
+      push(values_.make(kind, members));
+      return true;
+    };
+    switch (opcode) {
+      case PickleOpcode::empty_tuple:
+        return make(Kind::tuple, {});
+      case PickleOpcode::empty_list:
+        return make(Kind::list, {});
+      case PickleOpcode::empty_dict:
+        return make(Kind::dict, {});
+      case PickleOpcode::tuple1:
+        return make(Kind::tuple, {pop()});
+      case PickleOpcode::tuple2: {
+        const Value second = pop(), first = pop();
+        return make(Kind::tuple, {first, second});
+      }
+      case PickleOpcode::tuple3: {
+        const Value third = pop(), second = pop(), first = pop();
+        return make(Kind::tuple, {first, second, third});
+      }
+      case PickleOpcode::tuple:
+      case PickleOpcode::list:
+      case PickleOpcode::dict: {
+        const Kind kind = opcode == PickleOpcode::tuple  ? Kind::tuple
+                          : opcode == PickleOpcode::list ? Kind::list
+                                                         : Kind::dict;
+        const std::vector<Value> members = pop_to_mark();
+        push(values_.make(kind, members));
+        return true;
+      }
+      case PickleOpcode::frozenset:
+        pop_to_mark();
+        push({});
+        return true;
+      case PickleOpcode::appends:
+      case PickleOpcode::setitems:
+      case PickleOpcode::additems: {
+        const std::vector<Value> members = pop_to_mark();
+        values_.append(top(), members);
+        return true;
+      }
+      case PickleOpcode::append: {
+        const Value member = pop();
+        values_.append(top(), {member});
+        return true;
+      }
+      case PickleOpcode::setitem: {
+        const Value member = pop(), key = pop();
+        values_.append(top(), {key, member});
+        return true;
+      }
+      default:
+        return false;
+    }
+  }
+
+  void call(PickleOpcode opcode) {
+    switch (opcode) {
+      case PickleOpcode::newobj_ex:
+        pop();
+        [[fallthrough]];
+      case PickleOpcode::reduce:
+      case PickleOpcode::newobj: {
+        const Value arguments = pop(), callable = pop();
+        return push(call(callable, arguments));
+      }
+      case PickleOpcode::obj: {
+        std::vector<Value> members = pop_to_mark();
+        const Value callable = members.empty() ? Value{} : members.front();
+        if (!members.empty()) members.erase(members.begin());
+        return push(call(callable, values_.make(Kind::tuple, members)));
+      }
+      case PickleOpcode::inst: {
+        const Value callable = note(module_, text_);
+        const std::vector<Value> members = pop_to_mark();
+        return push(call(callable, values_.make(Kind::tuple, members)));
+      }
+      case PickleOpcode::build:
+        return set_state(pop());
       default:
         return push({});
     }
   }
 
-  void push(Item item) {
-    if (stack_.size() >= kMaxPickleStack) throw invalid("the stack has more than 1,048,576 values");
-    stack_.push_back(item);
-  }
-  void push_text(const std::string& text) {
-    // Longer ones are no names; those that are kept are few in real files and bounded in others.
-    if (text.size() > kMaxPickleNameBytes) return push({});
-    const auto [it, is_new] = text_ids_.try_emplace(text, static_cast<uint32_t>(texts_.size()));
-    if (is_new) {
-      keep(text.size() + kEntryBytes);
-      texts_.push_back(&it->first);
+  /// The value that a call makes; notes calls of denied names.
+  Value call(Value callable, Value arguments) {
+    const auto* const given = values_.members(arguments);
+    if (is_named(callable, "numpy", "dtype") && given != nullptr && !given->empty() &&
+        given->front().kind == Kind::text)
+      return values_.make_dtype(numpy_dtype(*texts_[given->front().id]));
+    std::vector<Value> members{callable};
+    if (given == nullptr) {
+      members.push_back({});
+    } else {
+      members.insert(members.end(), given->begin(), given->end());
     }
-    push({Item::Kind::text, it->second});
+    const Value made = values_.make(Kind::call, members);
+    note_call(callable, made);
+    return made;
   }
-  /// An empty stack gives anything, so that what follows is still read.
-  Item pop() {
-    if (stack_.empty()) return {};
-    const Item item = stack_.back();
-    stack_.pop_back();
-    return item;
-  }
-  void pop_to_mark() {
-    while (!stack_.empty() && pop().kind != Item::Kind::mark) {
+
+  void note_call(Value callable, Value made) {
+    for (unsigned depth = 0; callable.kind == Kind::call && depth < kMostCallDepth; ++depth) {
+      const auto* const members = values_.members(callable);
+      if (members == nullptr) return;
+      callable = members->front();
     }
+    if (callable.kind != Kind::global) return;
+    ScannedGlobal& global = found_.globals[callable.id];
+    if (global.verdict != GlobalVerdict::denied) return;
+    found_.calls_denied_name |= is_dotted_name(global.module) && is_dotted_name(global.name);
+    if (global.calls.size() >= kMaxCallsOfGlobal || calls_ >= kMaxScannedCalls) return;
+    ++calls_;
+    std::string text = show_call(made, values_, texts_, found_.globals);
+    keep(sizeof(ScannedCall) + text.size());
+    global.calls.push_back({std::string(opcode_), at_, std::move(text)});
   }
+
+  bool is_named(Value value, std::string_view module, std::string_view name) const {
+    if (value.kind != Kind::global) return false;
+    const ScannedGlobal& global = found_.globals[value.id];
+    return global.module == module && global.name == name;
+  }
+
+  /// BUILD: the state becomes that of the value on the stack's top. With an array of joblib, its bytes
+  /// follow.
+  void set_state(Value state) {
+    const Value value = top();
+    if (ScannedDtype* const dtype = values_.dtype(value)) return set_dtype_state(values_, state, *dtype);
+    const auto* const made = values_.members(value);
+    const bool is_array = value.kind == Kind::call && made != nullptr && !made->empty() &&
+                          is_named(made->front(), "joblib.numpy_pickle", "NumpyArrayWrapper");
+    if (is_array && !is_inner_) pass_over_array(made->front(), state);
+  }
+
+  void pass_over_array(Value wrapper, Value state) {
+    const std::optional<JoblibArray> array = find_joblib_array(values_, texts_, state);
+    if (!array)
+      throw fail(
+          ErrorCode::unsupported_format,
+          "an array of joblib follows, of a size that the scan does not know; what stands from there on was "
+          "not looked into");
+    if (array->is_pickle) return scan_inner_pickle();
+    uint64_t padding = 0;
+    if (array->has_padding) {
+      padding = number(1);
+      need(padding);
+      reader_.skip(padding);
+    }
+    // Without padding, as joblib before 1.2 writes arrays, the first of their bytes is an opcode to
+    // pickle.load, which does not pass over them.
+    if (!array->has_padding || padding > kMostPadding)
+      found_.globals[wrapper.id].verdict = GlobalVerdict::denied;
+    need(array->bytes);
+    reader_.skip(array->bytes);
+  }
+
+  /// A whole pickle, with a stack and a memo of its own, between two opcodes of this one.
+  void scan_inner_pickle() {
+    Frame outer = std::exchange(frame_, {});
+    is_inner_ = true;
+    while (step()) {
+    }
+    is_inner_ = false;
+    frame_ = std::move(outer);
+  }
+
   uint64_t decimal() const {
     uint64_t value = 0;
     for (const char c : text_) {
@@ -221,67 +421,35 @@ class Scanner : private PickleOpcodeReader {
     }
     return value;
   }
-  /// Where the memo has a place; null where nothing is there yet. Places beyond what picklers number stand
-  /// apart.
-  uint32_t* remembered(uint64_t index) {
-    if (index < memo_.size() && memo_[index] != kUnset) return &memo_[index];
-    const auto it = far_memo_.find(index);
-    return it == far_memo_.end() ? nullptr : &it->second;
-  }
-  void put(uint64_t index) {
-    const bool is_text = !stack_.empty() && stack_.back().kind == Item::Kind::text;
-    const uint32_t value = is_text ? stack_.back().text : kOther;
-    if (uint32_t* const place = remembered(index)) {
-      *place = value;
-      return;
-    }
-    ++memo_count_;
-    if (index > opcodes_) {
-      keep(kEntryBytes);
-      far_memo_.emplace(index, value);
-      return;
-    }
-    if (index >= memo_.size()) keep((index + 1 - memo_.size()) * sizeof value);
-    while (index >= memo_.size()) memo_.push_back(kUnset);
-    memo_[index] = value;
-  }
-  void get(uint64_t index) {
-    const uint32_t* const place = remembered(index);
-    push(place == nullptr || *place == kOther ? Item{} : Item{Item::Kind::text, *place});
-  }
-  void keep(uint64_t bytes) {
-    kept_bytes_ += bytes;
-    if (kept_bytes_ > kPickleMemoryBytes + kPickleMemoryPerByte * (at_ - begin_))
-      throw invalid("its strings and names take more than 32 MiB and two bytes for each byte of the pickle");
-  }
-  std::string text_of(const Item& item) const {
-    return item.kind == Item::Kind::text ? *texts_[item.text] : "?";
-  }
-
   static std::string readable(const std::string& text) {
-    return simdjson::validate_utf8(text.data(), text.size()) ? text.substr(0, kMaxPickleNameBytes) : "?";
+    const std::string_view start = cut_text(text, kMaxPickleNameBytes);
+    return simdjson::validate_utf8(start.data(), start.size()) ? std::string(start) : "?";
   }
-  void note(const std::string& module, const std::string& name) {
+  Value note(const std::string& module, const std::string& name) {
     if (found_.globals.size() >= kMaxScannedGlobals)
       throw invalid("the pickle names more than 100,000 globals");
-    const GlobalVerdict verdict = verdict_of(find_pickle_global(module, name).kind);
-    found_.globals.push_back({std::string(opcode_), readable(module), readable(name), at_, verdict});
+    found_.globals.push_back(
+        {std::string(opcode_), readable(module), readable(name), at_, scan_verdict(module, name), {}});
     keep(found_.globals.back().bytes());
+    return Value::of(Kind::global, found_.globals.size() - 1);
   }
 
   PickleScan found_;
-  std::vector<Item> stack_;
-  PickleBlocks<uint32_t> memo_;  ///< by place: a text, kOther or kUnset
-  std::unordered_map<uint64_t, uint32_t> far_memo_;
-  std::unordered_map<std::string, uint32_t, NameHash> text_ids_;
-  std::vector<const std::string*> texts_;  ///< by id; the map keeps its keys in place
-  uint64_t begin_ = reader_.position();
-  uint64_t kept_bytes_ = 0, memo_count_ = 0, number_ = 0;
+  ScannedValues values_;
+  uint64_t number_ = 0;
+  size_t calls_ = 0;
+  bool is_inner_ = false;  ///< in a pickle between the opcodes of another
   std::string module_, text_;
   std::string_view opcode_;
 };
 
 }  // namespace
+
+bool is_dotted_name(std::string_view name) {
+  return !name.empty() && std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+  });
+}
 
 PickleScan scan_pickle(const ByteSource& source, uint64_t begin, uint64_t limit) {
   return Scanner(source, begin, limit).run();

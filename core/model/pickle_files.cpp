@@ -15,8 +15,14 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMostFiles = 100'000;
 
+/// Of what macOS lays beside files and into folders.
+bool is_macos_file(const std::string& path) {
+  const std::string name = fs::path(path).filename().string();
+  return name.starts_with("._") || name == ".DS_Store";
+}
+
 bool is_pickle_file(const std::string& path) {
-  if (has_pickle_name(path)) return true;
+  if (has_pickle_name(name_for_scan(path))) return true;
   const RegularFile file = open_regular_file(path);
   return holds_pickles(FileSource(file));
 }
@@ -76,6 +82,8 @@ class Search {
 };
 
 }  // namespace
+
+std::string name_for_scan(const std::string& path) { return is_macos_file(path) ? std::string() : path; }
 
 PickleFiles find_pickle_files(const std::string& model, const LocateOptions& options) {
   std::error_code ignored;

@@ -73,6 +73,105 @@ TEST_CASE("A fault ends a scan and keeps what came before") {
   CHECK(!scan("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x18.").is_legacy_magic);
 }
 
+std::string calls(const PickleScan& found) {
+  std::string text;
+  for (const ScannedGlobal& global : found.globals) {
+    for (const ScannedCall& call : global.calls) text += call.opcode + " " + call.text + "\n";
+  }
+  return text;
+}
+
+TEST_CASE("A scan shows the calls of denied names, by every opcode that calls") {
+  CHECK(calls(scan("cos\nsystem\n(S'true'\ntR.")) == "REDUCE os.system('true')\n");
+  CHECK(calls(scan("(S'true'\nios\nsystem\n.")) == "INST os.system('true')\n");
+  CHECK(calls(scan("(cos\nsystem\nS'true'\no.")) == "OBJ os.system('true')\n");
+  CHECK(calls(scan("cos\nsystem\nX\x04\0\0\0true\x85\x81."s)) == "NEWOBJ os.system('true')\n");
+  CHECK(calls(scan("cos\nsystem\nX\x04\0\0\0true\x85}\x92."s)) == "NEWOBJ_EX os.system('true')\n");
+  // Values of every kind; through the memo; a callable that is itself the result of a call.
+  CHECK(
+      calls(scan(
+          "csubprocess\nPopen\n(](X\x02\0\0\0shX\x02\0\0\0-ceJ\xff\xff\xff\xffNI01\nK\x07\x8a\x05\0\0\0\0\x10"
+          "}X\x01\0\0\0kC\x02\x01'stR."s)) ==
+      "REDUCE subprocess.Popen(['sh', '-c'], -1, None, True, 7, 68719476736, {'k': b'\\x01\\''})\n");
+  CHECK(calls(scan("X\x01\0\0\0x\x85q\0000cos\nsystem\nh\0Rcos\nsystem\nh\0R."s)) ==
+        "REDUCE os.system('x')\nREDUCE os.system('x')\n");
+  CHECK(calls(scan("c__builtin__\ngetattr\n(cos\npath\nS'x'\ntR(tR.")) ==
+        "REDUCE __builtin__.getattr(os.path, 'x')\nREDUCE __builtin__.getattr(os.path, 'x')()\n");
+  // What is computed, what is allowed, and what the pickle does not have.
+  CHECK(calls(scan("cos\nsystem\nPid\n\x85R.")) == "REDUCE os.system(?)\n");
+  CHECK(calls(scan("ctorch\nSize\n)R.")).empty());
+  CHECK(calls(scan("RRRcos\nsystem\nR.")).empty());
+}
+
+TEST_CASE("The calls that a scan shows are bounded and escaped") {
+  const std::string text(5000, 'x');
+  std::string many = "cos\nsystem\n(";
+  for (int i = 0; i < 100; ++i) many += "S'" + text.substr(0, 150) + "'\n";
+  CHECK(calls(scan(many + "tR.")).size() < kMaxCallBytes + 40);
+  CHECK(calls(scan("cos\nsystem\nX\x88\x13\0\0"s + text + "\x85R.")) ==
+        "REDUCE os.system('" + text.substr(0, 200) + "'…)\n");
+  CHECK(calls(scan("cos\nsystem\nX\x06\0\0\0\x1b[2J\n\xff\x85R."s)) ==
+        "REDUCE os.system('\\x1b[2J\\n\\xff')\n");
+  std::string often = "cos\nsystem\nq\0"s;
+  for (int i = 0; i < 100; ++i) often += "h\0)R"s;
+  CHECK(scan(often + ".").globals[0].calls.size() == kMaxCallsOfGlobal);
+  std::string deep = "cos\nsystem\n)";
+  for (int i = 0; i < 100'000; ++i) deep += "\x85";
+  CHECK(calls(scan(deep + "R.")).size() < 100);
+  CHECK(calls(scan("cos\nsystem\n]q\0h\0ah\0a\x85R."s)).size() < kMaxCallBytes + 40);  // a list in itself
+}
+
+/// joblib's wrapper of an array and its state, up to BUILD (joblib/numpy_pickle.py).
+std::string joblib_array(const std::string& dtype, const std::string& shape, bool has_alignment) {
+  return "cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}(X\x05\0\0\0shape"s + shape +
+         "X\x05\0\0\0dtypecnumpy\ndtype\n"s + dtype +
+         (has_alignment ? "X\x1b\0\0\0numpy_array_alignment_bytesK\x10"s : ""s) + "ub";
+}
+
+TEST_CASE("A scan passes over the bytes of joblib's arrays and reads what follows") {
+  const std::string after = "cos\nsystem\n.";
+  const std::string f8 = "X\x02\0\0\0f8\x85R"s;
+  // 2 x 3 doubles, behind 2 bytes of padding.
+  const std::string doubles =
+      joblib_array(f8, "K\x02K\x03\x86", true) + "\x02\xff\xff" + std::string(48, '.');
+  PickleScan found = scan(doubles + after);
+  CHECK(!found.fault);
+  REQUIRE(found.globals.size() == 3);
+  CHECK(found.globals[0].verdict == GlobalVerdict::unsupported);
+  CHECK(found.globals[2].name == "system");
+  // A structure of 12 bytes, by its state: version, order, subdtype, names, fields, size, alignment, flags.
+  const std::string state = "(K\x03X\x01\0\0\0|NNNK\x0cK\x01K\x10tb"s;
+  found = scan(joblib_array("X\x02\0\0\0V8\x85R"s + state, "K\x02\x85", true) + "\x01\xff" +
+               std::string(24, '.') + after);
+  CHECK(!found.fault);
+  CHECK(found.globals.back().name == "system");
+  // Of objects: a whole pickle, with a memo of its own, stands there.
+  const std::string inner = "\x80\x05h\0q\0cposix\nsystem\n."s;
+  found = scan("Nq\0"s + joblib_array("X\x02\0\0\0O8\x85R"s, "K\x01\x85", true) + inner + "h\0"s + after);
+  CHECK(!found.fault);
+  REQUIRE(found.globals.size() == 4);
+  CHECK(found.globals[2].module == "posix");
+  // Without padding, or with one that is an opcode, pickle.load would run what the array holds.
+  found = scan(joblib_array(f8, "K\x01\x85", false) + "........" + after);
+  CHECK(found.globals[0].verdict == GlobalVerdict::denied);
+  found = scan(joblib_array(f8, "K\x01\x85", true) + "(" + std::string(40 + 8, '.') + after);
+  CHECK(found.globals[0].verdict == GlobalVerdict::denied);
+  CHECK(found.globals.back().name == "system");
+}
+
+TEST_CASE("A scan says where it cannot pass over an array of joblib") {
+  const std::string shape = "K\x01\x85";
+  for (const std::string& dtype : {"N\x85R"s, "X\x02\0\0\0V8\x85R(tb"s, "X\x02\0\0\0q8\x85R"s}) {
+    const PickleScan found = scan(joblib_array(dtype, shape, true) + "\x01\xff" + std::string(8, '.') + ".");
+    REQUIRE(found.fault);
+    CHECK(found.fault->code() == ErrorCode::unsupported_format);
+  }
+  const std::string f8 = "X\x02\0\0\0f8\x85R"s;
+  CHECK(scan(joblib_array(f8, "J\xff\xff\xff\xff\x85", true) + "\x01\xff.").fault->code() ==
+        ErrorCode::unsupported_format);
+  CHECK(scan(joblib_array(f8, "K\xff\x85", true) + "\x01\xff.").fault->code() == ErrorCode::invalid_pickle);
+}
+
 TEST_CASE("A scan of many names is bounded") {
   std::string bytes;
   for (int i = 0; i < 100'001; ++i) bytes += "ca\nb\n";
