@@ -101,7 +101,6 @@ Container find_stream(const ByteSource& source, uint64_t begin, uint64_t end, st
 }  // namespace
 
 Container find_container(const ByteSource& source, uint64_t begin, uint64_t end) {
-  constexpr uint64_t kEndRecordBytes = 22;
   const std::string start = read_text(source, begin, std::min(kTarBlockBytes, end - begin));
   if (is_zip(start) || start.starts_with("PK\x05\x06")) return {ContainerKind::zip};
   if (start.starts_with(kNpyMagic)) return {ContainerKind::npy};
@@ -109,9 +108,12 @@ Container find_container(const ByteSource& source, uint64_t begin, uint64_t end)
     if (start.starts_with(unread.start)) return {ContainerKind::unread, Packing::gzip, 0, false, unread.name};
   }
   if (is_tar_header(start)) return {ContainerKind::tar};
-  if (end - begin >= kEndRecordBytes && read_text(source, end - kEndRecordBytes, 4) == "PK\x05\x06")
-    return {ContainerKind::zip};
   return find_stream(source, begin, end, start);
+}
+
+bool ends_like_zip(const ByteSource& source, uint64_t begin, uint64_t end) {
+  constexpr uint64_t kEndRecordBytes = 22;
+  return end - begin >= kEndRecordBytes && read_text(source, end - kEndRecordBytes, 4) == "PK\x05\x06";
 }
 
 }  // namespace hfload

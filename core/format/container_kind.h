@@ -27,8 +27,10 @@ struct Container {
   std::string_view name = {};  ///< of a format that is not read: "a 7z archive"
 };
 
-/// By the first bytes of source[begin, end), or for a zip archive by the last ones. Throws what the source
-/// does.
+/// By the first bytes of source[begin, end). Throws what the source does.
 Container find_container(const ByteSource& source, uint64_t begin, uint64_t end);
+
+/// Whether source[begin, end) ends as a zip archive without a comment does, whatever stands before that.
+bool ends_like_zip(const ByteSource& source, uint64_t begin, uint64_t end);
 
 }  // namespace hfload

@@ -109,8 +109,12 @@ void ContainerScanner::look_into(const Part& part) {
     const bool is_container = container.kind != ContainerKind::none;
     // A tar archive, whose first bytes are a name, and others too may be pickles besides.
     const bool is_pickle = scan_pickles(part, container);
+    // In this order, each byte of a stream that is too long to be held is unpacked once.
     if (is_container) {
       look_into_container(part, container);
+    } else if (ends_like_zip(part.source, part.begin, part.end)) {
+      ++containers_;
+      scan_zips(part, !is_pickle);
     } else if (!is_pickle) {
       look_behind_zeros(part, start);
     }
@@ -124,7 +128,7 @@ void ContainerScanner::look_into_container(const Part& part, const Container& co
   if (!container.is_weak) ++containers_;
   switch (container.kind) {
     case ContainerKind::zip:
-      return scan_zips(part);
+      return scan_zips(part, true);
     case ContainerKind::tar:
       return scan_tar(part);
     case ContainerKind::npy:

@@ -41,7 +41,7 @@ class ContainerScanner {
   void look_behind_zeros(const Part& part, std::string_view start);
   void look_into_rest(const Part& part, uint64_t from);
 
-  void scan_zips(const Part& part);
+  void scan_zips(const Part& part, bool look_before);
   void scan_zip(const Part& part, const LooseZip& zip);
   void scan_zip_member(const Part& part, const LooseZipMember& member);
   void judge_zip(const Part& part, const LooseZip& zip);

@@ -47,7 +47,8 @@ std::string torch_folder(const LooseZip& zip) {
 }  // namespace
 
 /// Archives one after the other, as in the files of torch.distributed.checkpoint; mostly it is one.
-void ContainerScanner::scan_zips(const Part& part) {
+/// `look_before` says whether to look into what stands before the first.
+void ContainerScanner::scan_zips(const Part& part, bool look_before) {
   std::vector<LooseZip> zips;
   uint64_t end = part.end;
   while (end > part.begin && zips.size() < kMostArchives) {
@@ -60,7 +61,7 @@ void ContainerScanner::scan_zips(const Part& part) {
     read_zip_archive(RangeSource(part.source, part.begin, part.end));  // says what is wrong
     throw damaged("the archive has no central directory", part.begin);
   }
-  if (end > part.begin) {
+  if (look_before && end > part.begin) {
     Part first = part.rest(part.begin);
     first.end = end;
     look_into(first);

@@ -46,6 +46,7 @@ bool starts_like_pickle(std::string_view start) {
 
 bool holds_pickles(const ByteSource& source) {
   if (find_container(source, 0, source.bytes()).kind != ContainerKind::none) return true;
+  if (ends_like_zip(source, 0, source.bytes())) return true;
   return scan_pickle_file(source, "").is_of_interest();
 }
 

@@ -14,7 +14,7 @@ inline constexpr size_t kMaxScannedPickles = 10'000;
 /// Containers, and what follows them, nest at most so deep; compressed streams among them.
 inline constexpr unsigned kMaxContainerDepth = 16, kMaxPackedDepth = 4;
 /// What the streams of a file unpack to in all: so many bytes, and so many for each byte of the file.
-inline constexpr uint64_t kMaxUnpackedBytes = 1 << 30, kMaxUnpackedPerByte = 64;
+inline constexpr uint64_t kMaxUnpackedBytes = 256 << 20, kMaxUnpackedPerByte = 64;
 /// Most bytes of it that are held in memory.
 inline constexpr uint64_t kMaxHeldBytes = 64 << 20;
 

@@ -69,20 +69,26 @@ void UnpackedSource::read(uint64_t offset, std::span<std::byte> into) const {
 }
 
 void UnpackedSource::read_forward(uint64_t offset, std::span<std::byte> into) const {
-  if (!again_ || again_->unpacked_bytes() > offset)
+  if (!again_ || offset < recent_begin_) {
     again_ = std::make_unique<Unpacker>(source_, begin_, end_, packing_, bytes_);
-  const uint64_t wanted = offset + into.size() - again_->unpacked_bytes();
-  if (wanted > budget_.again) throw gone_back_too_often();
-  budget_.again -= wanted;
-  std::vector<std::byte> piece(std::min<uint64_t>(kPieceBytes, offset - again_->unpacked_bytes()));
-  const auto read_some = [&](std::span<std::byte> room) {
-    const size_t count = again_->read(room);
+    recent_.clear();
+    recent_begin_ = 0;
+  }
+  while (recent_begin_ + recent_.size() < offset + into.size()) {
+    const size_t before = recent_.size();
+    recent_.resize(before + kPieceBytes);
+    const size_t count = again_->read(std::span(recent_).subspan(before));
+    recent_.resize(before + count);
     if (count == 0) throw Error(ErrorCode::changed_during_read, "the compressed file ends early");
-    return count;
-  };
-  while (again_->unpacked_bytes() < offset)
-    read_some(std::span(piece).first(std::min<uint64_t>(piece.size(), offset - again_->unpacked_bytes())));
-  for (size_t done = 0; done < into.size();) done += read_some(into.subspan(done));
+    if (count > budget_.again) throw gone_back_too_often();
+    budget_.again -= count;
+    const uint64_t end = recent_begin_ + recent_.size();
+    const uint64_t kept_from = std::min(offset, end - std::min<uint64_t>(end, kTailBytes));
+    if (kept_from < recent_begin_ + kTailBytes) continue;
+    recent_.erase(recent_.begin(), recent_.begin() + static_cast<ptrdiff_t>(kept_from - recent_begin_));
+    recent_begin_ = kept_from;
+  }
+  std::memcpy(into.data(), recent_.data() + (offset - recent_begin_), into.size());
 }
 
 }  // namespace hfload

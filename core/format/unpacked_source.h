@@ -37,7 +37,7 @@ class RangeSource final : public ByteSource {
 
 /// What a compressed stream unpacks to. It is unpacked once, to know how long it is; its first bytes are held
 /// in memory as far as the budget goes, and its last mebibyte. A read elsewhere unpacks again, from the start
-/// where it goes back. For one thread.
+/// where it goes back by more than a mebibyte. For one thread.
 class UnpackedSource final : public ByteSource {
  public:
   /// Unpacks source[begin, end). `source` and `budget` must outlive it.
@@ -72,6 +72,8 @@ class UnpackedSource final : public ByteSource {
   std::vector<std::byte> tail_;  ///< up to the last byte; empty where held_ has all
   std::optional<Error> fault_;
   mutable std::unique_ptr<Unpacker> again_;
+  mutable std::vector<std::byte> recent_;  ///< what it has unpacked last, up to where it is
+  mutable uint64_t recent_begin_ = 0;
 };
 
 }  // namespace hfload
