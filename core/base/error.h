@@ -52,7 +52,6 @@
   X(invalid_index, 3, "a shard index lacks its weight map or has one of the wrong type")                     \
   X(invalid_hashes, 3, "a file of tensor hashes is not of the form that verify writes")                      \
   X(invalid_config, 3, "a config.json has a value of the wrong type or out of range")                        \
-  X(tensor_not_in_shard, 3, "the index names a tensor that its shard does not hold")                         \
   X(corrupted_state_dict, 3, "names of base model and task model are mixed in one checkpoint")               \
   X(invalid_offload_index, 3, "the index.json of an offload folder is not of accelerate's form")             \
   X(invalid_zip, 3, "a zip archive is damaged, or its directories disagree about a member")                  \

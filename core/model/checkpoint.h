@@ -107,6 +107,7 @@ struct CheckpointTensor {
   uint32_t shard = 0;
   bool described =
       false;  ///< false: only the index names it, as its shard is absent or not readable by this version
+  bool unindexed = false;   ///< a shard of an index holds it, and the index does not name it
   bool unreadable = false;  ///< of a PyTorch checkpoint: sparse, quantised, nested or on the meta device.
                             ///< other_dtype says which, and there are no bytes
   Dtype dtype = Dtype::unknown;

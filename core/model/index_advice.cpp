@@ -75,7 +75,9 @@ class Comparison {
       if (checkpoint_.tensors[found].shard != entry.shard) moved_.push_back(entry.tensor.str());
     }
     for (uint32_t i = 0; i < indexed.size(); ++i) {
-      if (!indexed[i]) unindexed_.push_back(checkpoint_.tensors[i].name.str());
+      if (indexed[i]) continue;
+      checkpoint_.tensors[i].unindexed = true;
+      unindexed_.push_back(checkpoint_.tensors[i].name.str());
     }
   }
 

@@ -200,6 +200,8 @@ class Matcher {
 
     std::vector<std::string>& unexpected = result_.unexpected_keys;
     for (uint32_t i = 0; i < ids_.size(); ++i) {
+      // Python compares the names of the index, and so never sees these.
+      if (checkpoint_.tensors[i].unindexed) continue;
       const std::string_view original = checkpoint_.tensors[i].name;
       // Taking the prefix off leaves the head's tensors, unexpected under their own names, also where the
       // base model has a tensor of that name.

@@ -103,9 +103,10 @@ def test_all_structural_faults_at_once(binary, work):
     found = {f["code"]: f for f in report["findings"]}
     assert set(found) >= {"shard_missing", "lfs_pointer", "unindexed_tensors", "tensor_not_in_shard", "data_truncated", "unindexed_files"}, report
     assert found["unindexed_files"]["names"] == [names[6]] and found["tensor_not_in_shard"]["names"] == ["e"]
-    assert [t["name"] for t in report["tensors"]] == ["a", "d"], report["tensors"]
+    assert found["tensor_in_other_shard"]["names"] == ["b"] and found["unindexed_tensors"]["names"] == ["extra"]
+    assert [t["name"] for t in report["tensors"]] == ["a", "d", "extra", "b"], report["tensors"]
     text = run(binary, work, "verify", "m", status=1).stdout
-    assert "shard_missing: model-00002-of-00006.safetensors" in text and "4 not read" in text, text
+    assert "shard_missing: model-00002-of-00006.safetensors" in text and "2 not read" in text, text
 
 
 def test_the_shell_is_compared(binary, work):
