@@ -306,6 +306,50 @@ TEST_CASE("an unknown method counts what it does not know as estimated", "[model
   CHECK(shell.warnings.size() == 1);
 }
 
+// MLX, affine, 4 bit in groups of 16: w = scales * q + biases, with (out, in / group) of each.
+TEST_CASE("MLX's biases are a part of the weight, as its scales are", "[model]") {
+  Checkpoint checkpoint =
+      named_llama(R"({"group_size":16,"bits":4})", {kQ + "weight", kQ + "scales", kQ + "biases"});
+  const std::pair<Dtype, std::vector<uint64_t>> stored[] = {
+      {Dtype::u32, {64, 8}}, {Dtype::bf16, {64, 4}}, {Dtype::bf16, {64, 4}}};
+  for (size_t i = 0; i < 3; ++i) {
+    checkpoint.tensors[i].described = true;
+    checkpoint.tensors[i].dtype = stored[i].first;
+    checkpoint.tensors[i].shape = stored[i].second;
+    checkpoint.tensors[i].end = tensor_bytes(stored[i].first, stored[i].second).value();
+  }
+  checkpoint.shards.emplace_back().present = true;
+  const Shell shell = build_shell(checkpoint, {});
+  CHECK(tensor_of(shell.tree, kQ + "biases").dtype == Dtype::bf16);
+  CHECK(shell_tensor_bytes(tensor_of(shell.tree, kQ + "weight")) == 64 * 64 / 2);
+  const KeyMatches keys = match_keys(shell.tree, checkpoint);
+  CHECK(keys.unexpected_keys.empty());
+  CHECK(keys.matches.size() == 3);
+}
+
+// accelerate's dtype_byte_size, by which transformers once wrote total_size, gives a boolean 1/8 byte.
+TEST_CASE("an index may count booleans as bits", "[model]") {
+  Checkpoint checkpoint;
+  checkpoint.shards.emplace_back().present = true;
+  for (const auto& [name, dtype] : {std::pair{"a", Dtype::f32}, {"mask", Dtype::boolean}}) {
+    CheckpointTensor& tensor = checkpoint.tensors.emplace_back();
+    tensor.name = name;
+    tensor.described = true;
+    tensor.dtype = dtype;
+    tensor.shape = {20};
+    tensor.end = tensor_bytes(dtype, {20}).value();
+  }
+  const auto is_right = [&](uint64_t total_size) {
+    checkpoint.index_total_size_bytes = total_size;
+    return compare_total_size(checkpoint).empty();
+  };
+  CHECK(is_right(80 + 20));
+  CHECK(is_right(80 + 2));
+  CHECK(is_right(80 + 3));
+  CHECK_FALSE(is_right(80 + 1));
+  CHECK_FALSE(is_right(80 + 4));
+}
+
 TEST_CASE("layers that are quantised in several ways are estimated", "[model]") {
   const std::string section =
       R"({"quant_method":"compressed-tensors","format":"mixed-precision","config_groups":{
