@@ -222,7 +222,8 @@ void ContainerScanner::scan_npy(const Part& part) {
       if (found_.pickles.back().scan.fault) return;
       at = found_.pickles.back().scan.end;
     } else if (!header.is_known || !header.data_bytes) {
-      scan_pickles(data, {ContainerKind::npy});
+      data.name.clear();
+      scan_pickles(data, {});
       throw not_looked_into(
           "the array has a dtype that the scan does not know; its data were not looked into", at);
     } else if (*header.data_bytes > part.end - data.begin) {

@@ -10,18 +10,13 @@ namespace {
 // torch.save's legacy layout: magic number, protocol, system, object, keys; then raw storages.
 constexpr size_t kLegacyPickles = 5;
 
-bool names_denied(const PickleScan& scan) {
-  return std::ranges::any_of(scan.globals, [](const ScannedGlobal& global) {
-    return global.verdict == GlobalVerdict::denied && is_dotted_name(global.module) &&
-           is_dotted_name(global.name);
-  });
-}
-
 }  // namespace
 
 bool ContainerScanner::scan_pickles(const Part& part, const Container& container) {
   const bool is_container = container.kind != ContainerKind::none;
   const bool must_be_pickle = !is_container && has_pickle_name(part.name);
+  // The first bytes of the other containers are no pickle that Python reads.
+  if (is_container && container.kind != ContainerKind::tar && !container.is_weak) return false;
   if (part.begin == part.end && !must_be_pickle) return false;
   std::string start(std::min<uint64_t>(2, part.end - part.begin), '\0');
   part.source.read(part.begin, std::as_writable_bytes(std::span(start)));
@@ -29,7 +24,7 @@ bool ContainerScanner::scan_pickles(const Part& part, const Container& container
   uint64_t at = first.end;
   const bool is_whole = !first.fault;
   const bool is_legacy = first.is_legacy_magic;
-  if (is_container && !first.calls_denied_name && !(is_whole && names_denied(first))) return false;
+  if (is_container && !first.calls_denied_name && !(is_whole && first.names_denied)) return false;
   const bool is_pickle = must_be_pickle || is_container || starts_like_pickle(start) ||
                          first.calls_denied_name || (is_whole && (!first.globals.empty() || at == part.end));
   // One without names says nothing alone: it may be a text that begins with a full stop.

@@ -138,7 +138,11 @@ class Scanner : private PickleScanState {
       case PickleOpcode::newfalse:
         return push(Value::of(Kind::no));
       case PickleOpcode::pop:
-        pop();
+        if (top().kind == Kind::mark) {
+          frame_.stack.pop_back();
+        } else {
+          pop();
+        }
         return;
       case PickleOpcode::pop_mark:
         pop_to_mark();
@@ -158,8 +162,10 @@ class Scanner : private PickleScanState {
       case PickleOpcode::get:
         return get(decimal());
       case PickleOpcode::persid:
+        is_chance_ = true;
         return push({});
       case PickleOpcode::binpersid:
+        is_chance_ = true;
         pop();
         return push({});
       default:
@@ -356,7 +362,7 @@ class Scanner : private PickleScanState {
     if (callable.kind != Kind::global) return;
     ScannedGlobal& global = found_.globals[callable.id];
     if (global.verdict != GlobalVerdict::denied) return;
-    found_.calls_denied_name |= is_dotted_name(global.module) && is_dotted_name(global.name);
+    found_.calls_denied_name |= !is_chance_ && is_dotted_name(global.module) && is_dotted_name(global.name);
     if (global.calls.size() >= kMaxCallsOfGlobal || calls_ >= kMaxScannedCalls) return;
     ++calls_;
     std::string text = show_call(made, values_, texts_, found_.globals);
@@ -431,6 +437,8 @@ class Scanner : private PickleScanState {
     found_.globals.push_back(
         {std::string(opcode_), readable(module), readable(name), at_, scan_verdict(module, name), {}});
     keep(found_.globals.back().bytes());
+    is_chance_ |= !is_dotted_name(module) || !is_dotted_name(name);
+    found_.names_denied |= !is_chance_ && found_.globals.back().verdict == GlobalVerdict::denied;
     return Value::of(Kind::global, found_.globals.size() - 1);
   }
 

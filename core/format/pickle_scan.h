@@ -48,7 +48,10 @@ bool is_dotted_name(std::string_view name);
 struct PickleScan {
   std::vector<ScannedGlobal> globals;  ///< in file order; the same name as often as it occurs
   uint64_t end = 0;                    ///< after STOP, or where the fault is
-  /// It would call a denied name for which is_dotted_name holds.
+  /// It would name a denied global for which is_dotted_name holds, or call one, and nothing before that would
+  /// end Python's plain unpickler: no value that is missing, no persistent id, no name that is none. What a
+  /// text or an archive holds by chance does not come so far.
+  bool names_denied = false;
   bool calls_denied_name = false;
   bool is_legacy_magic = false;  ///< it holds the number with which torch's older files begin
   std::optional<Error> fault;    ///< why the scan ended before STOP

@@ -50,6 +50,7 @@ void PickleScanState::push_shown(std::string_view prefix, std::string_view text)
 
 /// An empty stack gives anything, so that what follows is still read.
 ScannedValue PickleScanState::pop() {
+  if (frame_.stack.empty() || frame_.stack.back().kind == Kind::mark) is_chance_ = true;
   if (frame_.stack.empty()) return {};
   const Value value = frame_.stack.back();
   frame_.stack.pop_back();
@@ -60,6 +61,7 @@ ScannedValue PickleScanState::pop() {
 std::vector<ScannedValue> PickleScanState::pop_to_mark() {
   size_t begin = frame_.stack.size();
   while (begin > 0 && frame_.stack[begin - 1].kind != Kind::mark) --begin;
+  if (begin == 0) is_chance_ = true;
   const size_t count = std::min<size_t>(frame_.stack.size() - begin, ScannedValues::kMostMembers + 1);
   const auto first = frame_.stack.begin() + static_cast<ptrdiff_t>(begin);
   std::vector<Value> members(first, first + static_cast<ptrdiff_t>(count));

@@ -48,6 +48,9 @@ class PickleScanState : protected PickleOpcodeReader {
     std::unordered_map<uint64_t, Value> far_memo;  ///< places beyond what picklers number
     uint64_t memo_count = 0;
   } frame_;
+  /// Python's plain unpickler would have failed before: at a value that is missing, a persistent id, or a
+  /// name that is none.
+  bool is_chance_ = false;
   ScannedValues values_;
   std::vector<const std::string*> texts_;  ///< by id; text_ids_ keeps its keys in place
 
