@@ -89,11 +89,51 @@ def test_what_is_not_there(binary, work):
         assert json.loads(result.stdout)["error"]["code"] in ("not_found", "unsafe_path"), (model, result)
 
 
-def test_links_out_of_the_repository_are_refused(binary, work):
+def verified(binary, work, env):
+    result = running.run(binary, ["verify", "acme/tiny", "--json", "--quiet"], work, env)
+    assert result.status == 0, result
+    return {finding["code"]: finding for finding in json.loads(result.stdout)["findings"]}
+
+
+def converted(binary, work, env):
+    """The names of what a conversion writes."""
+    result = running.run(binary, ["convert", "acme/tiny", "out", "--quiet"], work, env)
+    assert result.status == 0, result
+    return sorted(os.listdir(work / "out"))
+
+
+def test_links_out_of_the_repository_are_followed_and_not_copied(binary, work):
     repository = make_cache(work / "hub")
+    env = {"HF_HUB_CACHE": str(work / "hub")}
     snapshot = repository / "snapshots" / COMMITS["main"]
-    (work / "secret").write_text(json.dumps(setups.LLAMA))
-    (snapshot / "config.json").unlink()
-    os.symlink("../../../../secret", snapshot / "config.json")
-    result = running.run(binary, ["inspect", "acme/tiny", "--json"], work, {"HF_HUB_CACHE": str(work / "hub")})
-    assert result.status == 3 and json.loads(result.stdout)["error"]["code"] == "unsafe_path", result
+    (work / "elsewhere").mkdir()
+    for file in ["config.json", "model.safetensors"]:
+        (work / "elsewhere" / file).write_bytes((snapshot / file).read_bytes())
+        (snapshot / file).unlink()
+        os.symlink(f"../../../../elsewhere/{file}", snapshot / file)
+    (work / "secret").write_text("{}")
+    os.symlink(work / "secret", snapshot / "tokenizer.json")
+    (snapshot / "vocab.json").write_text("{}")
+    assert inspected(binary, work, "acme/tiny", env)["parameters"] == 1256
+    finding = verified(binary, work, env)["links_leave"]
+    assert not finding["fault"] and len(finding["names"]) == 2 and "elsewhere/config.json" in finding["names"][0], finding
+    assert converted(binary, work, env) == ["config.json", "model.safetensors", "vocab.json"]
+
+
+def test_the_store_that_repositories_share(binary, work):
+    """As huggingface_hub 1.32 and later lays it out: blobs are links to <cache>/blobs/<2 digits>/<64 digits>."""
+    repository = make_cache(work / "hub")
+    env = {"HF_HUB_CACHE": str(work / "hub")}
+    (repository / "snapshots" / COMMITS["main"] / "tokenizer.json").symlink_to("../../blobs/blob-of-tokenizer.json")
+    (repository / "blobs" / "blob-of-tokenizer.json").write_text("{}")
+    store = work / "hub" / "blobs" / "ab"
+    store.mkdir(parents=True)
+    for number, file in enumerate(["model.safetensors", "tokenizer.json"]):
+        blob = repository / "blobs" / f"blob-of-{file}"
+        target = store / f"{number:064x}"
+        blob.rename(target)
+        blob.symlink_to(f"../../blobs/ab/{target.name}")
+    result = running.run(binary, ["load", "acme/tiny", "--device-map", "cpu", "--max-memory", "cpu=1GB", "--verify", "--quiet"], work, env)
+    assert (result.status, result.stdout, result.stderr) == (0, "{'': 'cpu'}\n", ""), result
+    assert "links_leave" not in verified(binary, work, env)
+    assert converted(binary, work, env) == ["config.json", "model.safetensors", "tokenizer.json"]
