@@ -74,7 +74,7 @@ class Unzipper {
   void require_room(const ZipArchive& archive) const {
     uint64_t bytes = 0;
     for (const ZipMember& member : archive.members) bytes += member.bytes;
-    const uint64_t most = std::max(kMaxUnpackedBytes, kMaxUnpackedRatio * file_.identity.bytes);
+    const uint64_t most = std::max(kMaxRewrittenBytes, kMaxRewrittenRatio * file_.identity.bytes);
     if (bytes > most) {
       throw Error(ErrorCode::unsupported_format,
                   fmt::format("the archive's members take {} once they are unpacked, of a file of {}",

@@ -9,7 +9,7 @@
 namespace hfload {
 
 /// What the unpacked members of one archive may take: so many bytes, or so many times the file's size.
-inline constexpr uint64_t kMaxUnpackedBytes = uint64_t{1} << 30, kMaxUnpackedRatio = 50;
+inline constexpr uint64_t kMaxRewrittenBytes = uint64_t{1} << 30, kMaxRewrittenRatio = 50;
 
 /// Whether an archive that was read with ZipMethods::stored_and_deflated has deflated members.
 bool has_deflated_members(const ZipArchive& archive);
