@@ -77,7 +77,7 @@ TEST_CASE("A deflated member that is damaged is refused") {
   CHECK(changed > 10);
   CHECK(code_of(whole, [](ZipArchive& a) { ++a.members[0].bytes; }) == ErrorCode::invalid_zip);
   CHECK(code_of(whole, [](ZipArchive& a) { --a.members[0].bytes; }) == ErrorCode::invalid_zip);
-  CHECK(code_of(whole, [](ZipArchive& a) { a.members[0].bytes = kMaxUnpackedBytes; }) ==
+  CHECK(code_of(whole, [](ZipArchive& a) { a.members[0].bytes = kMaxRewrittenBytes; }) ==
         ErrorCode::unsupported_format);
 }
 
