@@ -1,5 +1,7 @@
 #include "core/format/model_config.h"
 
+#include <fmt/core.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 

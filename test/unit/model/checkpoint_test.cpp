@@ -119,8 +119,8 @@ TEST_CASE("the headers of the shards hold where the index says otherwise", "[mod
   std::vector<Finding> findings;
   open_damaged_checkpoint(location, findings);
   const auto names_of = [&](std::string_view code) {
-    const auto found = std::ranges::find(findings, code, &Finding::code);
-    return found == findings.end() ? std::vector<std::string>{} : found->names;
+    const auto finding = std::ranges::find(findings, code, &Finding::code);
+    return finding == findings.end() ? std::vector<std::string>{} : finding->names;
   };
   CHECK(names_of("tensor_not_in_shard") == std::vector<std::string>{"y"});
   CHECK(names_of("tensor_in_other_shard") == std::vector<std::string>{"w", "x", "z"});

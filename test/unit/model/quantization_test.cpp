@@ -337,7 +337,7 @@ TEST_CASE("an index may count booleans as bits", "[model]") {
     tensor.described = true;
     tensor.dtype = dtype;
     tensor.shape = {20};
-    tensor.end = tensor_bytes(dtype, {20}).value();
+    tensor.end = tensor_bytes(dtype, tensor.shape).value();
   }
   const auto is_right = [&](uint64_t total_size) {
     checkpoint.index_total_size_bytes = total_size;

@@ -18,7 +18,7 @@ TEST_CASE("weights, caches and what is held back keep every budget, over random 
   size_t on_gpu = 0, offloaded = 0;
   for (int round = 0; round < 4000; ++round) {
     ModuleTree tree;
-    ModuleBuilder b(tree, Dtype::u8);
+    ModuleBuilder b(tree, Dtype::u8, false);
     b.module("embed", "Embedding", [&] { b.parameter("weight", {draw(1, 120)}); });
     b.list("layers", draw(1, 9), [&](uint64_t i) {
       b.module(index_name(i), "Block", [&] {

@@ -94,7 +94,7 @@ TEST_CASE("every family that generates takes what transformers allocates for it"
 
 TEST_CASE("latent attention, states and fixed sources", "[plan]") {
   ModuleTree tree;
-  ModuleBuilder b(tree, Dtype::bf16);
+  ModuleBuilder b(tree, Dtype::bf16, false);
   b.latent_cache(512 + 64);
   b.state_cache(1000);
   b.cross_attention_cache(2, 8, 1500);
@@ -204,7 +204,7 @@ TEST_CASE("tight with caches is the best of all divisions", "[plan]") {
     const size_t n = draw(1, 7);
     std::vector<double> weights(n), caches(n);
     ModuleTree tree;
-    ModuleBuilder b(tree, Dtype::u8);
+    ModuleBuilder b(tree, Dtype::u8, false);
     b.list("layers", n, [&](uint64_t i) {
       b.module(index_name(i), "Block", [&] {
         const uint64_t weight = draw(1, 60), cache = draw(0, 10);
@@ -260,7 +260,7 @@ TEST_CASE("tight with caches is the best of all divisions", "[plan]") {
 
 TEST_CASE("a module that caches stays whole, though its class may be split", "[plan]") {
   ModuleTree tree;
-  ModuleBuilder b(tree, Dtype::u8);
+  ModuleBuilder b(tree, Dtype::u8, false);
   b.module("attention", "Attention", [&] {
     b.module("k", "Linear", [&] { b.parameter("weight", {100}); });
     b.module("v", "Linear", [&] { b.parameter("weight", {100}); });

@@ -18,7 +18,7 @@ namespace hfload::test {
 inline ModuleTree blocks(uint64_t layers, uint64_t weight, uint64_t cache, uint64_t ends = 0,
                          uint64_t window = 0) {
   ModuleTree tree;
-  ModuleBuilder b(tree, Dtype::u8);
+  ModuleBuilder b(tree, Dtype::u8, false);
   b.module("embed", "Embedding", [&] { b.parameter("weight", {ends}); });
   b.list("layers", layers, [&](uint64_t i) {
     b.module(index_name(i), "Block", [&] {
