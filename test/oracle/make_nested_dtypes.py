@@ -69,7 +69,11 @@ def row(family, name, dtypes):
     model, dtype = made(class_name, values, dtypes[4], dtypes[3])
     parameters, last, total = [], None, 0
     kept = set(keep_in_fp32(model, dtype))
+    # transformers 5 ties only once the weights are loaded.
+    tied = model.all_tied_weights_keys if MAJOR == 5 else {}
     for key, parameter in model.named_parameters():
+        if key in tied:
+            continue
         loaded = torch.float32 if key in kept else parameter.dtype
         if loaded != last:
             parameters.append([key, dtype_name(loaded)])

@@ -90,8 +90,9 @@ def test_what_is_not_there(binary, work):
 
 
 def verified(binary, work, env):
+    """What verify finds but NaN, which these weights have."""
     result = running.run(binary, ["verify", "acme/tiny", "--json", "--quiet"], work, env)
-    assert result.status == 0, result
+    assert result.status in (0, 1), result
     return {finding["code"]: finding for finding in json.loads(result.stdout)["findings"]}
 
 

@@ -14,6 +14,9 @@ COMMANDS = [["inspect", "--tensors", "--tree", "--patterns", "--metadata"],
             ["plan", "--max-memory", "0=1KB,cpu=1MB", "--explain"],
             ["load", "--device-map", "cpu", "--max-memory", "cpu=1GB", "--verify"]]
 MOST_RESIDENT_KIB = 64 * 1024
+# Of these the first bytes tell another format than the name does, and they count.
+BY_FIRST_BYTES = {"zip-archive": (3, "invalid_zip"), "pickle": (3, "invalid_pickle"),
+                  "hdf5": (4, "unsupported_format"), "gguf": (4, "unsupported_format")}
 
 
 def in_parallel(function, items):
@@ -38,8 +41,9 @@ def test_every_malformed_file_has_its_code(binary, work):
         for command, *flags in COMMANDS:
             result = running.run(binary, [command, str(model), "--json", *flags], work)
             found = json.loads(result.stdout)["error"]["code"] if result.stdout else None
-            if (result.status, found) != (3, code):
-                yield f"{kind}/{name}: {command} gave {result.status} {found}, expected 3 {code}: {result.stderr[:300]}"
+            expected = BY_FIRST_BYTES.get(name, (3, code)) if kind == "safetensors" else (3, code)
+            if (result.status, found) != expected:
+                yield f"{kind}/{name}: {command} gave {result.status} {found}, expected {expected}: {result.stderr[:300]}"
 
     wrong = [fault for faults in in_parallel(lambda row: list(check(row)), rows) for fault in faults]
     assert not wrong, "\n".join(wrong[:10])

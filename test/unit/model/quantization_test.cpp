@@ -199,7 +199,6 @@ TEST_CASE("a hostile quantization_config is an error, or a plan", "[model]") {
       R"({"quant_method":"fp8","weight_block_size":[128,0]})",
       R"({"quant_method":"fp8","weight_block_size":[128]})",
       R"({"quant_method":"fp8","weight_block_size":128})",
-      R"({"quant_method":"bitsandbytes","load_in_8bit":"yes"})",
       R"({"quant_method":"compressed-tensors","config_groups":[]})",
       R"({"quant_method":"compressed-tensors","config_groups":{"a":1}})",
       R"({"quant_method":"compressed-tensors","config_groups":{"a":{"weights":7}}})",
