@@ -18,6 +18,13 @@ std::string path_in(const Checkpoint& checkpoint, const std::string& file) {
   return fmt::format("{}{}{}", directory, directory.empty() || directory.ends_with('/') ? "" : "/", file);
 }
 
+/// What brings missing shards.
+std::string describe_download(const ModelLocation& location) {
+  const std::string repository = repository_name(location);
+  return repository.empty() ? "Put the missing shards into the model directory. "
+                            : fmt::format("Download them: hf download {}. ", repository);
+}
+
 /// A set of weights that is whole, where the one that is looked for first is not.
 std::string describe_other_set(const Checkpoint& checkpoint) {
   const std::string& path = checkpoint.location.weights_path;
@@ -50,6 +57,13 @@ void require_emulated_gpus(PlannedModel& model, const std::set<uint32_t>& gpus, 
 void require_weights(const Checkpoint& checkpoint) {
   if (checkpoint.shards.empty()) {
     if (checkpoint.location.obstacle) throw Error(*checkpoint.location.obstacle);
+    const std::string& directory = checkpoint.location.directory;
+    if (checkpoint.location.is_config) {
+      throw Error(ErrorCode::weights_not_found, "this is a config alone, which has no weights to load")
+          .with_path(checkpoint.location.config_path)
+          .with_hint(
+              fmt::format("Give the model directory: hfload load {}", directory.empty() ? "." : directory));
+    }
     Error error(ErrorCode::weights_not_found, "there are no weights to load");
     error.with_path(checkpoint.location.directory);
     const std::string& variants = checkpoint.location.variants_hint;
@@ -77,8 +91,8 @@ void require_shards(const Checkpoint& checkpoint, const KeyMatches* needed) {
                 fmt::format("this shard does not exist ({} of {} {} missing)", absent_shards,
                             count_of(count, "shard"), absent_shards == 1 ? "is" : "are"))
         .with_path(path_in(checkpoint, absent->file))
-        .with_hint(describe_other_set(checkpoint) +
-                   "Put the missing shards into the model directory. hfload plan needs none.");
+        .with_hint(describe_other_set(checkpoint) + describe_download(checkpoint.location) +
+                   "hfload plan needs no weights.");
   }
   for (size_t i = 0; i < checkpoint.shards.size(); ++i) {
     const Shard& shard = checkpoint.shards[i];

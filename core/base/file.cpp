@@ -53,12 +53,26 @@ struct stat status_of(const RegularFile& file) {
   return status;
 }
 
+Error missing_file(const std::string& path) {
+  std::array<char, PATH_MAX> target{};
+  const ssize_t length = readlink(path.c_str(), target.data(), target.size());
+  if (length < 0) return Error(ErrorCode::not_found, "the file does not exist").with_path(path);
+  return Error(ErrorCode::not_found, "the symbolic link leads to a file that does not exist")
+      .with_path(path)
+      .with_hint(fmt::format("It points to {}. Download that file again, or mend the link.",
+                             std::string_view(target.data(), static_cast<size_t>(length))));
+}
+
 Error open_error(int error, const std::string& path) {
   switch (error) {
     case ENOENT:
     case ENOTDIR:
     case ENAMETOOLONG:
-      return Error(ErrorCode::not_found, "the file does not exist").with_path(path);
+      return missing_file(path);
+    case ELOOP:
+      return Error(ErrorCode::not_found, "the symbolic links lead in a circle")
+          .with_path(path)
+          .with_hint("Replace the link by the file itself.");
     case ENXIO:
     case ENODEV:
       return Error(ErrorCode::not_a_file, "the path is a socket or a device, not a file").with_path(path);

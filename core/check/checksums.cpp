@@ -125,12 +125,13 @@ Finding difference(const CheckedFile& file) {
                         known.bytes.value_or(0))
           : fmt::format("{}: its {} is {}; {} says {}", known.file, name_of(known.checksum.kind), file.found,
                         said_by(known.source), known.checksum.digest);
-  return {
-      "checksum_differs",
-      message,
-      {known.file},
-      "The file is not what the Hub served. Delete it, or in the hub cache the blob that it links to, and "
-      "download the model again. If you changed it on purpose, leave checksums out with --no-hash."};
+  return {"checksum_differs",
+          message,
+          {known.file},
+          "The file is not what the Hub served. Download it again (hf download NAME --force-download), in "
+          "the hub "
+          "cache after deleting the file that its links lead to. If you changed it on purpose, leave "
+          "checksums out with --no-hash."};
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "core/base/file_holes.h"
+#include "core/base/join.h"
 #include "core/base/layer_numbers.h"
 
 namespace hfload {
@@ -26,8 +27,8 @@ bool has_part(std::string_view name, std::span<const std::string_view> parts) {
 /// What accompanies weights, and is often one value alone: biases, which experts may have as a matrix, and
 /// what belongs to quantised weights, as zero points of symmetric quantisation.
 bool is_companion(std::string_view name) {
-  constexpr std::string_view kParts[] = {"bias", "scale", "zero", "absmax"};
-  return has_part(name.substr(name.rfind('.') + 1), kParts);
+  constexpr std::string_view kParts[] = {"scale", "zero", "absmax"};
+  return name.ends_with("bias") || has_part(name.substr(name.rfind('.') + 1), kParts);
 }
 
 /// The matrices of adapters (LoRA, LoHa, LoKr), of which one begins as zeros, and stays so where nothing is
@@ -35,6 +36,12 @@ bool is_companion(std::string_view name) {
 bool is_of_adapter(std::string_view name) {
   constexpr std::string_view kParts[] = {"lora", "hada_", "lokr_", "adapter"};
   return has_part(name, kParts);
+}
+
+/// What tensors of one name and shape in several layers have in common. Of another shape are the layers of a
+/// head, of which the last often begins as zeros.
+std::string sibling_key(const CheckpointTensor& tensor) {
+  return fmt::format("{} [{}]", fold_layer_numbers(tensor.name), join(tensor.shape, ","));
 }
 
 /// Tensors of one name in several layers.
@@ -122,12 +129,12 @@ class Search {
   /// Of suspects alone, as there are few.
   void find_siblings() {
     for (uint32_t i = 0; i < checkpoint_.tensors.size(); ++i) {
-      if (is_suspect(i)) siblings_[fold_layer_numbers(checkpoint_.tensors[i].name)];
+      if (is_suspect(i)) siblings_[sibling_key(checkpoint_.tensors[i])];
     }
     if (siblings_.empty()) return;
     for (uint32_t i = 0; i < checkpoint_.tensors.size(); ++i) {
       if (!is_weight(i)) continue;
-      const auto found = siblings_.find(fold_layer_numbers(checkpoint_.tensors[i].name));
+      const auto found = siblings_.find(sibling_key(checkpoint_.tensors[i]));
       if (found == siblings_.end()) continue;
       ++found->second.count;
       if (!is_suspect(i)) found->second.some_are_sound = true;
@@ -141,7 +148,7 @@ class Search {
       if (has_hole_[i]) holes_.push_back(tensor.name.str());
       return;
     }
-    const Siblings& siblings = siblings_.at(fold_layer_numbers(tensor.name));
+    const Siblings& siblings = siblings_.at(sibling_key(tensor));
     const bool is_adapter = is_of_adapter(tensor.name);
     // Zeros that are right by themselves are those of a few rows, or of every layer.
     const bool is_alone = siblings.count == 1 && is_constant(i) &&
@@ -207,7 +214,7 @@ class Search {
   const std::vector<std::optional<TensorStatistics>>& statistics_;
   std::vector<bool> has_hole_;                ///< by tensor
   std::vector<ShardTally> shards_;            ///< by shard
-  std::map<std::string, Siblings> siblings_;  ///< by folded name
+  std::map<std::string, Siblings> siblings_;  ///< by sibling_key
   std::vector<std::string> constant_, unwritten_, one_value_, holes_;
   std::vector<Finding> findings_;
 };

@@ -43,14 +43,31 @@ void add_other_weights(const Checkpoint& checkpoint, StructureReport& report) {
   }
 }
 
+/// transformers 4.57 refuses safetensors files with metadata that name no framework (`load_state_dict`).
+void warn_of_metadata(const Checkpoint& checkpoint, std::vector<std::string>& warnings) {
+  constexpr std::string_view kFormats[] = {"pt", "tf", "flax", "mlx"};
+  for (const Shard& shard : checkpoint.shards) {
+    if (shard.format != ShardFormat::safetensors || shard.metadata.empty()) continue;
+    const auto format =
+        std::ranges::find(shard.metadata, "format", &std::pair<std::string, std::string>::first);
+    const bool is_named = format != shard.metadata.end();
+    if (is_named && std::ranges::find(kFormats, format->second) != std::end(kFormats)) continue;
+    warnings.push_back(
+        fmt::format("{}: the metadata give {}, and transformers 4.57 refuses such files; hfload convert "
+                    "writes format \"pt\"",
+                    shard.file, is_named ? fmt::format("the format \"{}\"", format->second) : "no format"));
+  }
+}
+
 }  // namespace
 
 StructureReport check_structure(const Checkpoint& checkpoint) {
   StructureReport report;
+  warn_of_metadata(checkpoint, report.warnings);
   std::string unknown = "the model's class is not known: names and shapes are not compared with it";
   try {
     if (std::optional<Shell> shell = build_known_shell(checkpoint, {})) {
-      report.warnings = std::move(shell->warnings);
+      std::ranges::move(shell->warnings, std::back_inserter(report.warnings));
       ShellComparison comparison = compare_with_checkpoint(*shell, checkpoint);
       report.findings = std::move(comparison.findings);
       report.copies = std::move(comparison.copies);

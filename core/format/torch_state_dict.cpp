@@ -44,11 +44,35 @@ bool StateDictFinder::is_tensor(PickleId id) const {
   }
 }
 
+/// Whether a call makes a tensor without dimensions: the size among its arguments is an empty tuple.
+bool StateDictFinder::is_scalar(PickleId tensor) const {
+  constexpr size_t kSize = 2, kMostArguments = 9;
+  const std::vector<PickleId> call = tree_.members(tensor, 2);
+  if (call.size() != 2) return false;
+  std::vector<PickleId> arguments = tree_.members(call[1], kMostArguments);
+  switch (tree_.global(call[0]).symbol.kind) {
+    case GlobalKind::rebuild_parameter:
+    case GlobalKind::rebuild_parameter_with_state:
+      return !arguments.empty() && arguments[0] != tensor && is_tensor(arguments[0]) &&
+             is_scalar(arguments[0]);
+    case GlobalKind::rebuild_from_type:
+      if (arguments.size() <= kSize || tree_.kind(arguments[kSize]) != PickleKind::tuple) return false;
+      arguments = tree_.members(arguments[kSize], kMostArguments);
+      break;
+    case GlobalKind::unsupported_tensor:
+      return false;
+    default:
+      break;
+  }
+  return arguments.size() > kSize && tree_.kind(arguments[kSize]) == PickleKind::tuple &&
+         tree_.members(arguments[kSize], 1).empty();
+}
+
 /// Looks into a container once, however often a hostile file names it. Containers nest at most
 /// kMaxPickleDepth levels.
 unsigned StateDictFinder::look_into(PickleId id) {
   const PickleKind kind = tree_.kind(id);
-  if (kind == PickleKind::object) return is_tensor(id) ? kHolds | kHoldsNamed : 0;
+  if (kind == PickleKind::object) return is_tensor(id) && !is_scalar(id) ? kHolds | kHoldsNamed : 0;
   const bool is_dict = kind == PickleKind::dict;
   if (!is_dict && kind != PickleKind::list && kind != PickleKind::tuple && kind != PickleKind::set) return 0;
   if (found_[id] != 0) return found_[id] & ~kLookedInto;
@@ -72,10 +96,19 @@ bool StateDictFinder::has_named_tensors(PickleId id) {
 bool StateDictFinder::has_own_tensors(PickleId dict, bool with_dots) const {
   bool has = false;
   visit_entries(tree_, dict, [&](PickleId key, PickleId value) {
-    has = has || (tree_.kind(key) == PickleKind::string && is_tensor(value) &&
+    has = has || (tree_.kind(key) == PickleKind::string && is_tensor(value) && !is_scalar(value) &&
                   (!with_dots || tree_.text(key).find('.') != std::string_view::npos));
   });
   return has;
+}
+
+/// The key of the first tensor of a dict that has no dimensions.
+std::optional<PickleId> StateDictFinder::first_scalar(PickleId dict) const {
+  std::optional<PickleId> first;
+  visit_entries(tree_, dict, [&](PickleId key, PickleId value) {
+    if (!first && tree_.kind(key) == PickleKind::string && is_tensor(value) && is_scalar(value)) first = key;
+  });
+  return first;
 }
 
 /// The entries of a dict that are no tensors and hold some.
@@ -103,15 +136,26 @@ StateDict StateDictFinder::find(std::string_view key) {
   if (is_state_dict) return {root, false, {}};
   const std::vector<Entry> holding = holders(root);
   const bool has_own = has_own_tensors(root, false);
+  const std::optional<PickleId> scalar = first_scalar(root);
+  const bool has_any = has_own || scalar;
   if (std::ranges::any_of(holding, [&](const Entry& e) { return has_named_tensors(e.value); }) ||
-      (has_own && !holding.empty()))
+      (has_any && !holding.empty()))
     throw ambiguous(holding);
-  if (has_own && !empty_models.empty()) {
+  if (has_any && !empty_models.empty()) {
     throw Error(ErrorCode::unsupported_format,
                 fmt::format("the dict '{}' in the file holds no tensors; those beside it are no model",
                             name_of(empty_models.front().key)))
         .with_offset(tree_.offset(empty_models.front().value))
         .with_hint("--key . reads the tensors of the file's own dict.");
+  }
+  bool has_others = false;
+  visit_entries(tree_, root, [&](PickleId, PickleId value) { has_others = has_others || !is_tensor(value); });
+  if (scalar && !has_own && has_others) {
+    throw Error(ErrorCode::unsupported_format,
+                fmt::format("the tensors in the file have no dimensions, '{}' for one, and are no model",
+                            name_of(*scalar)))
+        .with_offset(tree_.offset(root))
+        .with_hint("--key . reads them all the same.");
   }
   return {root, false, {}};
 }
@@ -157,7 +201,7 @@ StateDict StateDictFinder::inner(PickleId dict, std::string_view name) {
       return;
     }
     ++others;
-    if ((look_into(value) & kHolds) != 0) with_tensors.push_back({key, value});
+    if (is_tensor(value) || (look_into(value) & kHolds) != 0) with_tensors.push_back({key, value});
   });
   std::string note =
       fmt::format("the tensors are those of the dict '{}' in the file; {} left out", json::shorten(name),
@@ -175,7 +219,7 @@ Error StateDictFinder::ambiguous(const std::vector<Entry>& holding) {
   for (const Entry& entry : holding) {
     if (tree_.kind(entry.key) == PickleKind::string && has_named_tensors(entry.value)) named.push_back(entry);
   }
-  const bool has_own = has_own_tensors(root, false);
+  const bool has_own = has_own_tensors(root, false) || first_scalar(root);
   std::string where, hint;
   if (named.empty()) {
     where = fmt::format("beside '{}', which has tensors without names", names_of(holding));

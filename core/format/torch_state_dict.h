@@ -27,7 +27,8 @@ class StateDictFinder {
 
   /// Whether the value is a call that makes a tensor, of whatever kind.
   bool is_tensor(PickleId id) const;
-  /// Whether the value is a dict in which names lead to a tensor, at any depth.
+  /// Whether the value is a dict in which names lead to a tensor of one or more dimensions, at any depth.
+  /// Those without dimensions are losses, steps and decays as a rule, and no model has them alone.
   bool has_named_tensors(PickleId id);
 
   /// The root is a dict. `key` is the name of a dict in it, the names of dicts in one another with dots
@@ -41,6 +42,8 @@ class StateDictFinder {
     PickleId key = 0, value = 0;
   };
 
+  bool is_scalar(PickleId tensor) const;
+  std::optional<PickleId> first_scalar(PickleId dict) const;
   unsigned look_into(PickleId id);
   StateDict find_by_key(std::string_view key);
   std::optional<PickleId> resolve(PickleId dict, std::string_view key) const;

@@ -33,7 +33,8 @@ struct ModelLocation {
   std::string weights_path;
   /// The shards, below `directory`, where no index lists them; `weights_path` is the first.
   std::vector<std::string> unindexed_shards = {};
-  bool is_file = false;  ///< MODEL is the weight file itself, and not a directory that holds it
+  bool is_config = false;  ///< MODEL is a config.json alone
+  bool is_file = false;    ///< MODEL is the weight file itself, and not a directory that holds it
   std::vector<std::string> notes = {};  ///< what is odd about the directory, one sentence each
   std::optional<Error> obstacle = {};   ///< why weights that are there are not loaded (explain_folder)
   /// Names that another `--variant` would find, for error messages.
@@ -62,6 +63,9 @@ struct LocateOptions {
 /// or `org/name[@revision]` in the local hub cache. An existing path wins. Weights are looked for in the
 /// order of transformers' `from_pretrained` (docs/formats.md). Throws Error(not_found, unsafe_path).
 ModelLocation locate_model(const std::string& model, const LocateOptions& options);
+
+/// "org/name" of a model in the hub cache; empty elsewhere.
+std::string repository_name(const ModelLocation& location);
 
 enum class ShardFormat : uint8_t { safetensors, pytorch, other };
 

@@ -226,7 +226,8 @@ std::vector<std::string> folders_with_weights(const std::string& directory,
     const std::string path = (fs::path(directory) / name).string();
     if (!fs::is_directory(path, ignored)) continue;
     const auto weights = names_that(names_in(path), [](const std::string& file) {
-      return (file.ends_with(".safetensors") || is_torch_name(file) || is_index_name(file)) &&
+      return (file.ends_with(".safetensors") || file.ends_with(".distcp") || is_torch_name(file) ||
+              is_index_name(file)) &&
              !is_of_trainer(file);
     });
     if (weights.empty()) continue;

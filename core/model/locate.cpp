@@ -193,6 +193,7 @@ ModelLocation locate_file(const fs::path& path) {
   const bool is_index = name.ends_with(".json") && name.find(".index.") != std::string::npos;
   if (name.ends_with(".json") && !is_index) {
     found.config_path = path.string();
+    found.is_config = true;
     return found;
   }
   found.weights_path = is_index ? (directory / name).string() : path.string();
@@ -340,6 +341,13 @@ ModelLocation locate_weights(const std::string& model, const LocateOptions& opti
 }
 
 }  // namespace
+
+std::string repository_name(const ModelLocation& location) {
+  if (location.own_folders.size() < 2) return "";
+  std::string name = fs::path(location.own_folders.front()).filename().string().substr(8);  // "models--"
+  if (const size_t dashes = name.find("--"); dashes != std::string::npos) name.replace(dashes, 2, "/");
+  return name;
+}
 
 ModelLocation locate_model(const std::string& model, const LocateOptions& options) {
   ModelLocation location = locate_weights(model, options);

@@ -59,6 +59,11 @@ class Search {
       if (!fs::is_symlink(fs::symlink_status(path, ignored))) look_into(path);
     } else if (fs::is_regular_file(status)) {  // a pipe or a device is not opened
       add(path);
+    } else if (!fs::exists(status)) {
+      found_.faults.push_back(
+          Error(ErrorCode::not_found, "the symbolic link leads nowhere, so that nothing was scanned")
+              .with_path(path)
+              .with_hint("Download the file that it points to, or delete the link."));
     }
   }
 

@@ -71,6 +71,24 @@ void note_auto_dtype(Shell& shell, const Checkpoint& checkpoint, const ShellOpti
       dtype_info(shell.dtype).torch_name, part));
 }
 
+/// Says so where parts of an unknown architecture have dtypes of their own: which tensors are a part's is not
+/// known.
+void note_part_dtypes(Shell& shell, const Checkpoint& checkpoint, const ShellOptions& options) {
+  if (options.dtype || options.compat == Compat::v5) return;
+  for (const auto& [key, value] : std::get<ConfigValue::Object>(checkpoint.config.root().value)) {
+    if (!key.ends_with("_config") || key == "quantization_config" ||
+        !std::holds_alternative<ConfigValue::Object>(value.value))
+      continue;
+    const auto dtype = checkpoint.config.nested(key).weight_dtype();
+    if (!dtype || *dtype == shell.dtype) continue;
+    shell.warnings.push_back(
+        fmt::format("{} names the dtype {}, and transformers makes that part in it; as the architecture is "
+                    "not known, all "
+                    "is loaded as {}",
+                    key, dtype_info(*dtype).torch_name, dtype_info(shell.dtype).torch_name));
+  }
+}
+
 /// The class to build, and a warning when config.json does not name exactly that one.
 const ModelClass* choose_class(const Architecture& architecture, const ModelConfig& config,
                                std::vector<std::string>& warnings) {
@@ -287,6 +305,7 @@ Shell build_shell(const Checkpoint& checkpoint, const ShellOptions& options) {
   shell.dtype = options.dtype ? *options.dtype : resolve_auto_dtype(checkpoint);
   shell.tree = tree_from_tensor_names(checkpoint, stored_dtype(checkpoint, shell.dtype), shell.dtype);
   note_auto_dtype(shell, checkpoint, options);
+  note_part_dtypes(shell, checkpoint, options);
   shell.tree.compat = options.compat;
   shell.warnings.push_back(
       fmt::format("{}: modules are derived from tensor names, and numbered layers are not split", reason));

@@ -85,7 +85,7 @@ class Planner {
   void plan_files() {
     const uint64_t limit =
         options_.merge || plan_.single_file ? std::numeric_limits<uint64_t>::max() : options_.max_shard_bytes;
-    std::string name(weights_file_name(plan_.format));
+    std::string name = weights_name();
     if (plan_.single_file) name = plan_.destination.substr(plan_.destination.rfind('/') + 1);
     plan_.split = split_into_shards(split_tensors(), limit, name);
     plan_.tensor_bytes = plan_.split.total_size_bytes;
@@ -116,6 +116,18 @@ class Planner {
   }
 
  private:
+  /// A diffusers component and a PEFT adapter keep the names that their libraries look for.
+  std::string weights_name() const {
+    const ModelLocation& location = checkpoint_.location;
+    const std::string source = location.weights_path.substr(location.weights_path.rfind('/') + 1);
+    const std::string name(weights_file_name(plan_.format));
+    for (const std::string_view stem : {"diffusion_pytorch_model", "adapter_model"}) {
+      if (!location.is_file && source.starts_with(stem))
+        return std::string(stem) + name.substr(name.rfind('.'));
+    }
+    return name;
+  }
+
   /// Every pattern of --include is to match, and something is to be left.
   void require_matches(const NameGlobs& include) const {
     if (const auto unused = include.unused(); !unused.empty()) {

@@ -20,7 +20,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 2> kWeightsFiles = {"model.safetensors", "pytorch_model.bin"};
+// The first two are those of weights_file_name; the others are what diffusers and PEFT look for.
+constexpr std::array<std::string_view, 6> kWeightsFiles = {
+    "model.safetensors",           "pytorch_model.bin",         "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin"};
 
 /// What a name that ends so says that it is.
 struct FileKind {
@@ -235,44 +238,81 @@ ExistingSet find_existing_set(const ConvertPlan& plan) {
   return existing;
 }
 
-bool is_complete(const ConvertPlan& plan) {
-  const auto path_of = [&](const std::string& name) { return output_path(plan, name); };
-  for (const CopiedFile& file : plan.copies) {
-    if (!has_bytes(path_of(file.name), file.bytes)) return false;
+namespace {
+
+/// Whether a text of the plan is at the destination.
+bool has_text(const ConvertPlan& plan, const TextFile& file) {
+  const std::string path = output_path(plan, file.name);
+  if (!has_bytes(path, file.bytes)) return false;
+  const RegularFile opened = open_regular_file(path);
+  uint64_t offset = 0;
+  bool is_equal = true;
+  write_text(plan, file, [&](std::string_view part) {
+    is_equal = is_equal && holds_at(opened, offset, part);
+    offset += part.size();
+  });
+  return is_equal;
+}
+
+/// Whether a weight file of the plan is at the destination, but for its tensors.
+bool has_weight_file(const ConvertPlan& plan, const PlannedFile& file) {
+  const std::string path = output_path(plan, file.name);
+  if (!has_bytes(path, file.layout.file_bytes)) return false;
+  const RegularFile opened = open_regular_file(path);
+  const std::vector<uint64_t> checksums = checksum_offsets(file.layout);
+  bool is_equal = true;
+  write_around_tensors(plan.tensors, file.layout, [&](uint64_t offset, std::string_view part) {
+    is_equal = is_equal && holds_at(opened, offset, part, checksums);
+  });
+  return is_equal;
+}
+
+}  // namespace
+
+OutputForm compare_form(const ConvertPlan& plan) {
+  for (const PlannedFile& file : plan.files) {
+    if (!has_weight_file(plan, file)) return {false, file.name};
   }
   for (const TextFile& file : plan.texts) {
-    if (!has_bytes(path_of(file.name), file.bytes)) return false;
-    const RegularFile opened = open_regular_file(path_of(file.name));
-    uint64_t offset = 0;
-    bool is_equal = true;
-    write_text(plan, file, [&](std::string_view part) {
-      is_equal = is_equal && holds_at(opened, offset, part);
-      offset += part.size();
-    });
-    if (!is_equal) return false;
+    if (file.is_index && !has_text(plan, file)) return {false, file.name};
   }
-  for (const PlannedFile& file : plan.files) {
-    if (!has_bytes(path_of(file.name), file.layout.file_bytes)) return false;
-    const RegularFile opened = open_regular_file(path_of(file.name));
-    const std::vector<uint64_t> checksums = checksum_offsets(file.layout);
-    bool is_equal = true;
-    write_around_tensors(plan.tensors, file.layout, [&](uint64_t offset, std::string_view part) {
-      is_equal = is_equal && holds_at(opened, offset, part, checksums);
-    });
-    if (!is_equal) return false;
+  if (!plan.single_file) {
+    // An entry point of another layout would be read instead.
+    for (const std::string& name : find_existing_set(plan).steps.remove_first) {
+      if (name != plan.entry_point) return {false, name};
+    }
   }
-  if (plan.single_file) return true;
-  // An entry point of another layout would be read instead.
-  for (const std::string& name : find_existing_set(plan).steps.remove_first) {
-    if (name != plan.entry_point) return false;
+  OutputForm form{true, {}};
+  for (const TextFile& file : plan.texts) {
+    if (!file.is_index && !has_text(plan, file)) form.differing = file.name;
   }
-  return true;
+  for (const CopiedFile& file : plan.copies) {
+    if (form.differing.empty() && !has_bytes(output_path(plan, file.name), file.bytes))
+      form.differing = file.name;
+  }
+  return form;
 }
+
+namespace {
+
+/// What to throw for files that are no output of this plan. `existing`: one of them.
+Error other_output(const ConvertPlan& plan, const OutputForm& form, const std::string& existing) {
+  const std::string path = form.differing.empty() ? existing : output_path(plan, form.differing);
+  const bool is_there = status_of(path).has_value();
+  return Error(ErrorCode::destination_exists,
+               is_there ? "this exists already, and is not what would be written"
+                        : "the destination holds another output, which has no such file")
+      .with_path(path)
+      .with_hint("Replace the output with --force, or choose another destination.");
+}
+
+}  // namespace
 
 DestinationState check_destination(const ConvertPlan& plan, const TensorSource& source,
                                    const ConvertRun& run) {
-  const bool is_of_plan = !run.force && is_complete(plan);
-  if (is_of_plan) {
+  const OutputForm form = run.force ? OutputForm{} : compare_form(plan);
+  bool is_outdated = false;
+  if (form.has_weights && form.differing.empty()) {
     const OutputAge age = compare_with_source(plan, source, run);
     if (age == OutputAge::current) return {.is_complete = true};
     if (age == OutputAge::other_weights) {
@@ -283,13 +323,12 @@ DestinationState check_destination(const ConvertPlan& plan, const TensorSource& 
               "It is of another source, or was changed since. Replace it with --force, or choose "
               "another destination.");
     }
+    is_outdated = true;
+  } else if (form.has_weights) {
+    is_outdated = has_newer_source(plan);
   }
   const std::string existing = find_existing_set(plan).first;
-  if (!run.force && !is_of_plan && !existing.empty()) {
-    throw Error(ErrorCode::destination_exists, "this exists already, and is not what would be written")
-        .with_path(existing)
-        .with_hint("Replace it with --force, or choose another destination.");
-  }
+  if (!run.force && !is_outdated && !existing.empty()) throw other_output(plan, form, existing);
   const uint64_t free = free_bytes_at(plan.destination);
   if (plan.output_bytes > free) {
     throw Error(ErrorCode::no_space,
@@ -297,7 +336,7 @@ DestinationState check_destination(const ConvertPlan& plan, const TensorSource& 
         .with_path(plan.destination)
         .with_hint("Make room on that disk, or write to another one.");
   }
-  return {.is_outdated = is_of_plan, .replaces = !existing.empty()};
+  return {.is_outdated = is_outdated, .replaces = !existing.empty()};
 }
 
 uint64_t free_bytes_at(const std::string& path) {

@@ -36,8 +36,11 @@ struct ExistingSet {
 };
 ExistingSet find_existing_set(const ConvertPlan& plan);
 
-/// Whether the destination is as a finished run of this plan leaves it: every file of its size, every header
-/// and text equal. Tensors are not read.
-bool is_complete(const ConvertPlan& plan);
+/// What the files at a destination are to a plan, by their sizes, headers and texts. Tensors are not read.
+struct OutputForm {
+  bool has_weights = false;  ///< the weight files and the index are those of the plan
+  std::string differing;     ///< the first file that is not as a finished run leaves it; empty: none
+};
+OutputForm compare_form(const ConvertPlan& plan);
 
 }  // namespace hfload

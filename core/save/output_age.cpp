@@ -127,14 +127,27 @@ class TensorComparison {
   Clock::time_point next_report_ = begin_;
 };
 
-}  // namespace
-
-OutputAge compare_with_source(const ConvertPlan& plan, const TensorSource& source, const ConvertRun& run) {
+SourceTimes times_of(const ConvertPlan& plan) {
   SourceTimes times;
   for (const std::string& path : plan.source_files) times.add(path);
   for (const CopiedFile& file : plan.copies) times.add(file.path);
-  const RegularFile entry_point = open_regular_file(output_path(plan, plan.entry_point));
-  const int64_t written_ns = entry_point.identity.modified_ns;
+  return times;
+}
+
+int64_t written_at(const ConvertPlan& plan) {
+  return open_regular_file(output_path(plan, plan.entry_point)).identity.modified_ns;
+}
+
+}  // namespace
+
+bool has_newer_source(const ConvertPlan& plan) {
+  const SourceTimes times = times_of(plan);
+  return std::max(times.modified_ns, times.placed_ns) >= written_at(plan);
+}
+
+OutputAge compare_with_source(const ConvertPlan& plan, const TensorSource& source, const ConvertRun& run) {
+  const SourceTimes times = times_of(plan);
+  const int64_t written_ns = written_at(plan);
   if (times.modified_ns > written_ns) return OutputAge::outdated;
   const auto is_copied = [&](const CopiedFile& file) {
     return has_equal_bytes(file.path, output_path(plan, file.name));

@@ -309,6 +309,37 @@ def flip_last_byte(path, *, keep_time=False):
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def test_a_changed_config_or_copied_file_is_converted_again(binary, work):
+    source = work / "m"
+    setups.write_llama(source)
+    (source / "tokenizer.json").write_text("{}")
+    convert(binary, work, "m", "out", "-q")
+    for change in (lambda: (source / "tokenizer.json").write_text("{ }"), lambda: (source / "README.md").write_text("#"),
+                   lambda: (source / "config.json").write_text((source / "config.json").read_text() + " ")):
+        change()
+        assert document(binary, work, "m", "out")["models"][0]["outdated"]
+        assert sha256(work / "out" / "tokenizer.json") == sha256(source / "tokenizer.json")
+        assert document(binary, work, "m", "out")["models"][0]["status"] == "skipped"
+    # The output was changed, and the source was not: the error names the file.
+    set_time(work / "out" / "model.safetensors", 1000)
+    (work / "out" / "tokenizer.json").write_text("[1, 2]")
+    error = document(binary, work, "m", "out", status=5)["error"]
+    assert (error["code"], error["path"]) == ("destination_exists", "out/tokenizer.json"), error
+
+
+def test_weights_keep_the_names_that_their_libraries_look_for(binary, work):
+    for stem in ("adapter_model", "diffusion_pytorch_model"):
+        source = work / stem
+        source.mkdir()
+        safetensors_writer.write_sharded(source, {f"{stem}.safetensors": (["a", "b"], [("a", "F32", [4]), ("b", "F32", [4])])}, 0)
+        (source / "model.safetensors.index.json").unlink(missing_ok=True)
+        (source / f"{stem}.safetensors.index.json").unlink(missing_ok=True)
+        convert(binary, work, stem, f"{stem}-out", "-q")
+        assert os.listdir(work / f"{stem}-out") == [f"{stem}.safetensors"]
+        convert(binary, work, stem, f"{stem}-pt", "--format", "pytorch", "--max-shard-size", "16", "-q")
+        assert sorted(os.listdir(work / f"{stem}-pt")) == [f"{stem}-00001-of-00002.bin", f"{stem}-00002-of-00002.bin", f"{stem}.bin.index.json"]
+
+
 def test_a_changed_source_is_converted_again(binary, work):
     """As make does by the times of files, and where these cannot tell, by their contents."""
     for number, (destination, flags) in enumerate([("out.safetensors", []), ("shards", ["--max-shard-size", "1KB", "--dtype", "float32"]),

@@ -111,6 +111,14 @@ def test_harmless_containers_are_harmless(binary, work):
         assert result.status == 0 and document["denied"] == 0 and document["files"], (name, result)
 
 
+def test_a_link_that_leads_nowhere_is_not_clean(binary, work):
+    (work / "m").mkdir()
+    (work / "m" / "a.pkl").write_bytes(HARMLESS)
+    (work / "m" / "pytorch_model.bin").symlink_to("../blobs/gone")
+    result, document = scan(binary, work, "m")
+    assert result.status == 8 and document["errors"][0]["path"] == "m/pytorch_model.bin", document
+
+
 def test_what_is_not_looked_into_is_not_clean(binary, work):
     encrypted = bytearray(zip_of([("x.pkl", HARMLESS)], zipfile.ZIP_STORED))
     for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
