@@ -46,9 +46,16 @@ def is_sanitized(binary):
     return False
 
 
+class NoTerminal(Exception):
+    """This system gives no pseudo-terminal, so that what a test would see on one cannot be seen."""
+
+
 def run_on_terminal(binary, arguments, work, env=None, columns=80, stdout=None):
     """Standard output and standard error are one terminal each; or standard output is the given open file."""
-    pairs = [pty.openpty(), pty.openpty()]
+    try:
+        pairs = [pty.openpty(), pty.openpty()]
+    except OSError as fault:
+        raise NoTerminal(f"no pseudo-terminal can be opened (is /dev/pts mounted?): {fault}") from fault
     for _, terminal in pairs:
         termios.tcsetwinsize(terminal, (24, columns))
     process = subprocess.Popen([binary, *arguments], cwd=work, stdin=subprocess.DEVNULL, stdout=stdout or pairs[0][1], stderr=pairs[1][1],
