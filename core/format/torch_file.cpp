@@ -96,6 +96,14 @@ class StateDictReader {
   }
 
   void require_tensors() const {
+    const auto is_empty = [](const TorchTensor& tensor) { return tensor.bytes == 0; };
+    if (file_.tensors.size() > 1 && std::ranges::all_of(file_.tensors, is_empty)) {
+      throw fault(ErrorCode::unsupported_format, "every tensor in the file is empty",
+                  tree_.offset(tree_.root()))
+          .with_hint(
+              "DeepSpeed ZeRO-3 leaves such files beside the weights. Join them in the folder that holds "
+              "zero_to_fp32.py: python zero_to_fp32.py . OUT");
+    }
     if (!file_.tensors.empty()) return;
     if (first_odd_) throw *first_odd_;
     bool is_optimizer = false;

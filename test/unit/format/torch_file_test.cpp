@@ -251,6 +251,13 @@ std::string refused(const std::string& bytes) {
 }
 std::string refused_tensor(const std::string& value) { return refused(archive(state_dict({{"w", value}}))); }
 
+// As DeepSpeed ZeRO-3 leaves a model's module where each process has a part of the weights.
+TEST_CASE("A file of empty tensors holds no model") {
+  const std::string empty = tensor(0, {0}, {1}), whole = tensor(0, {2, 2}, {2, 1});
+  CHECK(refused(archive(state_dict({{"a.w", empty}, {"b.w", empty}}))) == "unsupported_format");
+  CHECK(refused(archive(state_dict({{"a.w", empty}, {"b.w", whole}}))) == "accepted");
+}
+
 TEST_CASE("A tensor lies inside its storage") {
   constexpr int64_t kMost = INT64_MAX;
   CHECK(refused_tensor(tensor(0, {2, 2}, {2, 1})) == "accepted");
