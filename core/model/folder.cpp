@@ -38,16 +38,6 @@ constexpr std::array<std::string_view, 6> kOtherWeightFiles = {
 constexpr std::string_view kTorchExtensions[] = {".bin", ".pt", ".pth", ".ckpt"};
 constexpr size_t kMostNamed = 5;
 
-/// A link leads to a file or nowhere; a dangling one counts: it is a download that went wrong, and opening it
-/// says so. Throws Error(io_error) where the directory cannot be searched.
-bool holds(const fs::path& directory, const std::string& name) {
-  std::error_code fault;
-  const fs::file_status status = fs::symlink_status(directory / name, fault);
-  if (!fs::status_known(status) && fault != std::errc::filename_too_long)
-    throw system_error("searching the directory", fault.value(), directory.string(), PathUse::read);
-  return fs::status_known(status) && fs::exists(status);
-}
-
 /// transformers' `_add_variant`: "fp16" goes before the last extension.
 std::string with_variant(std::string_view file, std::string_view variant) {
   if (variant.empty()) return std::string(file);
@@ -60,7 +50,7 @@ std::string find_first(const std::string& directory, const std::array<std::strin
                        std::string_view variant) {
   for (const std::string_view file : files) {
     std::string name = with_variant(file, variant);
-    if (holds(directory, name)) return name;
+    if (holds_file(directory, name)) return name;
   }
   return "";
 }
@@ -253,6 +243,14 @@ constexpr OtherFormat kOtherFormats[] = {
 };
 
 }  // namespace
+
+bool holds_file(const std::string& directory, const std::string& name) {
+  std::error_code fault;
+  const fs::file_status status = fs::symlink_status(fs::path(directory) / name, fault);
+  if (!fs::status_known(status) && fault != std::errc::filename_too_long)
+    throw system_error("searching the directory", fault.value(), directory, PathUse::read);
+  return fs::status_known(status) && fs::exists(status);
+}
 
 FolderWeights find_weights(const std::string& directory, const std::string& variant) {
   FolderWeights found{.file = find_first(directory, kWeightFiles, variant)};

@@ -20,6 +20,10 @@ struct FolderWeights {
   std::string note = {};  ///< one sentence on what is odd about them; may be empty
 };
 
+/// Whether a directory has a file of that name. A dangling link counts: it is a download that went wrong, and
+/// opening it says so. Throws Error(io_error) where the directory cannot be searched.
+bool holds_file(const std::string& directory, const std::string& name);
+
 /// Looks for weights by the names of transformers 4.57 and in its order, then by those that other libraries
 /// give: a diffusers component, a PEFT adapter, the only index of the directory (as accelerate does),
 /// numbered shards without an index, the only file of weights. `variant` is that of `--variant`; may be

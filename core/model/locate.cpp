@@ -37,16 +37,6 @@ bool exists_as_directory(const fs::path& path) {
   return fs::is_directory(status);
 }
 
-/// Whether a directory has a file of that name. A dangling link counts: it is a download that went wrong, and
-/// opening it says so. Throws Error(io_error) where the directory cannot be searched.
-bool holds(const fs::path& directory, const std::string& name) {
-  std::error_code fault;
-  const fs::file_status status = fs::symlink_status(directory / name, fault);
-  if (!fs::status_known(status) && fault != std::errc::filename_too_long)
-    throw system_error("searching the directory", fault.value(), directory.string(), PathUse::read);
-  return fs::status_known(status) && fs::exists(status);
-}
-
 bool is_plain_relative(std::string_view path) {
   for (size_t begin = 0; begin <= path.size();) {
     const size_t end = std::min(path.find('/', begin), path.size());
@@ -97,7 +87,7 @@ constexpr std::string_view kConfig = "config.json";
 
 /// The path of config.json in a directory; empty where it has none.
 std::string config_in(const fs::path& directory) {
-  return holds(directory, std::string(kConfig)) ? (directory / kConfig).string() : "";
+  return holds_file(directory.string(), std::string(kConfig)) ? (directory / kConfig).string() : "";
 }
 
 /// What to throw where a directory has no weights of the variant that was asked for.
