@@ -6,7 +6,6 @@
 #include <array>
 #include <filesystem>
 #include <map>
-#include <ranges>
 #include <string_view>
 #include <utility>
 
@@ -119,7 +118,11 @@ class Finder {
     for (const Wanted& file : wanted) look_up(file);
     // Of a download there is one, or a few where files were fetched again; of a hostile one as many as files.
     constexpr size_t kMostListings = 64;
-    for (const auto& [path, files] : listings_ | std::views::take(kMostListings)) read_listing(path, files);
+    size_t listings = 0;
+    for (const auto& [path, files] : listings_) {
+      if (++listings > kMostListings) break;
+      read_listing(path, files);
+    }
     for (const Wanted& file : wanted) take(file);
     return std::move(result_);
   }
