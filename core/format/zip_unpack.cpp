@@ -25,7 +25,7 @@ constexpr std::string_view kTemporaryDirectory =
     "TMPDIR names the directory for temporary files: set it to one with enough room.";
 
 void append(std::string& to, uint64_t value, unsigned count) {
-  for (unsigned i = 0; i < count; ++i) to += static_cast<char>(value >> (8 * i) & 0xFF);
+  for (; count > 0; --count, value >>= 8) to += static_cast<char>(value & 0xFF);
 }
 
 /// What local header and central directory have in common, from the version on (APPNOTE 6.3, 4.3.7). Sizes
