@@ -97,7 +97,7 @@ std::pair<size_t, std::string_view> find_string_fault(std::string_view text) {
   return {open_quote.value_or(text.size()), "a string does not end"};
 }
 
-/// The 16-bit number of an escape "\\uXXXX" at `at`; nothing where none stands there.
+/// The 16-bit number of an escape (backslash, "u", four digits) at `at`; nothing where none stands there.
 std::optional<unsigned> escaped_unit(std::string_view text, size_t at) {
   constexpr size_t kEscapeBytes = 6;
   if (text.size() - at < kEscapeBytes || text[at] != '\\' || text[at + 1] != 'u') return std::nullopt;
